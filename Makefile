@@ -1,0 +1,61 @@
+# What people do here. Every target sets up .venv for itself; the second time that takes no time.
+#
+#   make demo     a first look: index and search the sample collection
+#   make test     the tests                  (make test ARGS="-k ledger -x")
+#   make check    lint, format, types, docs
+#   make docs     write docs/cli.md anew
+#   make bench    measure
+#   make wheel    build dist/
+#   make models   add torch and what the large models need
+#   make clean    remove what was made, but for the packages in .venv
+
+# The first of these that is Python 3.11 or newer makes .venv.
+PYTHON ?= python3.11 python3
+
+VENV := .venv
+RUN := $(VENV)/bin/python
+READY := $(VENV)/.ready
+INSTALL := $(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.PHONY: demo test check docs bench wheel models clean
+
+demo: $(READY)
+	@$(RUN) scripts/demo.py
+
+test: $(READY)
+	@$(RUN) -m pytest $(ARGS)
+
+check: $(READY)
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) scripts/check_types.py
+	$(RUN) scripts/make_docs.py --check
+
+docs: $(READY)
+	$(RUN) scripts/make_docs.py
+
+bench: $(READY)
+	$(RUN) scripts/bench_startup.py
+
+wheel: $(READY)
+	$(RUN) -m build
+
+models: $(READY)
+	$(INSTALL) --editable ".[dev,faiss,models]"
+
+clean:
+	rm -rf build dist demo *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis $(READY)
+
+# Touched last, so that an installation that failed or was interrupted is taken up again.
+$(READY): pyproject.toml constraints.txt
+	@$(RUN) -c 'import pip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && exit; \
+	for python in $(PYTHON); do \
+	    "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	        && exec "$$python" -m venv --clear $(VENV); \
+	done; \
+	echo "bindsearch needs Python 3.11 or newer, and this is not: $(PYTHON)." >&2; \
+	echo "Install one, or name it: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11" >&2; \
+	exit 1
+	@echo "Installing into $(VENV); the first time this takes a minute or two."
+	@$(INSTALL) --editable ".[dev]"
+	@touch $@

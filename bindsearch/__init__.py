@@ -1,0 +1,36 @@
+"""Find photos, sounds, videos and texts by meaning: any kind of query, any kind of result."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bindsearch.errors import BindsearchError as BindsearchError
+    from bindsearch.library import Library as Library, open as open
+    from bindsearch.query import Query as Query, file as file, text as text
+    from bindsearch.report import Report as Report
+    from bindsearch.spaces import Space as Space, space as space
+    from bindsearch.types import Hit as Hit, Hits as Hits, Item as Item, Modality as Modality, Segment as Segment
+
+_PLACES = {
+    "errors": ["BindsearchError"],
+    "library": ["Library", "open"],
+    "query": ["Query", "file", "text"],
+    "report": ["Report"],
+    "spaces": ["Space", "space"],
+    "types": ["Hit", "Hits", "Item", "Modality", "Segment"],
+}
+__all__ = sorted(name for names in _PLACES.values() for name in names)
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name on its first use: `import bindsearch` itself loads nothing else."""
+    for module, names in _PLACES.items():
+        if name in names:
+            return getattr(import_module(f"bindsearch.{module}"), name)
+    raise AttributeError(f"module 'bindsearch' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,10 @@
+"""`python -m bindsearch` is `bindsearch`."""
+
+from __future__ import annotations
+
+import sys
+
+from bindsearch.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,77 @@
+"""The command line: one module per verb, each a parse, one call of the library, and a rendering.
+
+Nothing of the engine is imported before a verb runs, so that help costs nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from bindsearch.cli import classify, doctor, export, forget, index, search, similar, spaces, status
+from bindsearch.cli.faults import guarded
+from bindsearch.cli.parser import Parser, add_common
+from bindsearch.cli.screen import never_fail_to_encode
+
+VERBS = (index, search, similar, classify, status, doctor, export, forget, spaces)
+
+EPILOG = """\
+a first look:
+  bindsearch index ~/Pictures ~/Recordings
+  bindsearch search "rain on a roof"
+  bindsearch search waves + gulls.wav - crowd.jpg
+
+exit status:
+  0  done
+  1  nothing found, or an error that was foreseen
+  2  the command line makes no sense: an unknown option, a file that is not there
+  3  finished, but some files failed
+  130, 143  stopped by Ctrl-C or by SIGTERM
+
+`bindsearch VERB --help` tells all about a verb. Without --library, the library is the one that the
+environment variable BINDSEARCH_LIBRARY names, else one in your data folder.
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Make the parser of the whole command line."""
+    parser = Parser(
+        prog="bindsearch",
+        description="Find photos, sounds, videos and texts by meaning: any kind of query, any kind of result.",
+        epilog=EPILOG,
+    )
+    parser.add_argument("--version", action=_Version, help="show the version and end")
+    add_common(parser)
+    parser.set_defaults(library=None, json=False, quiet=False, traceback=False, run=None)
+    verbs = parser.add_subparsers(title="verbs", metavar="VERB")
+    for verb in VERBS:
+        verb.add(verbs)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line and give its exit status."""
+    never_fail_to_encode(sys.stdout, sys.stderr)
+    parser = build_parser()
+    try:
+        arguments = parser.parse_args(argv)
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 2
+    if arguments.run is None:
+        parser.print_help(sys.stderr)
+        return 2
+    return guarded(arguments)
+
+
+class _Version(argparse.Action):
+    """Looks the version up only when asked: reading a package's metadata is slow."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, help: str | None = None) -> None:
+        super().__init__(option_strings, dest=argparse.SUPPRESS, nargs=0, help=help)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from importlib.metadata import version
+
+        sys.stdout.write(f"bindsearch {version('bindsearch')}\n")
+        parser.exit()

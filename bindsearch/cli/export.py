@@ -1,0 +1,42 @@
+"""`bindsearch export`: vectors and what they belong to, for other tools."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from bindsearch.cli.parser import Parser, Verbs, add_common
+from bindsearch.cli.screen import Screen, shown
+from bindsearch.cli.wording import counted
+
+DESCRIPTION = """\
+Write every segment with its vector. The name of the file says how: X.parquet and X.jsonl hold rows and vectors
+together; X.npy holds the vectors in float32, and X.jsonl beside it the rows in the same order.
+"""
+
+
+def add(verbs: Verbs) -> None:
+    """Add the verb."""
+    parser: Parser = verbs.add_parser(
+        "export", help="write all vectors to a file", usage="%(prog)s FILE [options]", description=DESCRIPTION
+    )
+    parser.add_argument("file", type=Path, metavar="FILE", help="where to: *.parquet, *.jsonl or *.npy")
+    add_common(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the file and say how much went into it."""
+    from bindsearch.export import export
+    from bindsearch.library import Library
+
+    with Library.open(args.library, create=False) as library:
+        segments = export(library, args.file)
+    screen = Screen.of(sys.stdout)
+    if args.json:
+        screen.write(json.dumps({"file": str(args.file), "segments": segments}))
+    elif not args.quiet:
+        screen.write(f"{counted(segments, 'segment')} written to {shown(args.file)}")
+    return 0

@@ -1,0 +1,54 @@
+"""Whatever goes wrong: one clear line on stderr and an exit status, never a traceback."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+from bindsearch.cli.screen import complain, escaped
+from bindsearch.errors import BindsearchError, QueryError
+
+DONE, FAILED, MISUSED, PARTLY = 0, 1, 2, 3
+BY_SIGNAL = 128
+"""What a shell adds to the number of the signal that ended a process."""
+INTERRUPTED, PIPE_CLOSED = BY_SIGNAL + 2, BY_SIGNAL + 13
+
+
+def guarded(arguments: argparse.Namespace) -> int:
+    """Run a verb and give its exit status, whatever happens."""
+    try:
+        status: int = arguments.run(arguments)
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:
+        _discard_stdout()
+        return PIPE_CLOSED
+    except KeyboardInterrupt:
+        complain("stopped")
+        return INTERRUPTED
+    except Exception as error:
+        if arguments.traceback:
+            import traceback
+
+            traceback.print_exc()
+        complain(_in_words(error))
+        return MISUSED if isinstance(error, QueryError) else FAILED
+
+
+def _in_words(error: Exception) -> str:
+    match error:
+        case BindsearchError():  # a query's has several lines
+            return "\n".join(map(escaped, str(error).split("\n")))
+        case MemoryError():
+            return "there is not enough memory for this"
+        case OSError():
+            where = f"{escaped(os.fsdecode(error.filename))}: " if isinstance(error.filename, str | bytes) else ""
+            return f"{where}{error.strerror or error}"
+    kind = type(error).__name__
+    return f"{kind}: {error}\nthis is a bug in bindsearch: run again with --traceback and report it"
+
+
+def _discard_stdout() -> None:
+    """Let what is still in the buffer go nowhere: the interpreter flushes it on its way out."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

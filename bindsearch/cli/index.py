@@ -1,0 +1,122 @@
+"""`bindsearch index`: bring the library to what lies in folders now."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bindsearch.cli.faults import DONE, PARTLY
+from bindsearch.cli.interrupt import Interrupt
+from bindsearch.cli.parser import Parser, Verbs, add_common, pair
+from bindsearch.cli.progress import Bar
+from bindsearch.cli.screen import Screen, escaped, shown
+from bindsearch.cli.wording import counted, reason, share, span
+
+if TYPE_CHECKING:
+    from bindsearch.report import Report
+
+DESCRIPTION = """\
+Bring the library to what lies in files and folders now: new and changed files are decoded and embedded, moved
+ones are recognised by their content, and what is gone is noted. Without PATH, do so where it was done before.
+The library is made if there is none.
+"""
+EPILOG = """\
+examples:
+  bindsearch index ~/Pictures ~/Recordings
+  bindsearch index ~/Recordings/2026 --meta project=harbour --meta by=Ana
+  bindsearch index                            # once more, everywhere
+
+Ctrl-C stops cleanly; the same command then goes on where it stopped.
+"""
+COUNTS = ("added", "changed", "moved", "copied", "returned", "unchanged", "removed", "ignored")
+FAILURES_SHOWN = 10
+
+
+def add(verbs: Verbs) -> None:
+    """Add the verb."""
+    parser: Parser = verbs.add_parser(
+        "index",
+        help="take files and folders in",
+        usage="%(prog)s [PATH ...] [options]",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        gathers="paths",
+    )
+    parser.add_argument("paths", nargs="*", metavar="PATH", help="a file, or a folder with all that is below it")
+    parser.add_argument("--space", metavar="NAME", help="make a new library with this space (see `bindsearch spaces`)")
+    parser.add_argument(
+        "--meta", action="append", type=pair, metavar="KEY=VALUE", help="note this with each file; can be given again"
+    )
+    parser.add_argument("--retry", action="store_true", help="try the files again that could not be read before")
+    add_common(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Index, showing progress; give 3 if files failed."""
+    from bindsearch.library import Library
+
+    create = bool(args.paths)
+    with (
+        Library.open(args.library, space=args.space, create=create) as library,
+        Interrupt() as interrupt,
+        Bar(sys.stderr, quiet=args.quiet) as bar,
+    ):
+        report = library.index(
+            args.paths or None,
+            metadata=dict(args.meta) if args.meta else None,
+            retry=args.retry,
+            progress=bar.show,
+            stop=interrupt.asked,
+        )
+    if args.json:
+        sys.stdout.write(json.dumps(as_json(report)) + "\n")
+    elif not args.quiet:
+        _summarise(report, Screen.of(sys.stdout))
+    if not args.json:
+        _complain(report, Screen.of(sys.stderr))
+    if report.stopped:
+        return interrupt.status
+    return PARTLY if report.quarantined or report.troubled else DONE
+
+
+def as_json(report: Report) -> dict[str, object]:
+    """Plain values, ready for `json.dumps`."""
+    told = asdict(report) | {"coverage": round(report.coverage, 6), "settled": report.settled}
+    for name in ("quarantined", "troubled"):
+        told[name] = {str(path): why for path, why in told[name].items()}
+    return told
+
+
+def _summarise(report: Report, screen: Screen) -> None:
+    counts = [f"{getattr(report, name):,} {name}" for name in COUNTS if getattr(report, name)]
+    screen.write(screen.styled(" · ".join(counts) or "no files", "bold"))
+    facts = [f"took {span(report.elapsed)}"]
+    if report.seconds_heard:
+        facts.insert(0, f"{span(report.seconds_heard)} of sound and video, {share(report.coverage)} covered")
+    if report.decoded:
+        facts.insert(0, f"{counted(report.decoded, 'file')} decoded into {counted(report.segments, 'segment')}")
+    screen.write(" · ".join(facts))
+    if report.still_quarantined:
+        files = counted(report.still_quarantined, "file")
+        screen.write(f"{files} still unreadable: `bindsearch status --quarantine` says why, --retry tries again")
+    if report.stopped:
+        screen.write("stopped: the same command goes on from here")
+
+
+def _complain(report: Report, screen: Screen) -> None:
+    _list(report.quarantined, "cannot be read", "bindsearch status --quarantine", screen)
+    _list(report.troubled, "could not be looked at, and will be tried again", "bindsearch index --json", screen)
+
+
+def _list(failures: dict[Path, str], what: str, more: str, screen: Screen) -> None:
+    if failures:
+        screen.write(screen.styled(f"{counted(len(failures), 'file')} {what}:", "yellow"))
+    for path, told in list(failures.items())[:FAILURES_SHOWN]:
+        screen.write(f"  {shown(path)}: {escaped(reason(str(path), told))}")
+    if len(failures) > FAILURES_SHOWN:
+        screen.write(f"  and {len(failures) - FAILURES_SHOWN:,} more: {more}")

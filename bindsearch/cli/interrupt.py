@@ -1,0 +1,46 @@
+"""Ctrl-C and SIGTERM: the first asks for a clean stop, the second ends the process at once."""
+
+from __future__ import annotations
+
+import os
+import signal
+from contextlib import suppress
+from types import FrameType, TracebackType
+from typing import Any, Self
+
+from bindsearch.cli.faults import BY_SIGNAL
+
+WATCHED = (signal.SIGINT, signal.SIGTERM)
+SAID = b"\nbindsearch: stopping after this batch; press Ctrl-C again to stop at once\n"
+
+
+class Interrupt:
+    """While it is entered, a first signal is only remembered."""
+
+    def __init__(self) -> None:
+        self.signal = 0
+        self._before: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> Self:
+        self._before = {number: signal.signal(number, self._on_signal) for number in WATCHED}
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def asked(self) -> bool:
+        """Tell whether a signal came."""
+        return self.signal != 0
+
+    @property
+    def status(self) -> int:
+        """The exit status that tells of the signal."""
+        return BY_SIGNAL + self.signal
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self.signal:
+            os._exit(BY_SIGNAL + number)  # safe at any moment: what is not committed is simply not there
+        self.signal = number
+        with suppress(OSError):
+            os.write(2, SAID)  # past the buffers, in the middle of whose filling a signal may come

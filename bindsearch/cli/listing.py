@@ -1,0 +1,101 @@
+"""A list of hits, as text, as JSON, or as bare paths."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from bindsearch.cli.faults import DONE, FAILED
+from bindsearch.cli.screen import Screen, address, columns, complain, cut, escaped, padded, shown
+from bindsearch.cli.wording import chance, counted, moment
+
+if TYPE_CHECKING:
+    from bindsearch.types import Hit, Hits
+
+HEADER = ("", "by chance", "score", "kind", "moment", "path")
+TO_THE_RIGHT = (True, True, True, False, False, False)
+SURELY, HARDLY = 0.01, 1.0
+"""Expectations up to which a hit is shown as a good one, and from which as one that chance may have brought."""
+SNIPPET_FROM = 16
+
+
+def show(hits: Hits, args: argparse.Namespace) -> int:
+    """Write hits as the options say; complain and give 1 if there are none."""
+    kept = [hit for hit in hits if args.max_expect is None or hit.expect <= args.max_expect]
+    if args.paths0:
+        sys.stdout.buffer.write(b"".join(os.fsencode(hit.path) + b"\0" for hit in kept))
+    elif args.json:
+        sys.stdout.writelines(json.dumps(hit.as_json()) + "\n" for hit in kept)
+    elif kept:
+        _write_table(kept, hits.searched, Screen.of(sys.stdout), quiet=args.quiet)
+    if not kept:
+        complain(_nothing(hits, args))
+    return DONE if kept else FAILED
+
+
+def _nothing(hits: Hits, args: argparse.Namespace) -> str:
+    if not hits.searched:
+        return "nothing found: there was nothing to search"
+    if not len(hits):
+        return "nothing found"
+    best = min(hit.expect for hit in hits)
+    return f"nothing found with an expectation of at most {args.max_expect:g}; the best has {best:.2g}"
+
+
+def _write_table(hits: list[Hit], searched: int, screen: Screen, *, quiet: bool) -> None:
+    rows = [_cells(rank, hit, screen) for rank, hit in enumerate(hits, 1)]
+    lines = rows if quiet else [HEADER, *rows]
+    widths = [max(columns(row[place]) for row in lines) for place in range(len(HEADER) - 1)]
+    if not any(row[HEADER.index("moment")] for row in rows):
+        widths[HEADER.index("moment")] = 0
+    if not quiet:
+        screen.write(screen.styled(_row(HEADER, widths), "dim"))
+    for hit, row in zip(hits, rows, strict=True):
+        screen.write(_row(_coloured(row, hit, widths, screen), widths) + _snippet(hit, row, widths, screen))
+    if not quiet:
+        screen.write(screen.styled(_legend(searched), "dim"))
+
+
+def _cells(rank: int, hit: Hit, screen: Screen) -> tuple[str, ...]:
+    path = screen.linked(shown(hit.path), address(hit.path, start=hit.start, end=hit.end))
+    copies = f" (+{counted(len(hit.copies), 'copy', 'copies')})" if hit.copies else ""
+    return str(rank), chance(hit.expect), f"{hit.score:.2f}", _kind(hit), moment(hit.start, hit.end), path + copies
+
+
+def _kind(hit: Hit) -> str:
+    """Name the item's modality, and what of it was found where that is not the same."""
+    part = {"audio": "sound"}.get(hit.segment.modality, str(hit.segment.modality))
+    return str(hit.modality) if hit.modality == hit.segment.modality else f"{hit.modality}·{part}"
+
+
+def _coloured(row: tuple[str, ...], hit: Hit, widths: list[int], screen: Screen) -> tuple[str, ...]:
+    style = "green" if hit.expect <= SURELY else "dim" if hit.expect >= HARDLY else "yellow"
+    rank, likely, *others = row
+    return screen.styled(rank, "dim"), screen.styled(likely, style), *others
+
+
+def _row(cells: tuple[str, ...], widths: list[int]) -> str:
+    """Align cells; columns of width 0 are left out, and the last one ends where its words do."""
+    aligned = [
+        padded(cell, width, right=right)
+        for cell, width, right in zip(cells, widths, TO_THE_RIGHT, strict=False)
+        if width
+    ]
+    return "  ".join([*aligned, cells[-1]])
+
+
+def _snippet(hit: Hit, row: tuple[str, ...], widths: list[int], screen: Screen) -> str:
+    """Quote as much of a passage as the line has room for."""
+    taken = sum(width + 2 for width in widths if width) + columns(row[-1])
+    room = screen.width - taken - 4
+    if not hit.segment.text or room < SNIPPET_FROM:
+        return ""
+    return screen.styled(f"  “{cut(escaped(hit.segment.text), room)}”", "dim")
+
+
+def _legend(searched: int) -> str:
+    what = counted(searched, "segment")
+    return f"by chance: how often unrelated files score this high in a search of these {what}"

@@ -1,0 +1,126 @@
+"""What the verbs' parsers have in common: options, kinds of values, and usage errors of one line."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, NoReturn, TypeAlias
+
+Verbs: TypeAlias = "argparse._SubParsersAction[Parser]"
+
+MODALITIES = ("image", "audio", "video", "text")
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that says what is wrong in one line, and lets words and options mix in any order."""
+
+    def __init__(self, *, gathers: str = "", **settings: Any) -> None:
+        settings.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        super().__init__(allow_abbrev=False, **settings)
+        self._gathers = gathers
+        """Name of the list of words that also takes the words after an option."""
+
+    def error(self, message: str) -> NoReturn:
+        """End with status 2."""
+        self.exit(2, f"bindsearch: {message} (see `{self.prog} --help`)\n")
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
+        """Parse as argparse does, which stops to gather words at the first option behind one, and then go on."""
+        told, rest = super().parse_known_args(args, namespace)
+        if self._gathers:
+            words, rest = _words_among(rest)
+            setattr(told, self._gathers, [*getattr(told, self._gathers), *words])
+        return told, rest
+
+
+def _words_among(rest: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Part what argparse left over into words and unknown options."""
+    end = rest.index("--") if "--" in rest else len(rest)
+    unknown = [each for each in rest[:end] if each.startswith("-") and each != "-" and " " not in each]
+    words = [each for each in rest[:end] if each not in unknown]
+    return words + list(rest[end + 1 :]), unknown
+
+
+def add_common(parser: argparse.ArgumentParser) -> None:
+    """Add what can be said before the verb and after it. Without defaults: the outer parser has them."""
+    group = parser.add_argument_group("common options")
+    group.add_argument("-l", "--library", metavar="PATH", default=argparse.SUPPRESS, help="the library to use")
+    group.add_argument(
+        "--json", action="store_true", default=argparse.SUPPRESS, help="write one JSON object a line to stdout"
+    )
+    group.add_argument(
+        "-q", "--quiet", action="store_true", default=argparse.SUPPRESS, help="leave out all that is not the answer"
+    )
+    group.add_argument("--traceback", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+
+
+def add_ranking(parser: argparse.ArgumentParser) -> None:
+    """Add what search and similar share: how many results, of what kind, from where, and how they are shown."""
+    add = parser.add_argument
+    add("-k", type=at_least_one, default=10, metavar="N", help="give N results (10)")
+    add("-m", "--modality", type=modalities, metavar="KIND,...", help=f"only these kinds: {', '.join(MODALITIES)}")
+    add("--under", action="append", metavar="FOLDER", help="only what lies in this folder; can be given again")
+    add("--raw", action="store_true", help="order by plain cosine instead of by expectation")
+    add(
+        "--max-expect",
+        type=positive,
+        metavar="E",
+        help="only results that chance brings no more often than E times a search",
+    )
+    add("--paths0", action="store_true", help="write only paths, each ended by a NUL, as for `xargs -0`")
+
+
+def at_least_one(words: str) -> int:
+    """Read a whole number from 1 on."""
+    try:
+        number = int(words)
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{words!r} is not a whole number of at least 1")
+    return number
+
+
+def positive(words: str) -> float:
+    """Read a number above zero."""
+    try:
+        number = float(words)
+    except ValueError:
+        number = 0.0
+    if not number > 0:
+        raise argparse.ArgumentTypeError(f"{words!r} is not a number above 0")
+    return number
+
+
+def listed(words: str) -> list[str]:
+    """Read what stands between commas."""
+    found = [word.strip() for word in words.split(",") if word.strip()]
+    if not found:
+        raise argparse.ArgumentTypeError(f"{words!r} names nothing; put commas between names")
+    return found
+
+
+def modalities(words: str) -> list[str]:
+    """Read modalities between commas."""
+    for name in listed(words):
+        if name not in MODALITIES:
+            raise argparse.ArgumentTypeError(f"there is no kind {name!r}; there are {', '.join(MODALITIES)}")
+    return listed(words)
+
+
+def pair(words: str) -> tuple[str, str]:
+    """Read KEY=VALUE."""
+    key, equals, value = words.partition("=")
+    if not (key.strip() and equals):
+        raise argparse.ArgumentTypeError(f"{words!r} is not KEY=VALUE")
+    return key.strip(), value.strip()
+
+
+def date(words: str) -> datetime:
+    """Read a date, with or without a time of day."""
+    try:
+        return datetime.fromisoformat(words)
+    except ValueError as error:
+        message = f"{words!r} is not a date like 2026-05-31 or 2026-05-31T18:00"
+        raise argparse.ArgumentTypeError(message) from error

@@ -1,0 +1,183 @@
+"""Proves that ledger, files and indexes agree, and mends what does not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from operator import methodcaller
+
+import numpy as np
+
+from bindsearch.gallery import Gallery, live_runs
+from bindsearch.identity import digest_of, is_gone, stamp_of
+from bindsearch.ledger import Change, Ledger, View
+from bindsearch.records import NO_CONTENT, PathRecord, run_ids
+from bindsearch.types import Modality
+
+NORM_ERROR = 2e-3
+"""How far float16 may move the length of a unit vector."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that does not hold, in words, and what mends it."""
+
+    words: str
+    mend: Callable[[Change], None] | None
+
+
+class Doctor:
+    """Examines one library."""
+
+    def __init__(self, ledger: Ledger, gallery: Gallery, *, read_files: bool) -> None:
+        self._ledger = ledger
+        self._gallery = gallery
+        self._read_files = read_files
+
+    def examine(self) -> list[str]:
+        """Say what does not hold. An empty list is the proof that all does."""
+        return [finding.words for finding in self._findings()] + self._index_findings()
+
+    def repair(self) -> list[str]:
+        """Mend what does not hold, and say what it was. What must be embedded again is done by the next index."""
+        findings = self._findings()
+        for finding in findings:
+            if finding.mend is not None:
+                self._ledger.write(finding.mend)
+        told = [finding.words for finding in findings] + self._index_findings()
+        with self._ledger.read() as view:
+            self._gallery.rebuild(view)
+        reached = self._gallery.save(everything=True)
+        self._ledger.write(lambda change: change.prune_log(reached))
+        return told
+
+    def _findings(self) -> list[Finding]:
+        with self._ledger.read() as view:
+            return [
+                *_items(view),
+                *_contents(view),
+                *_strays(view),
+                *_owners(view),
+                *_paths(view),
+                *(self._files(view) if self._read_files else ()),
+            ]
+
+    def _files(self, view: View) -> Iterator[Finding]:
+        """Compare every file that is as it was, by its stamp, with the content that the ledger knows of it."""
+        for record in view.paths():
+            if record.digest == NO_CONTENT:
+                continue
+            try:
+                same_stamp = not is_gone(record.path) and stamp_of(record.path) == record.stamp
+                wrong = same_stamp and digest_of(record.path) != record.digest
+            except OSError:
+                continue  # a file that cannot be looked at proves nothing
+            if wrong:
+                yield Finding(f"{record.path}: its content changed behind an unchanged size and time", _unlink(record))
+
+    def _index_findings(self) -> list[str]:
+        """Compare the indexes with the ledger: the same ids, and the same values."""
+        with self._ledger.read() as view:
+            runs = list(live_runs(view))
+            indexes = self._gallery.follow(view)
+            told = []
+            for modality in Modality:
+                expected = np.sort(run_ids(runs, modality))
+                index = indexes.get(modality)
+                present = np.empty(0, dtype=np.int64) if index is None else index.ids()
+                if not np.array_equal(expected, present):
+                    lost, extra = np.setdiff1d(expected, present), np.setdiff1d(present, expected)
+                    told.append(f"{modality} index: {len(lost)} segments are missing, {len(extra)} should not be there")
+                    continue
+                wrong = sum(
+                    not np.allclose(index.vectors(run_ids([run], modality)), view.vectors(run[0]), atol=1e-6)
+                    for run in runs
+                    if index is not None and run[1] == modality
+                )
+                if wrong:
+                    told.append(f"{modality} index: {wrong} runs of vectors differ from the ledger's")
+            return told
+
+
+def _items(view: View) -> Iterator[Finding]:
+    """See that every item is its content's, and has all its runs and vectors, whole and of unit length."""
+    for item, facts in view.items():
+        digest = bytes.fromhex(facts["hash"])
+        if view.item_of(digest) != item:
+            yield Finding(f"item {item}: its content belongs to another item", _drop_item(item, view.owners(digest)))
+            continue
+        flaw = next((words for first, _, count in facts["runs"] if (words := _flaw(view, item, first, count))), None)
+        if flaw:
+            yield Finding(f"item {item}: {flaw}", _drop_item(item, view.owners(digest)))
+
+
+def _flaw(view: View, item: int, first: int, count: int) -> str | None:
+    try:
+        run = view.run(first)
+        vectors = view.raw_vectors(first)
+    except (KeyError, ValueError):
+        return f"its vectors from segment {first} on are missing or torn"
+    if run is None or run.item != item or len(run.segments) != count:
+        return f"its segments from {first} on are missing or another item's"
+    if len(vectors) != count:
+        return f"it has {count} segments from {first} on but {len(vectors)} vectors"
+    norms = np.linalg.norm(vectors.astype(np.float32), axis=1)
+    if not np.all(np.abs(norms - 1) < NORM_ERROR):
+        return f"a vector from segment {first} on is not of unit length"
+    return None
+
+
+def _contents(view: View) -> Iterator[Finding]:
+    """See that every content leads to an item."""
+    for digest, item in view.contents():
+        if view.facts(item) is None:
+            mend = _then(methodcaller("drop_content", digest), *map(_unlink, view.owners(digest)))
+            yield Finding(f"content {digest.hex()[:12]}: item {item} is missing", mend)
+
+
+def _strays(view: View) -> Iterator[Finding]:
+    """See that no run or block of vectors is outside an item."""
+    owned = {first for _, facts in view.items() for first, _, _ in facts["runs"]}
+    for first in {*view.run_firsts(), *view.vector_firsts()} - owned:
+        yield Finding(f"segment {first}: belongs to no item", methodcaller("drop_run", first))
+
+
+def _owners(view: View) -> Iterator[Finding]:
+    """See that the table of owners says the same as the table of paths."""
+    expected: dict[bytes, set[bytes]] = {}
+    for key, record in view.path_keys():
+        if record.digest != NO_CONTENT:
+            expected.setdefault(record.digest, set()).add(key)
+    present: dict[bytes, set[bytes]] = {}
+    for digest, key in view.owner_keys():
+        present.setdefault(digest, set()).add(key)
+    for digest in expected.keys() | present.keys():
+        right = expected.get(digest, set())
+        if right != present.get(digest, set()):
+            words = f"content {digest.hex()[:12]}: has {len(right)} paths, but others are noted"
+            yield Finding(words, methodcaller("set_owners", digest, right))
+
+
+def _paths(view: View) -> Iterator[Finding]:
+    """See that every path leads to an item, or to a reason why there is none."""
+    for record in view.paths():
+        if record.digest == NO_CONTENT or view.quarantined(record.digest) is not None:
+            continue
+        if view.item_of(record.digest) is None:
+            yield Finding(f"{record.path}: its item is missing", _unlink(record))
+
+
+def _unlink(record: PathRecord) -> Callable[[Change], None]:
+    return methodcaller("unlink", record.path)
+
+
+def _drop_item(item: int, owners: list[PathRecord]) -> Callable[[Change], None]:
+    return _then(methodcaller("drop_item", item), *map(_unlink, owners))
+
+
+def _then(*steps: Callable[[Change], None]) -> Callable[[Change], None]:
+    def all_of_them(change: Change) -> None:
+        for step in steps:
+            step(change)
+
+    return all_of_them

@@ -1,0 +1,106 @@
+"""The one tree of errors.
+
+Every error that bindsearch raises on purpose is a `BindsearchError`; its message says what happened, to which
+file, and what to do next. Errors of other libraries are mapped where they arise and stay chained.
+
+    BindsearchError
+    ├── MediaError: UnreadableMedia, UnsupportedMedia, MediaTooLarge
+    ├── SpaceError: UnknownSpace, SpaceMismatch, MissingWeights, MissingExtra, LicenceRefused
+    ├── LibraryError: LibraryNotFound, LibraryBusy, LibraryFull, CorruptLibrary, SchemaTooNew
+    ├── QueryError: BadQuery, EmptyQuery
+    └── IndexingError: UnknownIndex, IndexUnavailable
+"""
+
+from __future__ import annotations
+
+
+class BindsearchError(Exception):
+    """The root: catch it to catch everything that bindsearch raises on purpose."""
+
+
+class MediaError(BindsearchError):
+    """A file cannot be turned into segments."""
+
+
+class UnreadableMedia(MediaError):
+    """The file is damaged, truncated or empty, or contradicts its own name."""
+
+
+class UnsupportedMedia(MediaError):
+    """The file is none of the kinds that bindsearch reads."""
+
+
+class MediaTooLarge(MediaError):
+    """Decoding the file would take more memory than the limits allow."""
+
+
+class SpaceError(BindsearchError):
+    """A space cannot be used."""
+
+
+class UnknownSpace(SpaceError):
+    """No space has this name."""
+
+
+class SpaceMismatch(SpaceError):
+    """The library's vectors were made by another space than the one at hand."""
+
+
+class MissingWeights(SpaceError):
+    """The weights of a space are not on this machine."""
+
+
+class MissingExtra(SpaceError):
+    """A package that this space or index needs is not installed."""
+
+
+class LicenceRefused(SpaceError):
+    """The licence of the weights does not allow the use that was asked for."""
+
+
+class LibraryError(BindsearchError):
+    """A library cannot be opened, read or written."""
+
+
+class LibraryNotFound(LibraryError):
+    """There is no library at this path."""
+
+
+class LibraryBusy(LibraryError):
+    """Another process is writing to the library."""
+
+
+class LibraryFull(LibraryError):
+    """The disk that holds the library has no room left."""
+
+
+class CorruptLibrary(LibraryError):
+    """The library's files contradict each other or cannot be read."""
+
+
+class SchemaTooNew(LibraryError):
+    """A newer bindsearch wrote this library."""
+
+
+class QueryError(BindsearchError):
+    """A query cannot be understood."""
+
+
+class BadQuery(QueryError):
+    """The words of the query do not make one."""
+
+
+class EmptyQuery(QueryError):
+    """The query asks for nothing, or its operands cancel out."""
+
+
+class IndexingError(BindsearchError):
+    """An index cannot be made or used."""
+
+
+class UnknownIndex(IndexingError):
+    """No index has this name."""
+
+
+class IndexUnavailable(IndexingError):
+    """The index cannot run on this machine."""

@@ -1,0 +1,215 @@
+"""The indexes of a library: they follow the ledger's log, and are saved as generations that switch by rename."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import threading
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from bindsearch import registry
+from bindsearch.ledger import View
+from bindsearch.ports import Index
+from bindsearch.records import run_ids
+from bindsearch.types import Ids, Modality, Vectors
+
+REWRITE_SHARE = 0.25
+"""A new generation is written when this share of an index has changed since the last one."""
+ADD_BLOCK = 65_536
+
+Runs = Iterable[tuple[int, str, int]]
+
+
+@dataclass
+class Shelf:
+    """The index of one modality, and the position of the log up to which it follows the ledger."""
+
+    modality: Modality
+    index: Index
+    position: int
+    saved_at: int
+    """The position of the generation on disk; -1 where there is none."""
+    unsaved: int = 0
+    """Segments that came or went since."""
+
+
+class Gallery:
+    """All indexes of one space of a library."""
+
+    def __init__(self, folder: Path, *, dim: int, kind: str = registry.DEFAULT_INDEX) -> None:
+        self._folder = folder
+        self._dim = dim
+        self._kind = kind
+        self._lock = threading.Lock()
+        self._shelves: dict[Modality, Shelf] = {}
+
+    def follow(self, view: View) -> dict[Modality, Index]:
+        """Bring the indexes to where the ledger is, and give them by modality; empty ones are left out."""
+        with self._lock:
+            if not self._shelves:
+                self._shelves = {modality: self._open(modality) for modality in Modality}
+            self._catch_up(view)
+            return {modality: shelf.index for modality, shelf in self._shelves.items() if len(shelf.index)}
+
+    def rebuild(self, view: View) -> None:
+        """Make the indexes anew from the ledger alone."""
+        with self._lock:
+            fresh = {modality: self._empty(modality) for modality in Modality}
+            _fill(fresh, view)
+            self._shelves = fresh
+
+    def save(self, *, everything: bool = False) -> int:
+        """Write a generation of each index that changed enough; give the position that all on disk have reached.
+
+        Only the process that holds the library's writing lock may call this.
+        """
+        with self._lock:
+            for shelf in self._shelves.values():
+                if everything or shelf.saved_at < 0 or shelf.unsaved > REWRITE_SHARE * len(shelf.index):
+                    self._write(shelf)
+                elif not shelf.unsaved:
+                    self._restamp(shelf)
+            return min((shelf.saved_at for shelf in self._shelves.values()), default=0)
+
+    def bytes_used(self) -> int:
+        """Bytes of all generations on disk."""
+        return sum(file.stat().st_size for file in self._folder.rglob("*") if file.is_file())
+
+    # -- following the ledger
+
+    def _catch_up(self, view: View) -> None:
+        behind = min(shelf.position for shelf in self._shelves.values())
+        position = view.position()
+        if behind >= position:
+            return
+        if behind < view.log_start() or all(not len(shelf.index) for shelf in self._shelves.values()):
+            self._shelves = {modality: self._empty(modality) for modality in Modality}
+            _fill(self._shelves, view)
+            return
+        last = {entry.item: entry for entry in view.log(behind)}
+        gone = [run for entry in last.values() for run in entry.runs]
+        came = [run for entry in last.values() if entry.live for run in entry.runs]
+        for modality, shelf in self._shelves.items():
+            if shelf.position < position:
+                shelf.unsaved += _remove(shelf.index, run_ids(gone, modality))
+                shelf.unsaved += _add(shelf.index, view, came, modality)
+                shelf.position = position
+
+    def _empty(self, modality: Modality) -> Shelf:
+        return Shelf(modality, _make(self._kind, self._dim), position=0, saved_at=-1)
+
+    # -- generations on disk
+
+    def _open(self, modality: Modality) -> Shelf:
+        for folder in reversed(self._generations(modality)):
+            try:
+                manifest = json.loads((folder / "manifest.json").read_text())
+                if manifest["dim"] != self._dim:
+                    continue
+                index = registry.load_index(manifest["kind"]).load(folder)
+            except (OSError, ValueError, KeyError):
+                continue  # a cache that cannot be read is made again from the ledger
+            return Shelf(modality, index, manifest["position"], manifest["position"])
+        return self._empty(modality)
+
+    def _generations(self, modality: Modality) -> list[Path]:
+        return sorted(path for path in self._folder.glob(f"{modality}/gen-*") if path.suffix != ".new")
+
+    def _write(self, shelf: Shelf) -> None:
+        """Write the next generation beside the last, switch by rename, then drop older ones."""
+        older = self._generations(shelf.modality)
+        number = int(older[-1].name.removeprefix("gen-")) + 1 if older else 1
+        final = self._folder / shelf.modality / f"gen-{number:06d}"
+        fresh = final.with_suffix(".new")
+        for leftover in final.parent.glob("*.new"):
+            shutil.rmtree(leftover)
+        fresh.mkdir(parents=True)
+        shelf.index.save(fresh)
+        self._put_manifest(fresh, shelf)
+        fresh.rename(final)
+        _sync(final.parent)
+        for folder in older:
+            shutil.rmtree(folder, ignore_errors=True)
+        shelf.saved_at, shelf.unsaved = shelf.position, 0
+
+    def _restamp(self, shelf: Shelf) -> None:
+        """Say that a generation in which nothing changed is as new as the ledger."""
+        if shelf.saved_at < shelf.position:
+            self._put_manifest(self._generations(shelf.modality)[-1], shelf)
+            shelf.saved_at = shelf.position
+
+    def _put_manifest(self, folder: Path, shelf: Shelf) -> None:
+        manifest = {
+            "kind": shelf.index.kind,
+            "dim": self._dim,
+            "count": len(shelf.index),
+            "position": shelf.position,
+        }
+        write_whole(folder / "manifest.json", json.dumps(manifest, indent=1))
+
+
+def write_whole(file: Path, text: str) -> None:
+    """Write a file so that it is there whole or not at all, whatever happens."""
+    draft = file.with_name(file.name + ".new")
+    with draft.open("w", encoding="utf-8") as out:
+        out.write(text)
+        out.flush()
+        os.fsync(out.fileno())
+    draft.replace(file)
+    _sync(file.parent)
+
+
+def live_runs(view: View) -> Iterator[tuple[int, str, int]]:
+    """Give the runs of all live items, by ascending item."""
+    for _, facts in view.items():
+        if view.is_live(bytes.fromhex(facts["hash"])):
+            yield from facts["runs"]
+
+
+def _fill(shelves: dict[Modality, Shelf], view: View) -> None:
+    runs = list(live_runs(view))
+    for modality, shelf in shelves.items():
+        shelf.unsaved = _add(shelf.index, view, runs, modality)
+        shelf.position = view.position()
+
+
+def _remove(index: Index, ids: Ids) -> int:
+    before = len(index)
+    if len(ids):
+        index.remove(ids)
+    return before - len(index)
+
+
+def _add(index: Index, view: View, runs: Runs, modality: Modality) -> int:
+    """Add the runs of one modality in blocks of bounded size."""
+    mine = sorted((first, kind, count) for first, kind, count in runs if kind == modality)
+    blocks: list[Vectors] = []
+    start = 0
+    for place, (first, _, _) in enumerate(mine):
+        blocks.append(view.vectors(first))
+        if place + 1 == len(mine) or sum(map(len, blocks)) >= ADD_BLOCK:
+            index.add(run_ids(mine[start : place + 1], modality), np.concatenate(blocks))
+            blocks, start = [], place + 1
+    return sum(count for _, _, count in mine)
+
+
+def _make(kind: str, dim: int) -> Index:
+    make = registry.load_index(kind)
+    return make(dim)  # type: ignore[call-arg]
+
+
+def _sync(folder: Path) -> None:
+    """Make a rename in a folder survive a loss of power, where the system lets folders be synced."""
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

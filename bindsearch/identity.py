@@ -1,0 +1,118 @@
+"""Which content a file holds, and whether it still does."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+
+from bindsearch.errors import MediaError
+from bindsearch.ledger import Change
+from bindsearch.media import Found, Kind, identify
+from bindsearch.records import DIGEST_BYTES, NO_CONTENT, PathRecord, Stamp
+
+CHANGED_MEANWHILE = "it changed while it was read; the next run takes it"
+
+
+@dataclass(slots=True)
+class Looked:
+    """A file that was looked at: what kind it is, and the digest of its content."""
+
+    found: Found
+    kind: Kind | None = None
+    digest: bytes = NO_CONTENT
+    refused: str = ""
+    trouble: str = ""
+    vanished: bool = False
+
+    @property
+    def stamp(self) -> Stamp:
+        """The file's stamp when it was scanned."""
+        return Stamp(self.found.size, self.found.mtime_ns)
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """What linking a path to a content means, seen from just before it."""
+
+    digest: bytes
+    quarantined: str
+    had: bytes
+    """What the path held before, if anything."""
+    known: bool
+    """Whether the content is an item or in quarantine."""
+    live: bool
+    """Whether another path holds it."""
+    moved_from: PathRecord | None
+    """A path that held the content and is no more: the file was moved from there."""
+
+    @classmethod
+    def seen(cls, change: Change, path: Path, digest: bytes) -> Link:
+        """Look at the ledger before a path is linked."""
+        before = change.path(path)
+        others = [record for record in change.owners(digest) if record.path != path]
+        quarantined = change.quarantined(digest) or ""
+        return cls(
+            digest=digest,
+            quarantined=quarantined,
+            had=before.digest if before else NO_CONTENT,
+            known=digest == NO_CONTENT or bool(quarantined) or change.item_of(digest) is not None,
+            live=bool(others),
+            moved_from=None if before else _origin(path, others),
+        )
+
+
+def look(found: Found, halt: threading.Event) -> Looked:
+    """Identify a file and digest its content."""
+    file = Looked(found)
+    try:
+        file.kind = identify(found.path)
+        if file.kind is not None:
+            file.digest = digest_of(found.path, halt)
+        if stamp_of(found.path) != file.stamp:
+            file.trouble = CHANGED_MEANWHILE
+    except MediaError as error:
+        file.refused = str(error)
+    except FileNotFoundError:
+        file.vanished = True
+    except OSError as error:
+        file.trouble = error.strerror or str(error)
+    except Exception as error:  # as in decoding: one strange file must not stop the run
+        file.refused = f"cannot be identified: {type(error).__name__}: {error}"
+    return file
+
+
+def digest_of(path: Path, halt: threading.Event | None = None) -> bytes:
+    """Digest a file's content. Raises `OSError`."""
+    digest = blake2b(digest_size=DIGEST_BYTES)
+    with path.open("rb", buffering=0) as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+            if halt is not None and halt.is_set():
+                break
+    return digest.digest()
+
+
+def is_gone(path: Path) -> bool:
+    """Tell whether there is surely no file any more; one that cannot be looked at is not gone."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def stamp_of(path: Path) -> Stamp:
+    """Give a file's stamp as it is now. Raises `OSError`."""
+    status = path.stat()
+    return Stamp(status.st_size, status.st_mtime_ns)
+
+
+def _origin(path: Path, others: Sequence[PathRecord]) -> PathRecord | None:
+    """Pick the vanished path that a file most likely came from: one of the same name first."""
+    gone = [record for record in others if is_gone(record.path)]
+    return min(gone, key=lambda record: record.path.name != path.name, default=None)

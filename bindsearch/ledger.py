@@ -1,0 +1,371 @@
+"""The ledger: the truth about paths, items, segments and vectors, in LMDB.
+
+Tables (numbers big-endian, so that keys sort as the numbers do):
+
+    paths       path key -> size, mtime, digest of the content, metadata       what lies where
+    owners      digest -> path keys (several)                                  the same, from the content's side
+    contents    digest -> item                                                 identity
+    items       item -> what it is, and its runs                               one content
+    runs        first segment -> item, modality, spans, texts                  consecutive segments of one modality
+    vectors     first segment -> (n, dim) float16                              their vectors
+    quarantine  digest -> reason                                               contents that cannot be read
+    log         position -> item came to life or went away                     what indexes follow
+    meta        counters, roots
+
+An item is live while a path owns its digest. It keeps its vectors when the last path goes, so that a file that
+comes back costs no decoding.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bindsearch.records import (
+    LONGEST_KEY,
+    NO_CONTENT,
+    Content,
+    LogEntry,
+    PathRecord,
+    Run,
+    StoredRun,
+    key_of,
+    number_of,
+    pack_path,
+    pack_run,
+    path_key,
+    unit,
+    unpack_path,
+    unpack_run,
+    unpack_segment,
+)
+from bindsearch.storage import FIRST_MAP, Storage, Transaction
+from bindsearch.types import Item, Modality, Segment, Vectors
+
+Result = TypeVar("Result")
+
+TABLES = {
+    "paths": False,
+    "owners": True,
+    "contents": False,
+    "items": False,
+    "runs": False,
+    "vectors": False,
+    "quarantine": False,
+    "log": False,
+    "meta": False,
+}
+
+
+class View:
+    """The ledger as it was when the transaction began."""
+
+    def __init__(self, transaction: Transaction, dim: int) -> None:
+        self._txn = transaction
+        self._dim = dim
+
+    def path(self, path: Path) -> PathRecord | None:
+        """Give what is known of a path."""
+        return self._record(path_key(path))
+
+    def paths(self, under: Path | None = None) -> Iterator[PathRecord]:
+        """Give all known paths, or a path and all below it."""
+        prefix = b"" if under is None else os.fsencode(under)[:LONGEST_KEY]
+        for key, value in self._txn.scan("paths", prefix):
+            if not key.startswith(prefix):
+                return
+            record = unpack_path(key, value)
+            if under is None or record.path == under or under in record.path.parents:
+                yield record
+
+    def owners(self, digest: bytes) -> list[PathRecord]:
+        """Give the paths that hold a content."""
+        records = (self._record(key) for key in self._txn.values("owners", digest))
+        return [record for record in records if record]
+
+    def item_of(self, digest: bytes) -> int | None:
+        """Give the item of a content."""
+        found = self._txn.get("contents", digest)
+        return None if found is None else number_of(found)
+
+    def is_live(self, digest: bytes) -> bool:
+        """Tell whether any path holds a content."""
+        return self._txn.get("owners", digest) is not None
+
+    def quarantined(self, digest: bytes) -> str | None:
+        """Give the reason why a content cannot be read, if it is known to be so."""
+        found = self._txn.get("quarantine", digest)
+        return None if found is None else found.decode()
+
+    def facts(self, item: int) -> dict[str, Any] | None:
+        """Give an item's plain facts: hash, modality, format, size, duration, covered, runs."""
+        found = self._txn.get("items", key_of(item))
+        return None if found is None else json.loads(found)
+
+    def item_ids(self) -> Iterator[int]:
+        """Give the ids of all items, live or not."""
+        return (number_of(key) for key, _ in self._txn.scan("items"))
+
+    def items(self) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Give all items with their facts, live or not."""
+        return ((number_of(key), json.loads(value)) for key, value in self._txn.scan("items"))
+
+    def item(self, item: int) -> Item | None:
+        """Give an item with its segments and paths."""
+        facts = self.facts(item)
+        if facts is None:
+            return None
+        runs = [self.run(first) for first, _, _ in facts["runs"]]
+        return Item(
+            id=item,
+            hash=facts["hash"],
+            modality=Modality(facts["modality"]),
+            size=facts["size"],
+            duration=facts["duration"],
+            segments=[segment for run in runs if run for segment in run.segments],
+            paths=[record.path for record in self.owners(bytes.fromhex(facts["hash"]))],
+        )
+
+    def run(self, first: int) -> StoredRun | None:
+        """Give the run that begins with this segment."""
+        found = self._txn.view("runs", key_of(first))
+        return None if found is None else unpack_run(first, found)
+
+    def segment(self, segment: int) -> tuple[int, Segment] | None:
+        """Give a segment and the item that it is part of."""
+        found = self._txn.floor("runs", key_of(segment))
+        return None if found is None else unpack_segment(segment, number_of(found[0]), found[1])
+
+    def run_firsts(self) -> Iterator[int]:
+        """Give the first segment of every run."""
+        return (number_of(key) for key, _ in self._txn.scan("runs"))
+
+    def vectors(self, first: int) -> Vectors:
+        """Give the unit vectors of a run. Raises `KeyError`. *Shape:* (n, dim)."""
+        return unit(self.raw_vectors(first))
+
+    def raw_vectors(self, first: int) -> NDArray[np.float16]:
+        """Give the vectors of a run as they are stored. Raises `KeyError`, `ValueError` if the block is torn."""
+        found = self._txn.view("vectors", key_of(first))
+        if found is None:
+            raise KeyError(first)
+        return np.frombuffer(found, dtype=np.float16).reshape(-1, self._dim)
+
+    def vector_firsts(self) -> Iterator[int]:
+        """Give the first segment of every block of vectors."""
+        return (number_of(key) for key, _ in self._txn.scan("vectors"))
+
+    def contents(self) -> Iterator[tuple[bytes, int]]:
+        """Give every known content and its item."""
+        return ((key, number_of(value)) for key, value in self._txn.scan("contents"))
+
+    def path_keys(self) -> Iterator[tuple[bytes, PathRecord]]:
+        """Give every known path with its key."""
+        return ((key, unpack_path(key, value)) for key, value in self._txn.scan("paths"))
+
+    def owner_keys(self) -> Iterator[tuple[bytes, bytes]]:
+        """Give every pair of a content and the key of a path that holds it."""
+        return self._txn.scan("owners")
+
+    def quarantine(self) -> Iterator[tuple[bytes, str]]:
+        """Give every content that cannot be read, and why."""
+        return ((key, value.decode()) for key, value in self._txn.scan("quarantine"))
+
+    def log(self, after: int = 0) -> Iterator[LogEntry]:
+        """Give what came to life or went away after a position."""
+        for key, value in self._txn.scan("log", key_of(after + 1)):
+            told = json.loads(value)
+            yield LogEntry(number_of(key), told["item"], told["live"], told["runs"])
+
+    def log_start(self) -> int:
+        """Give the position up to which the log was pruned."""
+        return self._counter("pruned")
+
+    def position(self) -> int:
+        """Give the position of the last entry of the log."""
+        return self._counter("position")
+
+    def roots(self) -> list[Path]:
+        """Give the folders and files that `index` was asked for."""
+        found = self._txn.get("meta", b"roots")
+        return [Path(root) for root in json.loads(found)] if found else []
+
+    def counts(self) -> dict[str, int]:
+        """Give the number of entries of each table."""
+        return {table: self._txn.count(table) for table in TABLES}
+
+    def _record(self, key: bytes) -> PathRecord | None:
+        value = self._txn.get("paths", key)
+        return None if value is None else unpack_path(key, value)
+
+    def _counter(self, name: str) -> int:
+        found = self._txn.get("meta", name.encode())
+        return 0 if found is None else number_of(found)
+
+
+class Change(View):
+    """A view that can also write; what it does happens whole or not at all."""
+
+    def link(self, record: PathRecord) -> None:
+        """Say what a path holds now; what it held before loses it."""
+        key = path_key(record.path)
+        before = self._record(key)
+        if before and before.digest != record.digest:
+            self._disown(before.digest, key)
+        self._txn.put("paths", key, pack_path(record))
+        if record.digest != NO_CONTENT and not (before and before.digest == record.digest):
+            was_live = self.is_live(record.digest)
+            self._txn.put("owners", record.digest, key)
+            if not was_live:
+                self._note(record.digest, live=True)
+
+    def unlink(self, path: Path) -> None:
+        """Forget a path."""
+        key = path_key(path)
+        before = self._record(key)
+        if before:
+            self._txn.drop("paths", key)
+            self._disown(before.digest, key)
+
+    def unlink_all(self, paths: Iterable[Path]) -> None:
+        """Forget several paths."""
+        for path in paths:
+            self.unlink(path)
+
+    def put_item(self, digest: bytes, content: Content) -> int:
+        """Store a content with its segments and vectors; one that is there already stays as it is."""
+        known = self.item_of(digest)
+        if known is not None:
+            return known
+        item = self._next("items")
+        facts = {
+            "hash": digest.hex(),
+            "modality": content.modality,
+            "format": content.format,
+            "size": content.size,
+            "duration": content.duration,
+            "covered": content.covered,
+            "runs": [self._put_run(item, run) for run in content.runs if len(run.spans)],
+        }
+        self._txn.put("items", key_of(item), json.dumps(facts).encode(), append=True)
+        self._txn.put("contents", digest, key_of(item))
+        self._txn.drop("quarantine", digest)
+        if self.is_live(digest):
+            self._note(digest, live=True)
+        return item
+
+    def put_quarantine(self, digest: bytes, reason: str) -> None:
+        """Remember that a content cannot be read."""
+        self._txn.put("quarantine", digest, reason.encode())
+
+    def forget(self, record: PathRecord) -> None:
+        """Forget a path, and its content with it if no other path holds that."""
+        self.unlink(record.path)
+        if record.digest != NO_CONTENT and not self.is_live(record.digest):
+            self._txn.drop("quarantine", record.digest)
+            item = self.item_of(record.digest)
+            if item is not None:
+                self.drop_item(item)
+
+    def drop_item(self, item: int) -> None:
+        """Forget an item, its segments and its vectors; its paths must be unlinked or re-indexed by the caller."""
+        facts = self.facts(item)
+        if facts is None:
+            return
+        digest = bytes.fromhex(facts["hash"])
+        if self.is_live(digest):
+            self._note(digest, live=False)
+        for first, _, _ in facts["runs"]:
+            self.drop_run(first)
+        self._txn.drop("items", key_of(item))
+        if self.item_of(digest) == item:
+            self._txn.drop("contents", digest)
+
+    def drop_run(self, first: int) -> None:
+        """Forget a run of segments and its vectors."""
+        self._txn.drop("runs", key_of(first))
+        self._txn.drop("vectors", key_of(first))
+
+    def drop_content(self, digest: bytes) -> None:
+        """Forget which item a content is."""
+        self._txn.drop("contents", digest)
+
+    def set_owners(self, digest: bytes, keys: Set[bytes]) -> None:
+        """Make exactly the paths of these keys the owners of a content."""
+        present = set(self._txn.values("owners", digest))
+        for key in present - keys:
+            self._txn.drop("owners", digest, key)
+        for key in keys - present:
+            self._txn.put("owners", digest, key)
+
+    def set_roots(self, roots: Sequence[Path]) -> None:
+        """Remember the folders and files that `index` was asked for."""
+        self._txn.put("meta", b"roots", json.dumps([str(root) for root in roots]).encode())
+
+    def prune_log(self, upto: int) -> None:
+        """Drop entries up to a position; indexes must have taken them in."""
+        for entry in list(self.log()):
+            if entry.position <= upto:
+                self._txn.drop("log", key_of(entry.position))
+        self._txn.put("meta", b"pruned", key_of(max(upto, self.log_start())))
+
+    def _put_run(self, item: int, run: Run) -> tuple[int, str, int]:
+        first = self._next("segments", len(run.spans))
+        self._txn.put("runs", key_of(first), pack_run(item, run), append=True)
+        block = np.ascontiguousarray(run.vectors, dtype=np.float16).tobytes()
+        self._txn.put("vectors", key_of(first), block, append=True)
+        return first, run.modality, len(run.spans)
+
+    def _disown(self, digest: bytes, key: bytes) -> None:
+        if digest == NO_CONTENT:
+            return
+        self._txn.drop("owners", digest, key)
+        if not self.is_live(digest):
+            self._note(digest, live=False)
+
+    def _note(self, digest: bytes, *, live: bool) -> None:
+        item = self.item_of(digest)
+        facts = None if item is None else self.facts(item)
+        if facts is not None:
+            entry = {"item": item, "live": live, "runs": facts["runs"]}
+            self._txn.put("log", key_of(self._next("position")), json.dumps(entry).encode(), append=True)
+
+    def _next(self, counter: str, step: int = 1) -> int:
+        """Take `step` numbers that were never used before; give the first of them."""
+        last = self._counter(counter)
+        self._txn.put("meta", counter.encode(), key_of(last + step))
+        return last + 1
+
+
+class Ledger:
+    """The ledger of one library."""
+
+    def __init__(self, storage: Storage, dim: int) -> None:
+        self.storage = storage
+        self._dim = dim
+
+    @classmethod
+    def open(cls, folder: Path, *, dim: int, create: bool = False, first_map: int = FIRST_MAP) -> Ledger:
+        """Open the ledger in a folder. Raises `LibraryNotFound`, `CorruptLibrary`."""
+        return cls(Storage.at(folder, TABLES, create=create, first_map=first_map), dim)
+
+    def close(self) -> None:
+        """Let go of the files."""
+        self.storage.release()
+
+    @contextmanager
+    def read(self) -> Iterator[View]:
+        """See the ledger as it is at this moment, whatever is written meanwhile."""
+        with self.storage.read() as transaction:
+            yield View(transaction, self._dim)
+
+    def write(self, change: Callable[[Change], Result]) -> Result:
+        """Run `change(Change)` in one transaction; see `Storage.write`."""
+        return self.storage.write(lambda transaction: change(Change(transaction, self._dim)))

@@ -1,0 +1,348 @@
+"""The library: one collection, indexed and searched. The facade over ledger, ingest, indexes and search."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from operator import methodcaller
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeAlias
+
+import numpy as np
+
+from bindsearch.errors import BadQuery, LibraryNotFound, UnreadableMedia
+from bindsearch.filters import Filters, make_filters
+from bindsearch.gallery import Gallery
+from bindsearch.identity import digest_of, is_gone, stamp_of
+from bindsearch.ledger import Ledger
+from bindsearch.lock import writing
+from bindsearch.places import default_library
+from bindsearch.query import Operand, Query, compile_query, file, parse_one
+from bindsearch.records import NO_CONTENT
+from bindsearch.report import Progress, Report
+from bindsearch.schema import SCHEMA, Card, make_folder, read_card, upgrade, write_card
+from bindsearch.search import find
+from bindsearch.spaces import Space, mean_vector
+from bindsearch.status import Status, status_of
+from bindsearch.types import Hits, Item, Segment, Vectors
+from bindsearch.zeroshot import Classifier
+
+ROOT_IS_GONE = (
+    "is not there any more: its files stay in the library in case it comes back; if it was moved, index its new "
+    "place, and if it is gone for good, `bindsearch forget` it"
+)
+
+Words: TypeAlias = str | os.PathLike[str] | Query
+Places: TypeAlias = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
+
+
+class Library:
+    """A folder that holds one collection: its ledger and its indexes. Made by `bindsearch.open`.
+
+    >>> import bindsearch
+    >>> with bindsearch.open("media.library") as library:
+    ...     report = library.index("samples")
+    ...     for hit in library.search("a dark stormy night", modality="image", k=1):
+    ...         print(hit.path.name)
+    night-sky.png
+    """
+
+    def __init__(self, folder: Path, card: Card, space: Space | None) -> None:
+        self.path = folder
+        self.card = card
+        self._space = space
+        self._ledger = Ledger.open(folder / "ledger", dim=card.dim)
+        self._gallery = Gallery(folder / "index" / _safe(card.space), dim=card.dim)
+
+    @classmethod
+    def open(
+        cls, path: str | os.PathLike[str] | None = None, *, space: str | Space | None = None, create: bool = True
+    ) -> Library:
+        """Open a library, by default the user's own; make it if there is none and `create`.
+
+        A new one is made with `space`, or the built-in one. Naming a space for an old one checks that it is that.
+        Raises `LibraryNotFound`, `SpaceMismatch`, `SchemaTooNew`, `CorruptLibrary`.
+        """
+        folder = Path(os.path.abspath(default_library() if path is None else Path(path).expanduser()))
+        given = Space.named(space) if isinstance(space, str) else space
+        try:
+            card = read_card(folder)
+        except LibraryNotFound:
+            if not create:
+                raise
+            card = cls._create(folder, given)
+        if given is not None:
+            card.check(given.spec, folder)
+        if card.schema != SCHEMA:
+            with writing(folder):
+                card = upgrade(folder, read_card(folder))
+        return cls(folder, card, given)
+
+    @classmethod
+    def _create(cls, folder: Path, space: Space | None) -> Card:
+        from bindsearch.registry import DEFAULT_SPACE
+
+        make_folder(folder)
+        with writing(folder):
+            Ledger.open(folder / "ledger", dim=1, create=True).close()
+            card = Card.fresh((space or Space.named(DEFAULT_SPACE)).spec)
+            write_card(folder, card)
+        return card
+
+    @property
+    def space(self) -> Space:
+        """The encoders, loaded on first use. Raises `SpaceMismatch` if they are not those of the vectors."""
+        if self._space is None:
+            space = Space.named(self.card.space)
+            self.card.check(space.spec, self.path)
+            self._space = space
+        return self._space
+
+    def close(self) -> None:
+        """Let go of the files."""
+        self._ledger.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def __len__(self) -> int:
+        """Give the number of live items."""
+        return self.status().items
+
+    # -- a folder goes in
+
+    def index(
+        self,
+        paths: Places | None = None,
+        *,
+        metadata: Mapping[str, str] | None = None,
+        retry: bool = False,
+        progress: Callable[[Progress], None] | None = None,
+        stop: Callable[[], bool] | None = None,
+    ) -> Report:
+        """Bring the library to what lies in files and folders now: by default, in those that were indexed before.
+
+        `metadata` is kept with each path for filters; `retry` tries quarantined files again; `stop` is asked after
+        every file. Raises `LibraryBusy` while another process writes, `LibraryFull`, `BadQuery` for a path where
+        nothing is.
+        """
+        from bindsearch.ingest import Ingest
+
+        with writing(self.path):
+            roots = self._roots(paths)
+            missing = {root: ROOT_IS_GONE for root in roots if is_gone(root)}
+            roots = [root for root in roots if root not in missing]
+            ingest = Ingest(self._ledger, self.space, metadata=metadata, retry=retry, progress=progress, stop=stop)
+            try:
+                report = ingest.run(roots)
+            finally:
+                self._remember(roots)
+            report.troubled.update(missing)
+            return report
+
+    def forget(self, paths: Places) -> int:
+        """Remove files, or all files below folders, and their vectors; give the number of paths that are forgotten.
+
+        The files themselves stay where they are.
+        """
+        with writing(self.path):
+            tops = _absolute(paths)
+            with self._ledger.read() as view:
+                records = [record for top in tops for record in view.paths(top)]
+                roots = [root for root in view.roots() if not any(top == root or top in root.parents for top in tops)]
+            for record in records:
+                self._ledger.write(methodcaller("forget", record))
+            self._ledger.write(lambda change: change.set_roots(roots))
+            self._save()
+            return len(records)
+
+    def forget_gone(self) -> int:
+        """Remove the vectors that are kept for files that are gone; give the number of items."""
+        with writing(self.path):
+            with self._ledger.read() as view:
+                dormant = [item for item, facts in view.items() if not view.is_live(bytes.fromhex(facts["hash"]))]
+            for item in dormant:
+                self._ledger.write(methodcaller("drop_item", item))
+            return len(dormant)
+
+    # -- a question comes out
+
+    def search(
+        self,
+        query: Words,
+        *,
+        k: int = 10,
+        modality: str | Iterable[str] | None = None,
+        under: Places | None = None,
+        since: str | datetime | None = None,
+        ext: str | Iterable[str] | None = None,
+        where: Mapping[str, str] | None = None,
+        raw: bool = False,
+    ) -> Hits:
+        """Find the `k` items that are nearest to a query, of any modality or of those asked for.
+
+        A string that names a file stands for the file, and any other for itself; `bindsearch.text` and
+        `bindsearch.file` say which, and `+`, `-` and `*` compose them. Raises `QueryError`, `MediaError`.
+        """
+        filters = make_filters(modality=modality, under=under, since=since, ext=ext, where=where)
+        return self._find(self.vector(query), k=k, filters=filters, raw=raw)
+
+    def similar(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        k: int = 10,
+        modality: str | Iterable[str] | None = None,
+        under: Places | None = None,
+        raw: bool = False,
+    ) -> Hits:
+        """Find the items nearest to a file, other than itself. Raises `MediaError`."""
+        filters = make_filters(modality=modality, under=under)
+        query = file(path)
+        own = digest_of(Path(query.operands[0].value))
+        return self._find(self.vector(query), k=k, filters=replace(filters, without=frozenset({own})), raw=raw)
+
+    def vector(self, query: Words) -> Vectors:
+        """Give the unit vector of a query. Raises `QueryError`, `MediaError`. *Shape:* (dim,)"""
+        asked = parse_one(query) if isinstance(query, str) else query if isinstance(query, Query) else file(query)
+        return compile_query(asked, self._text_vector, self._file_vector).vector
+
+    def classifier(self, labels: Sequence[str], *, templates: Sequence[str] | None = None) -> Classifier:
+        """Make a zero-shot classifier in the library's space."""
+        return Classifier(self.space, labels, templates=templates)
+
+    def _find(self, vector: Vectors, *, k: int, filters: Filters, raw: bool) -> Hits:
+        if k < 1:
+            raise BadQuery(f"{k} results were asked for; ask for at least 1")
+        with self._ledger.read() as view:
+            return find(view, self._gallery.follow(view), vector, k=k, filters=filters, raw=raw)
+
+    def _text_vector(self, words: str) -> Vectors:
+        vector: Vectors = self.space.embed([words], modality="text")[0]
+        return vector
+
+    def _file_vector(self, operand: Operand) -> Vectors:
+        """Give the mean vector of a file or a piece of it, from the ledger where the file is known and unchanged."""
+        path = Path(os.path.abspath(operand.value))
+        segments, rows = self._known_segments(path) or self._fresh_segments(path)
+        chosen = [place for place, segment in enumerate(segments) if _overlaps(segment, operand)]
+        if not chosen:
+            raise BadQuery(f"{path} has nothing between {operand.start or 0} s and {operand.end or 'its end'}")
+        return mean_vector(rows[chosen], [segments[place].modality for place in chosen])
+
+    def _known_segments(self, path: Path) -> tuple[list[Segment], Vectors] | None:
+        with self._ledger.read() as view:
+            record = view.path(path)
+            item = None if record is None or record.digest == NO_CONTENT else view.item_of(record.digest)
+            if record is None or item is None or is_gone(path) or stamp_of(path) != record.stamp:
+                return None
+            facts = view.facts(item)
+            assert facts is not None
+            firsts = [first for first, _, _ in facts["runs"]]
+            runs = [run for first in firsts if (run := view.run(first))]
+            segments = [segment for run in runs for segment in run.segments]
+            return segments, np.concatenate([view.vectors(first) for first in firsts])
+
+    def _fresh_segments(self, path: Path) -> tuple[list[Segment], Vectors]:
+        pieces = list(self.space.pieces(path))
+        if not pieces:
+            raise UnreadableMedia(f"{path}: holds nothing that space {self.card.space} knows")
+        return [Segment(0, piece.modality, piece.span) for piece in pieces], self.space.embed_pieces(pieces)
+
+    # -- what is in it
+
+    def items(self) -> Iterator[Item]:
+        """Give every live item with its segments and paths."""
+        with self._ledger.read() as view:
+            ids = [item for item, facts in view.items() if view.is_live(bytes.fromhex(facts["hash"]))]
+        for item in ids:
+            with self._ledger.read() as view:
+                found = view.item(item)
+            if found is not None and found.paths:
+                yield found
+
+    def vectors(self, item: Item) -> Vectors:
+        """Give the unit vectors of an item's segments. *Shape:* (len(item.segments), dim)"""
+        with self._ledger.read() as view:
+            facts = view.facts(item.id)
+            runs = [] if facts is None else facts["runs"]
+            blocks = [view.vectors(first) for first, _, _ in runs]
+        return np.concatenate(blocks) if blocks else np.empty((0, self.card.dim), dtype=np.float32)
+
+    def status(self) -> Status:
+        """Say what is in the library, what is put aside and why, and what it costs."""
+        with self._ledger.read() as view:
+            return status_of(view, self.path, self.card, self._ledger.storage.bytes_used(), self._gallery)
+
+    def doctor(self, *, repair: bool = False, read_files: bool = True) -> list[str]:
+        """Prove that ledger, files and indexes agree; give what does not hold, in words. `repair` mends it."""
+        from bindsearch.doctor import Doctor
+
+        doctor = Doctor(self._ledger, self._gallery, read_files=read_files)
+        if not repair:
+            return doctor.examine()
+        with writing(self.path):
+            return doctor.repair()
+
+    # -- inside
+
+    def _roots(self, paths: Places | None) -> list[Path]:
+        """Give the folders and files to index; only those that are named now must exist."""
+        if paths is None:
+            with self._ledger.read() as view:
+                known = view.roots()
+            if not known:
+                raise BadQuery("nothing was indexed yet: say which folder, as in `bindsearch index ~/Pictures`")
+            return known
+        roots = _absolute(paths)
+        for root in roots:
+            if is_gone(root):
+                raise BadQuery(f"there is no file or folder {root}")
+        return roots
+
+    def _remember(self, roots: Sequence[Path]) -> None:
+        """Keep the roots for the next `index` without paths, and save the indexes."""
+        with self._ledger.read() as view:
+            known = view.roots()
+            merged = [root for root in known if not is_gone(root) or any(True for _ in view.paths(root))]
+        merged += [root for root in roots if not any(root == top or top in root.parents for top in merged)]
+        if merged != known:
+            self._ledger.write(lambda change: change.set_roots(merged))
+        self._save()
+
+    def _save(self) -> None:
+        with self._ledger.read() as view:
+            self._gallery.follow(view)
+        reached = self._gallery.save()
+        self._ledger.write(lambda change: change.prune_log(reached))
+
+
+def open(path: str | os.PathLike[str] | None = None, *, space: str | Space | None = None) -> Library:
+    """Open a library, by default the user's own; it is made on first use, with `space` or the built-in one.
+
+    Raises `SpaceMismatch`, `SchemaTooNew`, `CorruptLibrary`.
+    """
+    return Library.open(path, space=space)
+
+
+def _absolute(paths: Places) -> list[Path]:
+    given = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
+    return list(dict.fromkeys(Path(os.path.abspath(Path(path).expanduser())) for path in given))
+
+
+def _overlaps(segment: Segment, operand: Operand) -> bool:
+    if operand.start is None and operand.end is None:
+        return True
+    if segment.span.start is None or segment.span.end is None:
+        return False
+    return segment.span.end > (operand.start or 0.0) and segment.span.start < (operand.end or float("inf"))
+
+
+def _safe(name: str) -> str:
+    return "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in name)

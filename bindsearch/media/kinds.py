@@ -1,0 +1,86 @@
+"""What kinds of media there are, which file names claim them, and how much of one is too much."""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from bindsearch.errors import UnreadableMedia
+from bindsearch.types import Modality
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What a file holds, by its content."""
+
+    modality: Modality
+    format: str
+    """The name of whatever opens it: a Pillow plugin, an FFmpeg demuxer, or a kind of text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much decoding one file may take; beyond these it raises `MediaTooLarge`."""
+
+    max_pixels: int = 200_000_000
+    """Of a picture, or of one frame of an animation."""
+    max_video_pixels: int = 40_000_000
+    """Of one frame of a video: decoders hold a dozen of them at once. 8K has 33 million."""
+    max_sequence_pixels: int = 10_000_000_000
+    """Of all frames of an animation, or all pages of a document, together."""
+    max_pages: int = 1000
+    max_text_bytes: int = 64 << 20
+
+
+DEFAULT_LIMITS = Limits()
+
+SUFFIXES = {
+    Modality.IMAGE: frozenset(
+        ".jpg .jpeg .jpe .jfif .png .apng .gif .webp .tif .tiff .bmp .dib .heic .heif .hif .avif .jp2 .j2k .jpx "
+        ".ico .tga .pcx .ppm .pgm .pbm .pnm .qoi .psd .dds .icns".split()
+    ),
+    Modality.AUDIO: frozenset(
+        ".wav .wave .w64 .flac .mp3 .mp2 .ogg .oga .opus .spx .m4a .m4b .aac .aif .aiff .aifc .au .caf .wma .mka "
+        ".ac3 .eac3 .amr .ape .wv .tta .mpc .dsf .voc".split()
+    ),
+    Modality.VIDEO: frozenset(
+        ".mp4 .m4v .mov .qt .mkv .webm .avi .wmv .asf .flv .3gp .3g2 .mpg .mpeg .ogv .m2ts .vob".split()
+    ),
+    Modality.TEXT: frozenset(".txt .md .markdown .srt .vtt .html .htm".split()),
+}
+"""Suffixes that claim a modality. Some that others use more (.ts, .mts) are left to the content."""
+
+CAMERA_RAW = frozenset(".dng .cr2 .cr3 .nef .nrw .arw .orf .rw2 .pef .srw .raf .rwl .3fr .iiq".split())
+"""Looks like TIFF or MP4 by content, but all that Pillow could read of it is a thumbnail: left alone."""
+
+SOUNDING = frozenset({Modality.AUDIO, Modality.VIDEO})
+"""One family: containers hold either, and their names say little about which."""
+
+NAMES = {Modality.IMAGE: "a picture", Modality.AUDIO: "sound", Modality.VIDEO: "video", Modality.TEXT: "text"}
+
+
+def claimed(path: Path) -> Modality | None:
+    """Give the modality that a file's suffix claims, if any."""
+    suffix = path.suffix.lower()
+    return next((modality for modality, suffixes in SUFFIXES.items() if suffix in suffixes), None)
+
+
+def same_family(one: Modality, other: Modality) -> bool:
+    """Tell whether a name that claims one modality may hold the other."""
+    return one == other or {one, other} <= SOUNDING
+
+
+def open_file(path: Path) -> BinaryIO:
+    """Open a regular file to read, without ever waiting for a pipe. Raises `OSError`, `UnreadableMedia`."""
+    file = open(path, "rb", opener=_open_at_once)
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise UnreadableMedia("not a regular file")
+    return file
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))

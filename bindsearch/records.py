@@ -1,0 +1,194 @@
+"""The ledger's records, and how they become bytes."""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bindsearch.types import Ids, Modality, Segment, Span, Vectors
+
+DIGEST_BYTES = 32
+NO_CONTENT = bytes(DIGEST_BYTES)
+"""The digest of paths that hold nothing for us."""
+
+LONGEST_KEY = 480
+_STAMP = struct.Struct(f"<qq{DIGEST_BYTES}s")
+_RUN = struct.Struct("<qBq")
+_SPAN = np.dtype([("start", "<f8"), ("end", "<f8"), ("offset", "<i8"), ("length", "<i8")])
+_MODALITIES = tuple(Modality)
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """What tells that a file is as it was: size and time of change."""
+
+    size: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class PathRecord:
+    """What the ledger knows of one path."""
+
+    path: Path
+    stamp: Stamp
+    digest: bytes = NO_CONTENT
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    refused: str = ""
+    """Why the file under this name is not taken, whatever its content."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Consecutive segments of one modality and their vectors, before they have ids."""
+
+    modality: Modality
+    spans: Sequence[Span]
+    vectors: Vectors
+    texts: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRun:
+    """Consecutive segments in the ledger."""
+
+    first: int
+    item: int
+    modality: Modality
+    segments: tuple[Segment, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What decoding and encoding a file gave."""
+
+    modality: Modality
+    format: str
+    size: int
+    duration: float | None
+    covered: float
+    runs: Sequence[Run]
+
+
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    """An item came to life or went away."""
+
+    position: int
+    item: int
+    live: bool
+    runs: Sequence[tuple[int, str, int]]
+    """The item's runs: first segment, modality, number of segments."""
+
+
+def unit(vectors: Any) -> Vectors:
+    """Scale float vectors to unit length, in float32. *Shape:* (n, dim)."""
+    wide = np.asarray(vectors, dtype=np.float32)
+    norms = np.sqrt(np.einsum("ij,ij->i", wide, wide, dtype=np.float64))
+    scaled: Vectors = (wide / np.maximum(norms, 1e-30)[:, None]).astype(np.float32)
+    return scaled
+
+
+def path_key(path: Path) -> bytes:
+    """Give the key of a path: itself, or the beginning and a digest where it is too long for LMDB."""
+    raw = os.fsencode(path)
+    if len(raw) <= LONGEST_KEY:
+        return raw
+    return raw[:LONGEST_KEY] + b"\0" + blake2b(raw, digest_size=16).digest()
+
+
+def pack_path(record: PathRecord) -> bytes:
+    """Give the value under a path's key."""
+    raw = os.fsencode(record.path)
+    more = {
+        "metadata": dict(record.metadata),
+        "refused": record.refused,
+        "path": raw.hex() if len(raw) > LONGEST_KEY else "",
+    }
+    told = {name: value for name, value in more.items() if value}
+    stamp = _STAMP.pack(record.stamp.size, record.stamp.mtime_ns, record.digest)
+    return stamp + json.dumps(told).encode() if told else stamp
+
+
+def unpack_path(key: bytes, value: bytes) -> PathRecord:
+    """Read what `pack_path` wrote."""
+    size, mtime_ns, digest = _STAMP.unpack_from(value)
+    told = json.loads(value[_STAMP.size :]) if len(value) > _STAMP.size else {}
+    raw = bytes.fromhex(told["path"]) if "path" in told else key
+    stamp = Stamp(size, mtime_ns)
+    return PathRecord(Path(os.fsdecode(raw)), stamp, digest, told.get("metadata", {}), told.get("refused", ""))
+
+
+def pack_run(item: int, run: Run) -> bytes:
+    """Give the value under a run's first segment."""
+    spans = np.zeros(len(run.spans), dtype=_SPAN)
+    for row, span in zip(spans, run.spans, strict=True):
+        row["start"] = np.nan if span.start is None else span.start
+        row["end"] = np.nan if span.end is None else span.end
+        row["offset"] = -1 if span.offset is None else span.offset
+        row["length"] = -1 if span.length is None else span.length
+    head = _RUN.pack(item, _MODALITIES.index(run.modality), len(run.spans))
+    texts = json.dumps(list(run.texts)).encode() if run.texts else b""
+    return head + spans.tobytes() + texts
+
+
+def unpack_run(first: int, value: memoryview) -> StoredRun:
+    """Read what `pack_run` wrote."""
+    item, code, count = _RUN.unpack_from(value)
+    spans, texts = _spans(value, count).tolist(), _texts(value, count)
+    segments = (Segment(first + row, _MODALITIES[code], _span(*spans[row]), texts[row]) for row in range(count))
+    return StoredRun(first, item, _MODALITIES[code], tuple(segments))
+
+
+def unpack_segment(segment: int, first: int, value: memoryview) -> tuple[int, Segment] | None:
+    """Read one segment of what `pack_run` wrote, and its item; None if the run does not reach so far."""
+    item, code, count = _RUN.unpack_from(value)
+    row = segment - first
+    if row >= count:
+        return None
+    span = _span(*_spans(value, count)[row].tolist())
+    return item, Segment(segment, _MODALITIES[code], span, _texts(value, count)[row])
+
+
+def _spans(value: memoryview, count: int) -> NDArray[np.void]:
+    return np.frombuffer(value, dtype=_SPAN, count=count, offset=_RUN.size)
+
+
+def _texts(value: memoryview, count: int) -> list[str]:
+    rest = bytes(value[_RUN.size + count * _SPAN.itemsize :])
+    texts: list[str] = json.loads(rest) if rest else [""] * count
+    return texts
+
+
+def _span(start: float, end: float, offset: int, length: int) -> Span:
+    return Span(
+        None if start != start else start,
+        None if end != end else end,
+        None if offset < 0 else offset,
+        None if length < 0 else length,
+    )
+
+
+def run_ids(runs: Iterable[tuple[int, str, int]], modality: Modality) -> Ids:
+    """Give the segment ids of an item's runs of one modality, from its facts."""
+    blocks = [np.arange(first, first + count, dtype=np.int64) for first, kind, count in runs if kind == modality]
+    return np.concatenate(blocks) if blocks else np.empty(0, dtype=np.int64)
+
+
+def key_of(number: int) -> bytes:
+    """Give the key of a number: keys sort as numbers do."""
+    return number.to_bytes(8, "big")
+
+
+def number_of(raw: bytes) -> int:
+    """Read what `key_of` wrote."""
+    return int.from_bytes(raw, "big")

@@ -1,0 +1,81 @@
+"""Names of spaces and indexes, and where their code is: loaded by string on first use.
+
+Other packages add their own through the entry-point groups `bindsearch.spaces` and `bindsearch.indexes`.
+"""
+
+from __future__ import annotations
+
+import difflib
+from importlib import import_module
+from importlib.metadata import entry_points
+from inspect import signature
+from typing import Any
+
+from bindsearch.errors import MissingExtra, UnknownIndex, UnknownSpace
+from bindsearch.ports import Encoder, Index
+
+DEFAULT_SPACE = "toy"
+DEFAULT_INDEX = "exact"
+
+SPACES = {"toy": "bindsearch.encoders.toy:ToyEncoder"}
+"""Name, or family before a colon -> a callable that takes what follows the colon, if anything, and gives an Encoder."""
+
+INDEXES = {"exact": "bindsearch.indexes.exact:ExactIndex"}
+"""Name -> a class that keeps the `Index` protocol; called with `dim`."""
+
+
+def spaces() -> dict[str, str]:
+    """Give every known space by name, with the place of its code."""
+    return SPACES | _plugins("bindsearch.spaces")
+
+
+def indexes() -> dict[str, str]:
+    """Give every known index by name, with the place of its code."""
+    return INDEXES | _plugins("bindsearch.indexes")
+
+
+def load_space(name: str) -> Encoder:
+    """Load an encoder by name. Raises `UnknownSpace`, and whatever its loading raises."""
+    family, _, rest = name.partition(":")
+    known = spaces()
+    if family not in known:
+        raise UnknownSpace(f"no space is called {name!r}{_nearest(family, known)}; `bindsearch spaces` lists all")
+    make = _load(known[family], name)
+    given = [rest] if rest else []
+    try:
+        signature(make).bind(*given)
+    except TypeError as error:
+        wants = "takes nothing after its name" if rest else f"wants to know which one, as in {family}:NAME"
+        raise UnknownSpace(f"no space is called {name!r}: {family} {wants}") from error
+    encoder = make(*given)
+    if not isinstance(encoder, Encoder):
+        raise UnknownSpace(f"space {name!r}: {known[family]} does not give an encoder")
+    return encoder
+
+
+def load_index(kind: str) -> type[Index]:
+    """Load an index class by name. Raises `UnknownIndex`."""
+    known = indexes()
+    if kind not in known:
+        raise UnknownIndex(f"no index is called {kind!r}{_nearest(kind, known)}")
+    loaded: type[Index] = _load(known[kind], kind)
+    return loaded
+
+
+def _plugins(group: str) -> dict[str, str]:
+    return {point.name: point.value for point in entry_points(group=group)}
+
+
+def _load(place: str, name: str) -> Any:
+    module, _, attribute = place.partition(":")
+    try:
+        return getattr(import_module(module), attribute)
+    except ModuleNotFoundError as error:
+        if error.name and error.name.startswith("bindsearch"):
+            raise
+        raise MissingExtra(f"{name} needs the package {error.name!r}: pip install {error.name}") from error
+
+
+def _nearest(name: str, known: dict[str, str]) -> str:
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
+    return f"; did you mean {' or '.join(near)}?" if near else ""

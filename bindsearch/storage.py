@@ -1,0 +1,251 @@
+"""The LMDB environment under the ledger: shared in a process, growing by itself, its errors in our words."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import lmdb
+
+from bindsearch.errors import CorruptLibrary, LibraryError, LibraryFull, LibraryNotFound
+
+Result = TypeVar("Result")
+
+FIRST_MAP = 1 << 26
+LARGEST_STEP = 1 << 32
+READERS = 1024
+NO_ROOM = 1 << 24
+"""Bytes below which a failing write means that the disk is full."""
+
+
+class Gate:
+    """Lets many threads hold the map, or one change its size while nobody does."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._holders = 0
+
+    def enter(self) -> None:
+        """Hold the map: it keeps its size until `leave`."""
+        with self._changed:
+            self._holders += 1
+
+    def leave(self) -> None:
+        """Let go of the map."""
+        with self._changed:
+            self._holders -= 1
+            self._changed.notify_all()
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Wait until nobody holds the map, and keep others out."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._holders == 0)
+            yield
+
+
+class Storage:
+    """One LMDB environment with named tables.
+
+    LMDB allows an environment to be open once in a process, so `Storage.at` gives everybody in the process the
+    same one and closes it after the last `release`.
+    """
+
+    _open: dict[tuple[int, Path], Storage] = {}  # noqa: RUF012 - the process's own table, keyed by process id
+    _opening = threading.Lock()
+
+    def __init__(self, folder: Path, tables: dict[str, bool], first_map: int) -> None:
+        self.folder = folder
+        self._key = (os.getpid(), folder)
+        self._users = 0
+        self._gate = Gate()
+        self._tables = tables
+        self._env = _open_environment(folder, first_map, len(tables))
+        self._dbs: dict[str, Any] = {}
+        self._open_tables()
+        self._env.reader_check()
+
+    @classmethod
+    def at(cls, folder: Path, tables: dict[str, bool], *, create: bool = False, first_map: int = FIRST_MAP) -> Storage:
+        """Open an environment, or join the one that is open in this process.
+
+        `tables` says for each name whether a key may have several values.
+        Raises `LibraryNotFound`, `CorruptLibrary`, `LibraryError`.
+        """
+        if create:
+            folder.mkdir(parents=True, exist_ok=True)
+        elif not (folder / "data.mdb").exists():
+            raise LibraryNotFound(f"there is no ledger in {folder.parent}")
+        folder = folder.resolve()
+        with cls._opening:
+            key = (os.getpid(), folder)
+            storage = cls._open.get(key)
+            if storage is None:
+                storage = cls._open[key] = cls(folder, tables, first_map)
+            storage._users += 1
+            return storage
+
+    def release(self) -> None:
+        """Close the environment if nobody else in this process uses it."""
+        with self._opening:
+            self._users -= 1
+            if self._users == 0 and self._open.pop(self._key, None) is self:
+                self._env.close()
+
+    @contextmanager
+    def read(self) -> Iterator[Transaction]:
+        """See the tables as they are at this moment, whatever is written meanwhile.
+
+        A thread must not `write` inside: the map could not grow while it waits for itself.
+        """
+        handle = self._begin(write=False)
+        try:
+            yield Transaction(handle, self._dbs)
+        finally:
+            handle.abort()
+            self._gate.leave()
+
+    def write(self, change: Callable[[Transaction], Result]) -> Result:
+        """Run `change` in one transaction that happens whole or not at all.
+
+        It runs again from the start when the map had to grow, so it must not touch anything but its transaction.
+        Raises `LibraryFull` when the disk has no room; then nothing of the change has happened.
+        """
+        while True:
+            try:
+                return self._attempt(change)
+            except lmdb.MapFullError:
+                self._grow()
+            except lmdb.ReadonlyError as error:
+                raise LibraryError(f"{self.folder.parent} cannot be written to: {error}") from error
+            except lmdb.Error as error:
+                raise self._full_or_corrupt(error) from error
+
+    def _attempt(self, change: Callable[[Transaction], Result]) -> Result:
+        handle = self._begin(write=True)
+        try:
+            result = change(Transaction(handle, self._dbs))
+            handle.commit()
+            return result
+        except BaseException:
+            handle.abort()
+            raise
+        finally:
+            self._gate.leave()
+
+    def bytes_used(self) -> int:
+        """Bytes of the data file on disk."""
+        return (self.folder / "data.mdb").stat().st_size
+
+    def _begin(self, *, write: bool) -> Any:
+        while True:
+            self._gate.enter()
+            try:
+                return self._env.begin(write=write, buffers=True)
+            except lmdb.MapResizedError:
+                self._gate.leave()
+                self._adopt_size()
+            except lmdb.Error as error:
+                self._gate.leave()
+                raise CorruptLibrary(f"the ledger in {self.folder.parent} cannot be read: {error}") from error
+
+    def _grow(self) -> None:
+        with self._gate.alone():
+            size = self._env.info()["map_size"]
+            self._env.set_mapsize(size + min(size, LARGEST_STEP))
+
+    def _adopt_size(self) -> None:
+        with self._gate.alone():
+            self._env.set_mapsize(0)
+
+    def _open_tables(self) -> None:
+        for name, several in self._tables.items():
+            try:
+                self._dbs[name] = self._env.open_db(name.encode(), dupsort=several)
+            except lmdb.ReadonlyError:
+                continue
+            except lmdb.Error as error:
+                raise CorruptLibrary(f"the ledger in {self.folder.parent} cannot be read: {error}") from error
+
+    def _full_or_corrupt(self, error: lmdb.Error) -> LibraryError:
+        free = shutil.disk_usage(self.folder).free
+        if isinstance(error, lmdb.DiskError) or free < NO_ROOM:  # a half-written page shows as an input/output error
+            return LibraryFull(
+                f"the disk that holds {self.folder.parent} is full ({free / 1e6:.0f} MB free): what was indexed so far "
+                "is safe; make room and run the same command again"
+            )
+        return CorruptLibrary(f"the ledger in {self.folder.parent} cannot be written: {error}")
+
+
+class Transaction:
+    """Reads, and in `Storage.write` writes, the tables of one moment."""
+
+    def __init__(self, handle: Any, dbs: dict[str, Any]) -> None:
+        self._handle = handle
+        self._dbs = dbs
+
+    def get(self, table: str, key: bytes) -> bytes | None:
+        """Give the value of a key (the first, if it has several)."""
+        found = self._handle.get(key, db=self._dbs[table])
+        return None if found is None else bytes(found)
+
+    def view(self, table: str, key: bytes) -> memoryview | None:
+        """Give the value of a key without copying it; valid only inside the transaction."""
+        found = self._handle.get(key, db=self._dbs[table])
+        return None if found is None else memoryview(found)
+
+    def put(self, table: str, key: bytes, value: bytes, *, append: bool = False) -> None:
+        """Set the value of a key, or add one to it in a table of several. `append` says that keys only grow."""
+        self._handle.put(key, value, db=self._dbs[table], append=append)
+
+    def drop(self, table: str, key: bytes, value: bytes = b"") -> bool:
+        """Remove a key, or one of its values. Tell whether it was there."""
+        return bool(self._handle.delete(key, value, db=self._dbs[table]))
+
+    def values(self, table: str, key: bytes) -> list[bytes]:
+        """Give all values of one key, in order."""
+        with self._handle.cursor(db=self._dbs[table]) as cursor:
+            return [bytes(value) for value in cursor.iternext_dup()] if cursor.set_key(key) else []
+
+    def scan(self, table: str, start: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+        """Give all pairs from a key on, in order of keys."""
+        with self._handle.cursor(db=self._dbs[table]) as cursor:
+            if cursor.set_range(start):
+                for key, value in cursor.iternext():
+                    yield bytes(key), bytes(value)
+
+    def floor(self, table: str, key: bytes) -> tuple[bytes, memoryview] | None:
+        """Give the pair with the largest key that is not above `key`; valid only inside the transaction."""
+        with self._handle.cursor(db=self._dbs[table]) as cursor:
+            found = cursor.set_range(key)
+            if not (found and bytes(cursor.key()) == key):
+                found = cursor.prev() if found else cursor.last()
+            return (bytes(cursor.key()), memoryview(cursor.value())) if found else None
+
+    def count(self, table: str) -> int:
+        """Give the number of pairs in a table."""
+        return int(self._handle.stat(self._dbs[table])["entries"])
+
+
+def _open_environment(folder: Path, first_map: int, tables: int) -> Any:
+    writable = os.access(folder, os.W_OK)
+    try:
+        return lmdb.open(
+            str(folder),
+            map_size=max(first_map, _file_size(folder / "data.mdb")),
+            max_dbs=tables,
+            max_readers=READERS,
+            readonly=not writable,
+            lock=writable,
+        )
+    except lmdb.Error as error:
+        raise CorruptLibrary(f"the ledger in {folder.parent} cannot be opened: {error}") from error
+
+
+def _file_size(file: Path) -> int:
+    return file.stat().st_size if file.exists() else 0

@@ -1,0 +1,1 @@
+"""The indexes: one file per kind."""

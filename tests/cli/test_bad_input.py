@@ -1,0 +1,193 @@
+"""Whatever is wrong with the input: one clear line on stderr, the right status, and never a traceback."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+
+USAGE = [
+    ("no verb is called so", ["serach", "rain"], "'serach'"),
+    ("no query", ["search"], "WORD"),
+    ("unknown option", ["search", "rain", "--loud"], "--loud"),
+    ("no number", ["search", "rain", "-k", "many"], "'many'"),
+    ("k=0", ["search", "rain", "-k", "0"], "at least 1"),
+    ("k=-3", ["similar", "labels.txt", "-k", "-3"], "at least 1"),
+    ("unknown modality", ["search", "rain", "-m", "image,smell"], "'smell'"),
+    ("no modality", ["search", "rain", "-m", ","], "names nothing"),
+    ("bad date", ["search", "rain", "--since", "yesterday"], "'yesterday'"),
+    ("bad KEY=VALUE", ["search", "rain", "--where", "harbour"], "KEY=VALUE"),
+    ("bad KEY=VALUE of index", ["index", "night", "--meta", "=x"], "KEY=VALUE"),
+    ("bad expectation", ["search", "rain", "--max-expect", "0"], "above 0"),
+    ("no labels", ["classify", "night"], "--labels"),
+    ("no label", ["classify", "night", "--labels", " , "], "at least one label"),
+    ("labels not in UTF-8", ["classify", "night", "--labels", "@samples/photos/broken.jpg"], "UTF-8"),
+    ("template without a place", ["classify", "night", "--labels", "a", "--template", "x"], "{}"),
+    ("label that is no text", ["classify", "night", "--labels", "\udcff"], "\\udcff"),
+    ("empty query", ["search", ""], "no words"),
+    ("blank query", ["search", "  "], "no words"),
+    ("nothing after the operator", ["search", "rain", "+"], "nothing follows +"),
+    ("operands cancel out", ["search", "rain", "-", "rain"], "cancel out"),
+    ("no such file in the query", ["search", "file:nosuch.wav"], "nosuch.wav"),
+    ("query of bytes that are no text", ["search", "\udcff\udcfe"], "UTF-8"),
+    ("no such file to compare with", ["similar", "nosuch.jpg"], "nosuch.jpg"),
+    ("a folder to compare with", ["similar", "night"], "folder"),
+    ("nothing there to index", ["index", "nosuch"], "nosuch"),
+    ("export to an unknown suffix", ["export", "vectors.csv"], "*.parquet"),
+    ("nothing said to forget", ["forget"], "--gone"),
+]
+EXPECTED = [
+    ("no library", ["search", "rain", "-l", "no.library"], "no.library"),
+    ("no library to classify with", ["classify", "night", "--labels", "a", "-l", "no.library"], "no.library"),
+    ("no library to index again", ["index", "-l", "no.library"], "no.library"),
+    ("library is a file", ["status", "-l", "labels.txt"], "labels.txt"),
+    ("library cannot be made below a file", ["index", "night", "-l", "labels.txt/x.library"], "labels.txt"),
+    ("library cannot be made among other files", ["index", "night", "-l", "samples"], "other files"),
+    ("unknown space", ["index", "night", "-l", "no.library", "--space", "toi"], "did you mean toy"),
+    ("unknown space to classify with", ["classify", "night", "--labels", "a", "--space", "x"], "'x'"),
+    ("space that takes no name", ["index", "night", "-l", "no.library", "--space", "toy:big"], "toy:big"),
+    ("no file of labels", ["classify", "night", "--labels", "@nosuch.txt"], "nosuch.txt"),
+    ("damaged query file", ["search", "samples/photos/broken.jpg"], "broken.jpg: damaged"),
+    ("damaged file to compare with", ["similar", "samples/photos/broken.jpg"], "broken.jpg: damaged"),
+    ("query file of another kind", ["similar", "samples/table.bin"], "table.bin"),
+    ("export to a folder that is not there", ["export", "no/such/vectors.jsonl"], "vectors.jsonl"),
+    ("nothing to forget", ["forget", "nosuch"], "nothing"),
+    ("nothing is gone", ["forget", "--gone"], "nothing"),
+    ("nothing to classify", ["classify", "nothing", "--labels", "a"], "nothing"),
+    ("nothing to search", ["search", "rain", "--under", "nosuch"], "nothing"),
+]
+
+
+def of_each(cases):
+    return pytest.mark.parametrize(("words", "named"), [case[1:] for case in cases], ids=[case[0] for case in cases])
+
+
+@of_each(USAGE)
+def test_what_makes_no_sense_is_a_usage_error(run, words, named):
+    ran = run(*words)
+    assert ran.status == 2
+    assert_says(ran, named)
+
+
+@of_each(EXPECTED)
+def test_what_may_happen_is_an_expected_error(run, place, words, named):
+    (place / "nothing").mkdir(exist_ok=True)
+    ran = run(*words)
+    assert ran.status == 1
+    assert_says(ran, named)
+
+
+def assert_says(ran, named):
+    first, *more = ran.err.splitlines()
+    assert ran.out == ""
+    assert first.startswith("bindsearch: ")
+    assert named in first
+    assert not more or set(more[1]) <= {" ", "^"}, "only the caret lines of a query may follow"
+
+
+@pytest.mark.parametrize(
+    ("card", "named"),
+    [("{", "damaged"), ('{"schema": 1}', "damaged"), ("[]", "damaged"), ('{"schema": 99, "created_by": "9.0"}', "9.0")],
+)
+@pytest.mark.parametrize("verb", [["index", "night"], ["search", "rain"], ["status"], ["doctor"]], ids=" ".join)
+def test_a_library_that_cannot_be_opened(own, run, verb, card, named):
+    (own / "own.library" / "library.json").write_text(card, encoding="utf-8")
+    ran = run(*verb)
+    assert ran.status == 1
+    assert_says(ran, named)
+
+
+def test_a_library_of_another_space_is_refused(own, run):
+    card = own / "own.library" / "library.json"
+    card.write_text(json.dumps(json.loads(card.read_text()) | {"fingerprint": "0" * 32}), encoding="utf-8")
+    ran = run("search", "rain")
+    assert ran.status == 1
+    assert_says(ran, "toy")
+
+
+def test_files_that_fail_among_others_are_listed_and_give_3(own, run):
+    for number in range(12):
+        (own / "night" / f"broken{number:02d}.jpg").write_bytes(b"\xff\xd8\xff\xe0 no picture %d" % number)
+    ran = run("index", "night")
+    assert ran.status == 3
+    assert ran.lines[0] == "3 unchanged"
+    listed = ran.err.splitlines()
+    assert listed[0] == "12 files cannot be read:"
+    assert [line.partition(":")[0].strip() for line in listed[1:11]] == [f"night/broken{n:02d}.jpg" for n in range(10)]
+    assert listed[11:] == ["  and 2 more: bindsearch status --quarantine"]
+    assert len(run("status", "--quarantine").lines) == 12
+    assert run("index").status == 0
+
+
+def test_one_file_of_several_cannot_be_classified(run):
+    ran = run("classify", "samples/photos/empty.png", "nosuch.wav", "night", "--labels", "fire,stars")
+    assert ran.status == 3
+    assert len(ran.lines) == 3
+    assert ran.err.splitlines() == [
+        "bindsearch: samples/photos/empty.png: the file is empty",
+        "bindsearch: nosuch.wav: No such file or directory",
+        "bindsearch: 2 files could not be classified",
+    ]
+
+
+def test_doctor_ends_with_1_until_it_is_told_to_repair(own, run):
+    shutil.rmtree(own / "own.library" / "index")
+    path = own / "night" / "campfire.jpg"
+    before = path.stat()
+    path.write_bytes(bytes(before.st_size))
+    import os
+
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    ran = run("doctor")
+    assert ran.status == 1
+    assert any("campfire.jpg" in line for line in ran.lines)
+    assert "--repair" in ran.lines[-1]
+    assert run("doctor", "--repair").status == 0
+    assert run("doctor", "--quick").lines == ["no fault found in 2 items, 2 segments"]
+
+
+def test_a_bug_is_one_line_and_asks_to_be_reported(run, monkeypatch):
+    def broken(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("by zero")
+
+    monkeypatch.setattr("bindsearch.library.Library.status", broken)
+    ran = run("status")
+    assert ran.status == 1
+    assert ran.err.splitlines() == [
+        "bindsearch: ZeroDivisionError: by zero",
+        "this is a bug in bindsearch: run again with --traceback and report it",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (MemoryError(), "there is not enough memory for this"),
+        (OSError(5, "Input/output error", "disk\n1"), "disk\\n1: Input/output error"),
+        (OSError("strange"), "strange"),
+    ],
+)
+def test_errors_of_the_system_are_said_plainly(run, monkeypatch, error, said):
+    def failing(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("bindsearch.library.Library.status", failing)
+    ran = run("status")
+    assert (ran.status, ran.err) == (1, f"bindsearch: {said}\n")
+
+
+def test_ctrl_c_in_a_search_says_so_and_gives_130(run, monkeypatch):
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("bindsearch.library.Library.search", interrupted)
+    ran = run("search", "rain")
+    assert (ran.status, ran.err) == (130, "bindsearch: stopped\n")
+
+
+def test_traceback_is_there_for_developers(place, monkeypatch, capsys):
+    from bindsearch.cli import main
+
+    assert main(["search", "rain", "--traceback", "-l", str(place / "no.library")]) == 1
+    assert "LibraryNotFound" in capsys.readouterr().err

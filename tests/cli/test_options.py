@@ -1,0 +1,194 @@
+"""Options, words, and machine-readable output."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from bindsearch.cli import VERBS, main
+from bindsearch.cli.parser import MODALITIES
+from bindsearch.report import Report
+from bindsearch.types import Modality
+
+HIT_FIELDS = {
+    *("path", "modality", "matched", "score", "expect", "start", "end"),
+    *("offset", "length", "text", "copies", "metadata"),
+}
+
+
+def paths(ran):
+    return [os.path.basename(json.loads(line)["path"]) for line in ran.lines]
+
+
+def test_the_kinds_are_those_of_the_engine():
+    assert list(Modality) == list(MODALITIES)
+
+
+def test_without_a_verb_help_is_shown_and_the_status_is_2(run):
+    ran = run()
+    assert (ran.status, ran.out) == (2, "")
+    assert all(f"    {verb.__name__.rpartition('.')[2]} " in ran.err for verb in VERBS)
+
+
+@pytest.mark.parametrize("verb", [verb.__name__.rpartition(".")[2] for verb in VERBS])
+def test_every_verb_helps(run, verb):
+    ran = run(verb, "--help")
+    assert ran.status == 0
+    assert ran.lines[0].startswith(f"usage: bindsearch {verb}")
+    assert "--library" in ran.out
+    assert "--traceback" not in ran.out
+
+
+def test_version(run):
+    assert run("--version").out == "bindsearch 0.1.0\n"
+
+
+def test_common_options_stand_before_or_after_the_verb(run):
+    plain = run("search", "night", "-k", "2", "--json", "--library", "media.library")
+    assert plain.status == 0
+    assert run("--json", "-l", "media.library", "search", "night", "-k", "2") == plain
+    assert run("-l", "no.library", "search", "night", "-k", "2", "--json", "-l", "media.library") == plain
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["dark", "night", "-", "snow", "-k", "3"],
+        ["-k", "3", "dark", "night", "-", "snow"],
+        ["dark", "-k", "3", "night", "-", "snow"],
+        ["dark", "night", "-", "-k", "3", "snow"],
+        ["-k", "3", "--", "dark", "night", "-", "snow"],
+        ["dark", "night", "-k", "3", "--", "-", "snow"],
+    ],
+    ids=" ".join,
+)
+def test_words_and_options_mix_in_any_order(run, words):
+    expected = run("search", "dark night", "-", "snow", "-k", "3", "--json")
+    assert expected.status == 0
+    assert run("--json", "search", *words) == expected
+
+
+def test_words_that_look_like_options_follow_two_dashes(run):
+    assert (
+        run("search", "-k", "2", "--json", "--", "-night").lines == run("search", "-k2", "--json", "text:-night").lines
+    )
+
+
+def test_a_query_from_standard_input(run, monkeypatch):
+    typed = run("search", "a dark night, with stars", "-k", "2", "--json")
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b" a dark night, with stars\n"), "utf-8"))
+    assert run("search", "-", "-k", "2", "--json") == typed
+
+
+def test_standard_input_that_is_no_text_is_searched_as_far_as_it_goes(run, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"dark night \xff\xfe"), "utf-8"))
+    assert run("search", "-", "-k", "2").status == 0
+
+
+def test_hits_as_json(run):
+    ran = run("search", "rain", "-k", "5", "--json")
+    hits = [json.loads(line) for line in ran.lines]
+    assert len(hits) == 5
+    assert all(hit.keys() == HIT_FIELDS for hit in hits)
+    assert all(os.path.isfile(hit["path"]) and -1 <= hit["score"] <= 1 for hit in hits)
+    assert [hit["expect"] for hit in hits] == sorted(hit["expect"] for hit in hits)
+
+
+def test_the_report_as_json_has_every_field(own, run):
+    shutil.copy(own / "night" / "campfire.jpg", own / "night" / "copy.jpg")
+    (own / "night" / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 no picture")
+    ran = run("index", "--json")
+    told = json.loads(ran.out)
+    assert ran.status == 3
+    assert told.keys() == set(Report.__dataclass_fields__) | {"coverage", "settled"}
+    assert (told["added"], told["copied"], told["unchanged"], told["settled"]) == (0, 1, 3, 5)
+    assert list(told["quarantined"]) == [str(own / "night" / "broken.jpg")]
+
+
+def test_filters_reach_the_engine(run):
+    hits = [json.loads(line) for line in run("search", "night", "-m", "image,text", "-k", "50", "--json").lines]
+    assert {hit["modality"] for hit in hits} == {"image", "text"}
+    endings = {path.rpartition(".")[2] for path in paths(run("search", "night", "--ext", "png", "-k", "50", "--json"))}
+    assert endings == {"png"}
+    under = run("search", "night", "--under", "samples/notes", "--under", "samples/videos", "-k", "50", "--json")
+    assert len(under.lines) == 9
+    assert run("search", "night", "--since", "2999-01-01").status == 1
+
+
+def test_metadata_is_kept_and_searched(own, run):
+    run("index", "night/campfire.jpg", "--meta", "by=Ana", "--meta", "place=the harbour")
+    found = run("search", "night", "--where", "by=Ana", "--where", "place=the harbour", "--json")
+    assert [json.loads(line)["metadata"] for line in found.lines] == [{"by": "Ana", "place": "the harbour"}]
+    assert run("search", "night", "--where", "by=Ben").status == 1
+
+
+def test_the_space_is_named_at_creation_only(own, run):
+    assert run("index", "night", "-l", "toy.library", "--space", "toy").status == 0
+    assert run("index", "night", "-l", "toy.library", "--space", "toy").lines[0] == "3 unchanged"
+
+
+STRANGE = [b"new\nline.jpg", b"esc\x1b[31m.jpg", b"latin\xe9.jpg", "rtl\u202e.jpg".encode(), "ünï\u200d✓.jpg".encode()]
+
+
+@pytest.fixture
+def strange(own, run):
+    for name in STRANGE:
+        try:
+            shutil.copy(b"night/campfire.jpg", os.path.join(b"night", name))
+        except OSError:
+            pytest.skip("this file system refuses names that are not UTF-8")
+    (own / "night" / "campfire.jpg").unlink()
+    assert run("index").status == 0
+    return own
+
+
+def test_paths0_gives_names_as_they_are(strange):
+    left = sorted(STRANGE)
+    while left:  # of files with the same content, the first that is left is found
+        command = [sys.executable, "-m", "bindsearch", "search", "campfire", "-k", "1", "--paths0"]
+        done = subprocess.run(command, check=True, capture_output=True)
+        assert done.stdout == os.fsencode(strange) + b"/night/" + left[0] + b"\0"
+        os.unlink(done.stdout.removesuffix(b"\0"))
+        assert main(["index", "--quiet"]) == 0
+        left.pop(0)
+
+
+def test_names_never_break_a_line(strange, run):
+    shown = run("search", "campfire", "-k", "1", "-q").out
+    assert shown.endswith("night/esc\\x1b[31m.jpg (+4 copies)\n")
+    for name, escaped in zip(
+        STRANGE, ["new\\nline", "esc\\x1b[31m", "latin\\xe9", "rtl\\u202e", "ünï\u200d✓"], strict=True
+    ):
+        lines = run("classify", os.fsdecode(os.path.join(b"night", name)), "--labels", "fire").lines
+        assert [line.rpartition("  ")[2] for line in lines] == [f"night/{escaped}.jpg"]
+    assert len(run("search", "campfire", "-k", "1", "--json").lines) == 1
+
+
+def test_similar_leaves_the_file_itself_out(run):
+    assert "campfire.jpg" not in paths(run("similar", "night/campfire.jpg", "-k", "100", "--json"))
+
+
+def test_exported_rows_are_all_segments(own, run):
+    assert run("export", "out.jsonl").lines == ["3 segments written to out.jsonl"]
+    rows = [json.loads(line) for line in (own / "out.jsonl").read_text().splitlines()]
+    assert sorted(os.path.basename(row["path"]) for row in rows) == sorted(os.listdir(own / "night"))
+    assert [len(row["vector"]) for row in rows] == [json.loads(run("status", "--json").out)["dim"]] * 3
+
+
+def test_what_is_gone_is_kept_until_it_is_forgotten(own, run):
+    (own / "night" / "campfire.jpg").unlink()
+    assert run("index").lines[0] == "2 unchanged · 1 removed"
+    assert any(line.startswith("gone        1 item,") for line in run("status").lines)
+    assert run("forget", "--gone").lines == ["forgot what was kept of 1 item"]
+    assert run("forget", "--gone").status == 1
+
+
+def test_quiet_leaves_only_the_answer(run):
+    assert len(run("search", "night", "-k", "2").lines) == 4
+    assert len(run("search", "night", "-k", "2", "--quiet").lines) == 2

@@ -1,0 +1,33 @@
+"""What all tests share: a home of their own, and the sample collection."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+settings.register_profile("bindsearch", deadline=None, derandomize="CI" in os.environ)
+settings.load_profile("bindsearch")
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty home folder: no test meets the libraries and settings of whoever runs it, or of another test."""
+    folder = tmp_path_factory.mktemp("home")
+    for variable in [name for name in os.environ if name.startswith(("BINDSEARCH_", "XDG_"))]:
+        monkeypatch.delenv(variable)
+    monkeypatch.setenv("HOME", str(folder))
+    monkeypatch.setenv("XDG_DATA_HOME", str(folder / "data"))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The sample collection, made once: copy it before you change it."""
+    from make_samples import make_samples
+
+    folder = tmp_path_factory.mktemp("collection") / "samples"
+    make_samples(folder)
+    return folder

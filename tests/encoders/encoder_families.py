@@ -1,0 +1,47 @@
+"""The encoders that must pass the contract. A new family adds one entry, with what it must be able to tell apart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import encoder_media as media
+from bindsearch.encoders.toy import ToyEncoder
+
+from bindsearch.ports import Encoder
+from bindsearch.types import Modality, Piece
+
+Meaning = Mapping[Modality, Piece]
+"""One meaning, as a piece of each modality that can show it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    name: str
+    """In the registry."""
+    make: Callable[[], Encoder]
+    meanings: Sequence[Meaning]
+    """From every modality to every other, each meaning finds itself first among all of these..."""
+    margin: float
+    """...and the second is this much behind."""
+
+
+def meaning(words: str, picture: Piece, sound: Piece) -> Meaning:
+    return {Modality.TEXT: media.text(words), Modality.IMAGE: picture, Modality.AUDIO: sound}
+
+
+TOY = Family(
+    name="toy",
+    make=ToyEncoder,
+    meanings=[
+        meaning("a low rumble", media.plain("red"), media.tone(80)),
+        meaning("green forest", media.plain("green"), media.tone(450)),
+        meaning("high whistle", media.plain((120, 0, 255)), media.tone(4000)),
+        meaning("static noise", media.speckled(), media.hiss()),
+        meaning("silence", media.plain("black"), media.silence()),
+        meaning("beeping alarm", media.chequered(), media.beeps()),
+    ],
+    margin=0.2,
+)
+
+FAMILIES = [TOY]

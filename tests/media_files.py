@@ -1,0 +1,52 @@
+"""Small files that tests index: pictures of one colour, tones, texts."""
+
+from __future__ import annotations
+
+import wave
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+RATE = 16_000
+
+
+def picture(path: Path, colour: str | tuple[int, int, int], *, size: int = 48) -> Path:
+    """Write a picture of one colour."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (size, size), colour).save(path)
+    return path
+
+
+def tone(hertz: float, seconds: float, *, loudness: float = 0.5) -> np.ndarray:
+    """Give samples of a sine."""
+    return (loudness * np.sin(2 * np.pi * hertz * np.arange(int(seconds * RATE)) / RATE)).astype(np.float32)
+
+
+def sound(path: Path, samples: np.ndarray, *, rate: int = RATE) -> Path:
+    """Write samples as 16-bit wav."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(rate)
+        file.writeframes((np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes())
+    return path
+
+
+def passage(path: Path, words: str) -> Path:
+    """Write a text."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(words, encoding="utf-8")
+    return path
+
+
+def small_collection(folder: Path) -> Path:
+    """Write nine files: three pictures, three sounds, three texts, in two folders."""
+    for name in ("red", "green", "blue"):
+        picture(folder / "pictures" / f"{name}.png", name)
+    for name, hertz in {"low": 80.0, "middle": 600.0, "high": 4000.0}.items():
+        sound(folder / "sounds" / f"{name}.wav", tone(hertz, 3.0))
+    for name in ("sea", "forest", "night"):
+        passage(folder / "sounds" / f"{name}.txt", f"About the {name}.")
+    return folder

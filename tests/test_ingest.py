@@ -1,0 +1,281 @@
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import threading
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+from media_files import passage, picture, small_collection, sound, tone
+
+import bindsearch
+from bindsearch.errors import BadQuery
+from bindsearch.report import Report
+
+
+@pytest.fixture
+def media(tmp_path):
+    return small_collection(tmp_path / "media")
+
+
+@pytest.fixture
+def library(tmp_path):
+    with bindsearch.open(tmp_path / "my.library") as opened:
+        yield opened
+
+
+def work(report: Report) -> dict[str, int]:
+    """The counts of a report that are not zero."""
+    counts = {field.name: getattr(report, field.name) for field in fields(report)}
+    return {name: value for name, value in counts.items() if isinstance(value, int) and value and name != "segments"}
+
+
+def touch_all(folder: Path) -> None:
+    for path in folder.rglob("*"):
+        os.utime(path, ns=(10**18, 10**18))
+
+
+def test_everything_is_added_once_and_then_left_alone(library, media):
+    assert work(library.index(media)) == {"added": 9, "decoded": 9}
+    assert work(library.index(media)) == {"unchanged": 9}
+    assert work(library.index()) == {"unchanged": 9}
+    assert library.doctor() == []
+
+
+def test_renaming_the_folder_decodes_nothing(library, media):
+    library.index(media)
+    renamed = media.rename(media.with_name("renamed"))
+    assert work(library.index(renamed)) == {"moved": 9}
+    assert {hit.path.is_relative_to(renamed) for hit in library.search("red", k=9)} == {True}
+    assert work(library.index()) == {"unchanged": 9}
+    assert library.doctor() == []
+
+
+def test_renaming_a_folder_with_copies_in_it_moves_each_of_them(library, media):
+    shutil.copytree(media / "pictures", media / "more")
+    assert work(library.index(media)) == {"added": 9, "copied": 3, "decoded": 9}
+    renamed = media.rename(media.with_name("renamed"))
+    assert work(library.index(renamed)) == {"moved": 12}
+
+
+def test_moving_files_inside_the_folder_decodes_nothing(library, media):
+    library.index(media)
+    (media / "pictures").rename(media / "aaa")
+    (media / "sounds" / "low.wav").rename(media / "zzz.wav")
+    assert work(library.index(media)) == {"moved": 4, "unchanged": 5}
+    assert library.doctor() == []
+
+
+def test_a_copy_costs_no_decoding(library, media):
+    library.index(media)
+    shutil.copytree(media / "sounds", media / "again")
+    assert work(library.index(media)) == {"copied": 6, "unchanged": 9}
+    hit = library.search("low rumble", modality="audio", k=1)[0]
+    assert [copy.name for copy in hit.copies] == ["low.wav"]
+
+
+def test_touching_everything_decodes_nothing(library, media):
+    library.index(media)
+    touch_all(media)
+    assert work(library.index(media)) == {"unchanged": 9}
+
+
+def test_one_edit_and_one_deletion_cost_just_that(library, media):
+    library.index(media)
+    picture(media / "pictures" / "red.png", "yellow")
+    (media / "sounds" / "sea.txt").unlink()
+    assert work(library.index(media)) == {"changed": 1, "removed": 1, "unchanged": 7, "decoded": 1}
+    assert library.doctor() == []
+
+
+def test_what_is_gone_is_not_found_and_comes_back_without_decoding(library, media):
+    library.index(media)
+    aside = media.parent / "aside.wav"
+    (media / "sounds" / "high.wav").rename(aside)
+    assert work(library.index(media)) == {"removed": 1, "unchanged": 8}
+    assert "high.wav" not in [hit.path.name for hit in library.search("high whistle", k=9)]
+    aside.rename(media / "sounds" / "high.wav")
+    assert work(library.index(media)) == {"returned": 1, "unchanged": 8}
+    assert library.search("high whistle", modality="audio", k=1)[0].path.name == "high.wav"
+
+
+def test_damaged_files_are_put_aside_with_a_reason_and_tried_again_only_when_they_change(library, media):
+    (media / "pictures" / "cut.png").write_bytes((media / "pictures" / "red.png").read_bytes()[:60])
+    (media / "pictures" / "words.jpg").write_text("not a picture at all")
+    report = library.index(media)
+    assert work(report) == {"added": 9, "decoded": 10}
+    assert sorted(path.name for path in report.quarantined) == ["cut.png", "words.jpg"]
+    assert "text" in report.quarantined[media / "pictures" / "words.jpg"]
+    again = library.index(media)
+    assert work(again) == {"unchanged": 9, "still_quarantined": 2}
+    assert library.status().quarantine == report.quarantined
+    assert work(library.index(media, retry=True)) == {"unchanged": 9, "decoded": 1}
+    picture(media / "pictures" / "cut.png", "white")
+    mended = library.index(media)
+    assert mended.decoded == 1
+    assert [path.name for path in library.status().quarantine] == ["words.jpg"]
+
+
+def test_a_damaged_file_that_is_renamed_is_not_decoded_again(library, media):
+    cut = media / "cut.png"
+    cut.write_bytes((media / "pictures" / "red.png").read_bytes()[:60])
+    library.index(media)
+    cut.rename(media / "still-cut.png")
+    report = library.index(media)
+    assert report.decoded == 0
+    assert [path.name for path in report.quarantined] == ["still-cut.png"]
+
+
+def test_a_name_that_lies_condemns_the_name_and_not_the_content(library, media):
+    shutil.copy(media / "sounds" / "sea.txt", media / "sea.png")
+    report = library.index(media)
+    assert [path.name for path in report.quarantined] == ["sea.png"]
+    assert report.added == 9
+
+
+def test_names_that_are_not_utf8_and_names_with_newlines_are_found(library, media):
+    odd = Path(os.fsdecode(os.fsencode(media) + b"/caf\xe9.png"))
+    picture(odd, "orange")
+    lines = picture(media / "two\nlines.png", "purple")
+    long = passage(media / ("d" * 200) / ("e" * 200) / ("f" * 200 + ".txt"), "A very long name.")
+    library.index(media)
+    assert {odd, lines, long} <= {hit.path for hit in library.search("orange", k=20)}
+    assert work(library.index(media)) == {"unchanged": 12}
+    assert library.doctor() == []
+
+
+def test_loops_of_links_end(library, media):
+    (media / "pictures" / "up").symlink_to(media)
+    (media / "self").symlink_to(media / "self")
+    assert library.index(media).added == 9
+    assert library.index(media).unchanged == 9
+
+
+def test_files_of_other_kinds_are_ignored_and_not_looked_at_again(library, media):
+    (media / "program.py").write_text("print()")
+    (media / "blob.zip").write_bytes(b"PK\x03\x04" + bytes(100))
+    assert work(library.index(media)) == {"added": 9, "ignored": 2, "decoded": 9}
+    assert work(library.index(media)) == {"unchanged": 9}
+
+
+def test_metadata_is_kept_filtered_by_and_carried_along_when_a_file_moves(library, media):
+    library.index(media / "pictures", metadata={"trip": "coast"})
+    library.index(media / "sounds")
+    assert {hit.path.name for hit in library.search("red", k=9, where={"trip": "coast"})} == {
+        "red.png",
+        "green.png",
+        "blue.png",
+    }
+    (media / "pictures").rename(media / "moved")
+    assert library.index(media).moved == 3
+    assert len(library.search("red", k=9, where={"trip": "coast"})) == 3
+    library.index(media, metadata={"trip": "hills"})
+    assert len(library.search("red", k=9, where={"trip": "hills"})) == 9
+
+
+def test_a_stopped_run_goes_on_where_it_was(library, media):
+    for number in range(40):
+        passage(media / "many" / f"{number:02d}.txt", f"Text number {number}.")
+    asked = []
+
+    def stop() -> bool:
+        asked.append(1)
+        return len(asked) > 10
+
+    first = library.index(media, stop=stop)
+    assert first.stopped
+    assert 0 < first.added < 49
+    second = library.index(media)
+    assert not second.stopped
+    assert first.added + second.added == 49
+    assert library.doctor() == []
+
+
+def test_a_folder_that_is_not_there_is_said_and_nothing_is_lost(library, media):
+    library.index(media)
+    aside = media.rename(media.with_name("aside"))
+    with pytest.raises(BadQuery, match="media"):
+        library.index(media)
+    report = library.index()
+    assert list(report.troubled) == [media]
+    assert len(library.search("red", k=20)) == 9
+    aside.rename(media)
+    assert work(library.index()) == {"unchanged": 9}
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may read everything")
+def test_unreadable_folders_are_named_and_their_files_kept(library, media):
+    library.index(media)
+    (media / "sounds").chmod(0)
+    report = library.index(media)
+    (media / "sounds").chmod(0o755)
+    assert media / "sounds" in report.troubled
+    assert report.removed == 0
+
+
+def test_files_that_vanish_while_the_run_goes_stop_nothing(library, media):
+    victims = [passage(media / "many" / f"{number:03d}.txt", f"Text number {number}.") for number in range(300)]
+    gone = threading.Thread(target=lambda: [victim.unlink() for victim in reversed(victims)])
+    gone.start()
+    report = library.index(media)
+    gone.join()
+    assert report.quarantined == {}
+    library.index(media)
+    assert library.status().items == 9
+    assert library.doctor() == []
+
+
+def test_forgetting_removes_paths_and_vectors_but_no_files(library, media):
+    library.index(media)
+    assert library.forget(media / "sounds") == 6
+    assert library.status().items == 3
+    assert library.status().dormant == 0
+    assert (media / "sounds" / "low.wav").exists()
+    assert library.doctor() == []
+    assert work(library.index(media)) == {"added": 6, "unchanged": 3, "decoded": 6}
+
+
+def test_what_is_kept_for_gone_files_can_be_dropped(library, media):
+    library.index(media)
+    shutil.rmtree(media / "pictures")
+    library.index(media)
+    assert library.status().dormant == 3
+    assert library.forget_gone() == 3
+    assert library.status().dormant == 0
+    assert library.doctor() == []
+
+
+def test_sounds_are_heard_from_end_to_end(library, tmp_path):
+    sound(tmp_path / "in" / "long.wav", tone(440.0, 7.3))
+    sound(tmp_path / "in" / "short.wav", tone(440.0, 0.023))
+    report = library.index(tmp_path / "in")
+    assert report.added == 2
+    assert report.coverage == 1.0
+    spans = {item.paths[0].name: [(s.span.start, s.span.end) for s in item.segments] for item in library.items()}
+    assert spans["long.wav"] == [(0.0, 2.0), (2.0, 4.0), (4.0, 6.0), (pytest.approx(5.3), pytest.approx(7.3))]
+    assert spans["short.wav"] == [(0.0, pytest.approx(0.023))]
+
+
+def test_the_same_files_give_the_same_ledger(tmp_path, media):
+    exported = []
+    for name in ("one.library", "two.library"):
+        with bindsearch.open(tmp_path / name) as library:
+            library.index(media)
+            exported.append([(item, library.vectors(item).tobytes()) for item in library.items()])
+    assert exported[0] == exported[1]
+
+
+def test_progress_tells_how_far_it_is(library, media):
+    told = []
+    library.index(media, progress=told.append)
+    assert [progress.done for progress in told] == [*range(1, 10), 9]
+    assert told[-1].total == 9
+    assert told[-1].segments >= 9
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such pipes")
+def test_pipes_are_not_waited_for(library, media):
+    os.mkfifo(media / "pipe.wav")
+    assert library.index(media).added == 9
