@@ -44,7 +44,7 @@ models: $(READY)
 	$(INSTALL) --editable ".[dev,faiss,models]"
 
 clean:
-	rm -rf build dist demo *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis $(READY)
+	rm -rf build dist .demo *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis $(READY)
 
 # Touched last, so that an installation that failed or was interrupted is taken up again.
 $(READY): pyproject.toml constraints.txt

@@ -47,7 +47,7 @@ class Library:
     ...     report = library.index("samples")
     ...     for hit in library.search("a dark stormy night", modality="image", k=1):
     ...         print(hit.path.name)
-    night-sky.png
+    dark_night_with_stars.png
     """
 
     def __init__(self, folder: Path, card: Card, space: Space | None) -> None:
@@ -139,10 +139,11 @@ class Library:
             missing = {root: ROOT_IS_GONE for root in roots if is_gone(root)}
             roots = [root for root in roots if root not in missing]
             ingest = Ingest(self._ledger, self.space, metadata=metadata, retry=retry, progress=progress, stop=stop)
+            self._remember(roots)  # before the run, which may be killed
             try:
                 report = ingest.run(roots)
             finally:
-                self._remember(roots)
+                self._save()
             report.troubled.update(missing)
             return report
 
@@ -307,14 +308,13 @@ class Library:
         return roots
 
     def _remember(self, roots: Sequence[Path]) -> None:
-        """Keep the roots for the next `index` without paths, and save the indexes."""
+        """Keep the roots for the next `index` without paths."""
         with self._ledger.read() as view:
             known = view.roots()
             merged = [root for root in known if not is_gone(root) or any(True for _ in view.paths(root))]
         merged += [root for root in roots if not any(root == top or top in root.parents for top in merged)]
         if merged != known:
             self._ledger.write(lambda change: change.set_roots(merged))
-        self._save()
 
     def _save(self) -> None:
         with self._ledger.read() as view:

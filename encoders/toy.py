@@ -186,12 +186,17 @@ _PITCH_BANDS = np.rint((DETAIL - 1) * _PITCH).astype(np.intp)
 
 
 def hear(samples: NDArray[np.float32]) -> Features:
-    """Measure a sound by its level and by the spectra of its frames of 62.5 ms."""
+    """Measure a sound by its level and by the spectra of its frames of 62.5 ms.
+
+    Each frame counts by how loud it is to the ear, not by its energy: what sounds for longer says more.
+    """
     frames = _frames(samples)
     power = np.abs(np.fft.rfft(frames * _TAPER, axis=1)[:, : _FRAME // 2]) ** 2 * _HEARD
+    levels = _loudness(frames) + 1e-3
+    power *= (levels / levels.sum() / (power.sum(axis=1) + 1e-9))[:, None]
     total = float(power.sum()) + 1e-12
-    spectrum = np.sqrt(power.mean(axis=0))
-    light = _loudness(samples)
+    spectrum = np.sqrt(power.sum(axis=0))
+    light = float(_loudness(samples)) if len(samples) else 0.0
     tonal = _tonality(power, total)
     look = Look(
         hues=tonal * min(1.0, 4 * light) * _hues(_PITCH_DEGREES, spectrum),  # what is hardly heard has no colour
@@ -209,10 +214,10 @@ def _frames(samples: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.pad(samples, (0, count * _FRAME - len(samples))).reshape(count, _FRAME)
 
 
-def _loudness(samples: NDArray[np.float32]) -> float:
-    """Place the level between -50 dB and full scale."""
-    mean_square = float(np.square(samples, dtype=np.float64).mean()) if len(samples) else 0.0
-    return float(np.clip(1 + 10 * np.log10(mean_square + 1e-12) / 50, 0, 1))
+def _loudness(samples: NDArray[np.float32]) -> Floats:
+    """Place levels between -50 dB and full scale. *Shape:* (..., n) to (...)"""
+    mean_square = np.square(samples, dtype=np.float64).mean(axis=-1)
+    return np.asarray(np.clip(1 + 10 * np.log10(mean_square + 1e-12) / 50, 0, 1))
 
 
 def _tonality(power: Floats, total: float) -> float:

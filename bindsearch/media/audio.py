@@ -74,6 +74,7 @@ class SoundTrack:
         self._origin = origin
         self._failed: UnreadableMedia | None = None
         self._batch: list[Samples] = []
+        self._gathered = 0
         self._begin_run(0.0)
         self._expected: float | None = None
         self._covered = 0.0
@@ -108,7 +109,7 @@ class SoundTrack:
     def _decoded(self, packet: Packet) -> list[AudioFrame]:
         """Decode a packet.
 
-        In streams without a container an error is damage only if sound follows: tags at their ends are no frames.
+        In streams without a container an error is damage only between frames: before and behind them are tags.
         """
         try:
             with damage(f"damaged at {self.heard:.1f} s"):
@@ -118,8 +119,10 @@ class SoundTrack:
                 raise
             self._failed = error
             return []
-        if frames and self._failed and self.samples:
-            raise self._failed
+        if frames and self._failed:
+            if self.samples:
+                raise self._failed
+            self._failed = None
         return frames
 
     def _take(self, frame: AudioFrame) -> Iterator[Piece]:
@@ -140,7 +143,8 @@ class SoundTrack:
         if self._expected is not None:
             self._expected += mono.size / rate
         self._batch.append(mono)
-        if sum(chunk.size for chunk in self._batch[-1:]) * len(self._batch) >= _BATCH:
+        self._gathered += mono.size
+        if self._gathered >= _BATCH:
             yield from self._drain()
 
     def _follow_clock(self, frame: AudioFrame) -> Iterator[Piece]:
@@ -177,7 +181,7 @@ class SoundTrack:
     def _drain(self) -> Iterator[Piece]:
         if self._batch:
             mono = np.concatenate(self._batch)
-            self._batch = []
+            self._batch, self._gathered = [], 0
             yield from self._pieces(self._windows.push(self._resampler.push(mono, self.rate)))
 
     def _pieces(self, windows: Iterator[tuple[int, Samples]]) -> Iterator[Piece]:

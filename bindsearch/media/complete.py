@@ -75,10 +75,12 @@ def _check_au(file: BinaryIO, size: int) -> None:
 def _check_caf(file: BinaryIO, size: int) -> None:
     place = 8
     for _ in range(_MOST_CHUNKS):
+        if place + 12 > size:
+            return
         file.seek(place)
         header = file.read(12)
         length = int.from_bytes(header[4:], "big", signed=True)
-        if len(header) < 12 or length < 0:  # -1: whatever comes
+        if length < 0:  # -1: whatever comes
             return
         if header[:4] == b"data":
             _need(size, place + 12 + length, "sound")
@@ -88,10 +90,12 @@ def _check_caf(file: BinaryIO, size: int) -> None:
 def _check_w64(file: BinaryIO, size: int) -> None:
     place = 40
     for _ in range(_MOST_CHUNKS):
+        if place + 24 > size:
+            return
         file.seek(place)
         header = file.read(24)
         length = int.from_bytes(header[16:], "little")
-        if len(header) < 24 or length < 24:
+        if length < 24:
             return
         if header[:4] == b"data":
             _need(size, place + length, "sound")

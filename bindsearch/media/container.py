@@ -82,7 +82,7 @@ def damage(where: str) -> Iterator[None]:
     try:
         yield
     except av.FFmpegError as error:
-        reason = "invalid data" if error.strerror.startswith("Error number") else error.strerror
+        reason = error.strerror or "invalid data"
         raise UnreadableMedia(f"{where}: {reason}") from error
     except (ValueError, RuntimeError, MemoryError, OverflowError) as error:
         raise UnreadableMedia(f"{where}: {error}") from error
@@ -135,9 +135,9 @@ class Reach:
                 self.end = max(self.end, float((when + (packet.duration or 0)) * packet.time_base) - self._start)
             yield packet
 
-    def check(self, heard: float | None = None) -> None:
-        """Raise `UnreadableMedia` when a clear part of what the container declares did not come, or was not heard."""
-        check_length(self._declared, self.end if heard is None else heard)
+    def check(self) -> None:
+        """Raise `UnreadableMedia` when a clear part of what the container declares did not come."""
+        check_length(self._declared, self.end)
 
 
 def check_length(declared: float, found: float) -> None:

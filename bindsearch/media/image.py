@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import logging
 import warnings
 from collections.abc import Iterator
@@ -141,7 +142,10 @@ def _open(file: BinaryIO, name: str) -> ImageFile.ImageFile:
 
 @contextmanager
 def _damage() -> Iterator[None]:
-    """Map whatever a plugin trips over to `UnreadableMedia`; errors of the file system pass through."""
+    """Map whatever a plugin trips over to `UnreadableMedia`; errors of the file system pass through.
+
+    EINVAL is none of theirs: it is what seeking to where a damaged offset points gives.
+    """
     _hush()
     try:
         yield
@@ -152,7 +156,7 @@ def _damage() -> Iterator[None]:
     except MemoryError as error:
         raise MediaTooLarge("decoding it takes more memory than there is") from error
     except Exception as error:  # parsers of damaged headers raise nearly every type there is
-        if isinstance(error, OSError) and error.errno is not None:
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
             raise
         raise UnreadableMedia(f"damaged: {error or type(error).__name__}") from error
 

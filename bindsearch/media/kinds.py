@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from dataclasses import dataclass
+from io import BufferedReader, FileIO
 from pathlib import Path
 from typing import BinaryIO
 
@@ -75,11 +76,19 @@ def same_family(one: Modality, other: Modality) -> bool:
 
 def open_file(path: Path) -> BinaryIO:
     """Open a regular file to read, without ever waiting for a pipe. Raises `OSError`, `UnreadableMedia`."""
-    file = open(path, "rb", opener=_open_at_once)
+    file = _Bounded(FileIO(path, "rb", opener=_open_at_once))
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()
         raise UnreadableMedia("not a regular file")
     return file
+
+
+class _Bounded(BufferedReader):
+    """Sets memory aside for no more than is left of the file, however long a damaged header says something is."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        left = max(0, os.fstat(self.fileno()).st_size - self.tell())
+        return super().read(left if size is None or not 0 <= size <= left else size)
 
 
 def _open_at_once(path: str, flags: int) -> int:

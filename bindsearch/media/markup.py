@@ -1,9 +1,13 @@
-"""What a reader sees of an HTML page."""
+"""What a reader sees of an HTML page.
+
+A scanner of its own and not `html.parser`: that one takes minutes over a page of unfinished tags.
+"""
 
 from __future__ import annotations
 
 import re
-from html.parser import HTMLParser
+from collections.abc import Iterator
+from html import unescape
 
 _HIDDEN = frozenset("script style template noscript svg math object iframe".split())
 _PARAGRAPHS = frozenset(
@@ -11,52 +15,46 @@ _PARAGRAPHS = frozenset(
     "figcaption form fieldset hr title body details summary address".split()
 )
 _LINES = frozenset("br li dt dd tr option".split())
-_SPACE = re.compile(r"[^\S\n]+")
-_AROUND_BREAKS = re.compile(r" *\n *")
+_CELLS = frozenset("td th".split())
+_MARKUP = re.compile(r"<(?:(/?)([a-zA-Z][a-zA-Z0-9:-]*)|[!?/])")
+_REST_OF_TAG = re.compile(r"""(?:[^>"']++|"[^"]*+"|'[^']*+')*+>""")
+_LONGEST_TAG = 4096
+"""Characters in which the end of a tag is looked for with regard to quotes; then any `>` ends it."""
+_SPACE = re.compile(r"\s+")
+_AROUND_BREAKS = re.compile(r" ?\n ?")
 _MANY_BREAKS = re.compile(r"\n{3,}")
 
 
 def visible_text(page: str) -> str:
     """Give the title and the text of a page, with blank lines between paragraphs."""
-    reader = _Reader()
-    reader.feed(page)
-    reader.close()
-    text = _SPACE.sub(" ", "".join(reader.parts))
-    return _MANY_BREAKS.sub("\n\n", _AROUND_BREAKS.sub("\n", text)).strip()
+    text = _AROUND_BREAKS.sub("\n", re.sub(" {2,}", " ", "".join(_parts(page))))
+    return _MANY_BREAKS.sub("\n\n", text).strip()
 
 
-class _Reader(HTMLParser):
-    def __init__(self) -> None:
-        super().__init__(convert_charrefs=True)
-        self.parts: list[str] = []
-        self._hidden: list[str] = []
+def _parts(page: str) -> Iterator[str]:
+    """Give text, its space folded, and the breaks that tags make."""
+    place = 0
+    while found := _MARKUP.search(page, place):
+        yield _folded(page[place : found.start()])
+        closing, tag = found[1], (found[2] or "").lower()
+        place = _end(page, found)
+        if tag in _HIDDEN and not closing and page[place - 2 : place] != "/>":
+            shut = re.compile(f"</{tag}", re.I).search(page, place)
+            place = shut.start() if shut else len(page)
+        yield "\n\n" if tag in _PARAGRAPHS else "\n" if tag in _LINES else " " if tag in _CELLS else ""
+    yield _folded(page[place:])
 
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag in _HIDDEN:
-            self._hidden.append(tag)
-        self._break(tag)
 
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self._break(tag)
+def _end(page: str, found: re.Match[str]) -> int:
+    """Give where a tag or comment ends: with the page, if it is not finished."""
+    if page.startswith("<!--", found.start()):
+        shut = page.find("-->", found.start() + 4)
+        return shut + 3 if shut >= 0 else len(page)
+    rest = _REST_OF_TAG.match(page, found.end(), found.end() + _LONGEST_TAG) if found[2] else None
+    if rest:
+        return rest.end()
+    return page.find(">", found.end()) + 1 or len(page)
 
-    def handle_endtag(self, tag: str) -> None:
-        if tag in self._hidden:
-            while self._hidden.pop() != tag:
-                pass
-        self._break(tag)
 
-    def handle_data(self, data: str) -> None:
-        if not self._hidden:
-            self.parts.append(data.replace("\r", "").replace("\n", " "))
-
-    def parse_marked_section(self, i: int, report: int = 1) -> int:
-        """Skip `<![...]>` of any kind: the parser knows some, and stops with an assertion at others."""
-        return self.parse_bogus_comment(i)
-
-    def _break(self, tag: str) -> None:
-        if tag in _PARAGRAPHS:
-            self.parts.append("\n\n")
-        elif tag in _LINES:
-            self.parts.append("\n")
-        elif tag in ("td", "th"):
-            self.parts.append(" ")
+def _folded(text: str) -> str:
+    return _SPACE.sub(" ", unescape(text))

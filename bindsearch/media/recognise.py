@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from bindsearch.errors import UnreadableMedia
+from bindsearch.media.complete import check_complete
 from bindsearch.media.container import main_audio, main_video, open_container
 from bindsearch.media.kinds import CAMERA_RAW, DEFAULT_LIMITS, NAMES, SOUNDING, Kind, claimed, open_file, same_family
 from bindsearch.media.sniff import HEAD_BYTES, looks_like_text, sniff
@@ -64,9 +65,13 @@ def _by_opening(file: BinaryIO, path: Path, claim: Modality) -> Kind | None:
 
 
 def _seen_or_heard(file: BinaryIO, kind: Kind) -> Kind:
-    with open_container(file, kind.format, DEFAULT_LIMITS) as container:
-        if main_video(container):
-            return Kind(Modality.VIDEO, kind.format)
-        if main_audio(container):
-            return Kind(Modality.AUDIO, kind.format)
-    raise UnreadableMedia("holds neither sound nor moving pictures that can be decoded")
+    try:
+        with open_container(file, kind.format, DEFAULT_LIMITS) as container:
+            if main_video(container):
+                return Kind(Modality.VIDEO, kind.format)
+            if main_audio(container):
+                return Kind(Modality.AUDIO, kind.format)
+        raise UnreadableMedia("holds neither sound nor moving pictures that can be decoded")
+    except UnreadableMedia:
+        check_complete(file, kind.format)  # a missing end says more than its consequences
+        raise

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -24,6 +23,8 @@ if TYPE_CHECKING:
     from bindsearch.media.container import Packet
 
 _QUARTER_TURNS = {90: Image.Transpose.ROTATE_90, 180: Image.Transpose.ROTATE_180, 270: Image.Transpose.ROTATE_270}
+_UNSAID = 2
+"""FFmpeg's number for a coding of colours that the file does not name."""
 _HD_LINES = 720
 """From here up, colours that do not say how they are coded are coded as BT.709."""
 
@@ -53,11 +54,8 @@ def moments(task: Task, told: Told) -> Iterator[Piece]:
             yield from _frames(container, plan, task, told.duration)
 
 
-@dataclass(slots=True)
-class _Group:
-    """The packets from one key frame to the next, and the frames among them that are wanted: time -> slot."""
-
-    targets: dict[int, int] = field(default_factory=dict)
+Group = dict[int, int]
+"""Of the packets from one key frame to the next, the frames that are wanted: time -> slot."""
 
 
 class Plan:
@@ -79,11 +77,11 @@ class Plan:
         candidate = (not packet.is_keyframe, when, self._group)
         self._slots[slot] = min(self._slots.get(slot, candidate), candidate)
 
-    def groups(self) -> dict[int, _Group]:
-        """Give the groups in which there is something to decode."""
-        groups: dict[int, _Group] = {}
+    def groups(self) -> dict[int, Group]:
+        """Give the groups in which there is something to decode, by their number in the file."""
+        groups: dict[int, Group] = {}
         for slot, (_, when, group) in self._slots.items():
-            groups.setdefault(group, _Group()).targets[when] = slot
+            groups.setdefault(group, {})[when] = slot
         return groups
 
 
@@ -118,7 +116,7 @@ def _piece(shown: tuple[int, Image.Image], end: float, plan: Plan) -> Piece:
 def _decoded(container: InputContainer, video: VideoStream, plan: Plan) -> Iterator[tuple[int, VideoFrame]]:
     """Feed the decoder only what the planned frames need: whole groups where they lie inside, else key frames."""
     groups, number = plan.groups(), -1
-    feeding: _Group | None = None
+    feeding: Group | None = None
     missing: set[int] = set()
     for packet in Reach(container, container.format.name).watch(container.demux(video)):
         if packet.is_keyframe:
@@ -126,7 +124,7 @@ def _decoded(container: InputContainer, video: VideoStream, plan: Plan) -> Itera
             if feeding is not None:
                 yield from _drain(video, feeding)
             feeding = groups.get(number)
-            missing = set(feeding.targets) if feeding else set()
+            missing = set(feeding or ())
         if feeding is None:
             continue
         with damage(f"damaged at {_seconds(packet, plan):.1f} s"):
@@ -138,7 +136,7 @@ def _decoded(container: InputContainer, video: VideoStream, plan: Plan) -> Itera
             feeding = None
 
 
-def _drain(video: VideoStream, group: _Group) -> Iterator[tuple[int, VideoFrame]]:
+def _drain(video: VideoStream, group: Group) -> Iterator[tuple[int, VideoFrame]]:
     """Get the frames that the decoder still holds, and make it ready for another key frame."""
     with damage("damaged"):
         frames = video.decode(None)
@@ -146,9 +144,9 @@ def _drain(video: VideoStream, group: _Group) -> Iterator[tuple[int, VideoFrame]
     video.codec_context.flush_buffers()
 
 
-def _wanted(frames: list[VideoFrame], group: _Group) -> Iterator[tuple[int, VideoFrame]]:
+def _wanted(frames: list[VideoFrame], group: Group) -> Iterator[tuple[int, VideoFrame]]:
     for frame in frames:
-        slot = group.targets.get(timestamp(frame) or 0)
+        slot = group.get(timestamp(frame) or 0)
         if slot is not None:
             yield slot, frame
 
@@ -166,7 +164,7 @@ def still(frame: VideoFrame, ratio: Fraction | None, side: int) -> Image.Image:
     if ratio and 0.1 < ratio < 10:
         width = round(width * float(ratio))
     width, height = shorter_side_at((width, height), side)
-    unsaid = frame.colorspace in (Colorspace.DEFAULT, 2)
+    unsaid = frame.colorspace == _UNSAID
     picture: Image.Image = frame.to_image(  # type: ignore[no-untyped-call]
         width=max(1, width),
         height=max(1, height),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 
 import pytest
@@ -136,8 +137,6 @@ def test_doctor_ends_with_1_until_it_is_told_to_repair(own, run):
     path = own / "night" / "campfire.jpg"
     before = path.stat()
     path.write_bytes(bytes(before.st_size))
-    import os
-
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
     ran = run("doctor")
     assert ran.status == 1

@@ -192,11 +192,7 @@ def test_times_and_sizes():
 def test_columns_of_wide_and_combined_letters():
     assert [columns("夜空"), columns("e\u0301"), columns("\x1b[2mab\x1b[0m")] == [4, 1, 2]
     assert padded("夜", 4) + "|" == "夜  |"
-    assert [cut("夜空の星", 5), cut("abcdefgh", 5), cut("abcdefgh", 5, middle=True)] == [
-        "夜空…",
-        "abcd…",
-        "ab…gh",
-    ][:3]
+    assert [cut("夜空の星", 5), cut("abcdefgh", 5), cut("abcdefgh", 5, middle=True)] == ["夜空…", "abcd…", "ab…gh"]
     assert cut("abc", 1) == ""
 
 

@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from bindsearch.media import Found, Trouble, walk
+
+
+def write(path: Path, data: bytes = b"x") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    return path
+
+
+def found(*roots: Path, **options) -> list[Path]:
+    entries = list(walk(roots, **options))
+    assert all(isinstance(entry, Found) for entry in entries), entries
+    return [entry.path for entry in entries]
+
+
+def test_files_come_depth_first_in_the_order_of_their_bytes(tmp_path):
+    names = ["a/z.txt", "a.txt", "b/a/1.txt", "b/B.txt", "b/a.txt", "é.txt", "Z.txt"]
+    for name in names:
+        write(tmp_path / name)
+    expected = ["Z.txt", "a/z.txt", "a.txt", "b/B.txt", "b/a/1.txt", "b/a.txt", "é.txt"]
+    assert [str(path.relative_to(tmp_path)) for path in found(tmp_path)] == expected
+
+
+def test_size_and_time_are_told(tmp_path):
+    path = write(tmp_path / "a.txt", b"12345")
+    os.utime(path, ns=(1, 1_234_567_890_123_456_789))
+    assert list(walk([tmp_path])) == [Found(path, 5, 1_234_567_890_123_456_789)]
+
+
+def test_a_root_may_be_a_file_and_is_given_once(tmp_path):
+    path = write(tmp_path / "a.txt")
+    other = write(tmp_path / "b.txt")
+    assert found(path, path, tmp_path, tmp_path) == [path, other]
+
+
+def test_relative_roots_become_absolute(tmp_path, monkeypatch):
+    path = write(tmp_path / "a" / "b.txt")
+    monkeypatch.chdir(tmp_path)
+    assert found(Path("a")) == [path]
+    assert found(Path("a/../a")) == [path]
+
+
+def test_hidden_names_are_left_out_except_as_roots(tmp_path):
+    inside = write(tmp_path / ".hidden" / "a.txt")
+    write(tmp_path / ".a.txt")
+    assert found(tmp_path) == []
+    assert found(tmp_path / ".hidden") == [inside]
+
+
+def test_libraries_are_left_out(tmp_path):
+    write(tmp_path / "media.library" / "library.json")
+    write(tmp_path / "media.library" / "ledger" / "data.mdb")
+    other = write(tmp_path / "other" / "library.json")
+    assert found(tmp_path) == [other]
+
+
+def test_what_skip_picks_is_left_out(tmp_path):
+    keep = write(tmp_path / "keep" / "a.txt")
+    write(tmp_path / "drop" / "a.txt")
+    assert found(tmp_path, skip=lambda path: path.name == "drop") == [keep]
+
+
+def test_links_are_followed_and_loops_end(tmp_path):
+    real = write(tmp_path / "outside" / "a.txt")
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "file.txt").symlink_to(real)
+    (root / "folder").symlink_to(real.parent, target_is_directory=True)
+    (root / "folder2").symlink_to(real.parent, target_is_directory=True)
+    (root / "loop").symlink_to(root, target_is_directory=True)
+    (real.parent / "back").symlink_to(root, target_is_directory=True)
+    assert found(root) == [root / "file.txt", root / "folder" / "a.txt"]
+
+
+def test_links_to_nowhere_and_to_themselves_are_trouble(tmp_path):
+    path = write(tmp_path / "z.txt")
+    (tmp_path / "a").symlink_to(tmp_path / "gone")
+    (tmp_path / "b").symlink_to(tmp_path / "b")
+    entries = list(walk([tmp_path]))
+    assert entries[0] == Trouble(tmp_path / "a", "the link leads nowhere")
+    assert entries[1] == Trouble(tmp_path / "b", os.strerror(40))
+    assert [entry.path for entry in entries[2:]] == [path]
+
+
+def test_a_root_that_is_not_there_is_trouble(tmp_path):
+    assert list(walk([tmp_path / "gone"])) == [Trouble(tmp_path / "gone", os.strerror(2))]
+
+
+def test_pipes_and_sockets_are_passed_by(tmp_path):
+    os.mkfifo(tmp_path / "a.wav")
+    path = write(tmp_path / "b.txt")
+    assert found(tmp_path) == [path]
+    assert found(tmp_path / "a.wav") == []
+
+
+def test_unreadable_folders_are_trouble(tmp_path):
+    if os.geteuid() == 0:
+        pytest.skip("root may read everything")
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0)
+    path = write(tmp_path / "open.txt")
+    assert next(walk([tmp_path])) == Trouble(closed, os.strerror(13))
+    assert found(path) == [path]
+
+
+def test_names_that_are_not_utf8(tmp_path):
+    raw = os.fsencode(tmp_path) + b"/\xff\xfe.txt"
+    with open(raw, "wb") as file:
+        file.write(b"x")
+    (path,) = found(tmp_path)
+    assert os.fsencode(path) == raw
+
+
+def test_folders_deeper_than_pythons_calls(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for _ in range(1500):
+        os.mkdir("d")
+        os.chdir("d")
+    monkeypatch.chdir(tmp_path)
+    last = write(tmp_path / "z.txt")
+    entries = list(walk([tmp_path]))
+    assert entries[-1] == Found(last, 1, last.stat().st_mtime_ns)
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "d").rename(tmp_path / "deep" / "d")
+    found_again = list(walk([tmp_path]))
+    assert found_again[-1] == entries[-1]
