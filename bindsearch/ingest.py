@@ -17,7 +17,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
-from operator import methodcaller
 from pathlib import Path
 from typing import TypeVar
 
@@ -39,6 +38,8 @@ SCAN_AHEAD = 10_000
 HASH_AHEAD = 16
 PIECES_AHEAD = 16
 """Prepared pieces that one decoding file may hold before it waits."""
+STOP_SECONDS = 0.2
+"""How long the scan may find nothing before the wish to stop is asked for."""
 COMMIT_FILES = 128
 COMMIT_SEGMENTS = 2_048
 COMMIT_SECONDS = 2.0
@@ -130,8 +131,7 @@ class Ingest:
                 if self._commit_due():
                     self._commit(pools)
                 self._tell_progress(job.file.found.path)
-                if self._asked_to_stop():
-                    self.report.stopped = True
+                if self._stopping():
                     break
             self._commit(pools)
             pools.finish()
@@ -142,6 +142,10 @@ class Ingest:
             self._sweep(roots)
         self.report.elapsed = time.monotonic() - began
         return self.report
+
+    def _stopping(self) -> bool:
+        self.report.stopped = self.report.stopped or self._asked_to_stop()
+        return self.report.stopped
 
     def _tell_progress(self, path: Path | None) -> None:
         self._tell(Progress(self._done, self._total, self.report.segments, path))
@@ -202,7 +206,7 @@ class Ingest:
         while scanning or looking or ahead:
             while scanning and len(looking) < HASH_AHEAD:
                 try:
-                    found = changed.get(block=not (looking or ahead))
+                    found = changed.get(timeout=0 if looking or ahead else STOP_SECONDS)
                 except queue.Empty:
                     break
                 scanning = found is not None
@@ -212,6 +216,8 @@ class Ingest:
                 ahead.append(self._start(looking.popleft().result(), pools))
             if ahead:
                 yield ahead.popleft()
+            elif self._stopping():
+                return
 
     def _start(self, file: Looked, pools: Pools) -> Job:
         """Begin decoding a file, unless its content is known or on its way already."""
@@ -265,7 +271,7 @@ class Ingest:
             if parcel.piece is None:
                 break
             self._enlist(job, parcel.piece, parcel.prepared)
-            if self._asked_to_stop():
+            if self._stopping():
                 return
         self._done += 1
         self._settling.append(job)
@@ -394,8 +400,7 @@ class Ingest:
             for root in roots:
                 gone.extend(record for record in view.paths(root) if is_gone(record.path))
         unique = {record.path: record for record in gone}
-        for chunk in _chunks(list(unique), COMMIT_FILES):
-            self._ledger.write(methodcaller("unlink_all", chunk))
+        self._ledger.write_each("unlink", list(unique))
         self.report.removed = sum(record.digest != NO_CONTENT for record in unique.values())
 
 
@@ -458,7 +463,3 @@ def _put(target: queue.Queue[Thing], value: Thing, halt: threading.Event) -> boo
         except queue.Full:
             continue
     return False
-
-
-def _chunks(things: Sequence[Thing], size: int) -> Iterator[Sequence[Thing]]:
-    return (things[start : start + size] for start in range(0, len(things), size))

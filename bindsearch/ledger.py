@@ -20,8 +20,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import contextmanager
+from operator import methodcaller
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -50,6 +51,9 @@ from bindsearch.storage import FIRST_MAP, Storage, Transaction
 from bindsearch.types import Item, Modality, Segment, Vectors
 
 Result = TypeVar("Result")
+
+BATCH = 256
+"""Changes in one transaction, where they are many."""
 
 TABLES = {
     "paths": False,
@@ -234,11 +238,6 @@ class Change(View):
             self._txn.drop("paths", key)
             self._disown(before.digest, key)
 
-    def unlink_all(self, paths: Iterable[Path]) -> None:
-        """Forget several paths."""
-        for path in paths:
-            self.unlink(path)
-
     def put_item(self, digest: bytes, content: Content) -> int:
         """Store a content with its segments and vectors; one that is there already stays as it is."""
         known = self.item_of(digest)
@@ -369,3 +368,9 @@ class Ledger:
     def write(self, change: Callable[[Change], Result]) -> Result:
         """Run `change(Change)` in one transaction; see `Storage.write`."""
         return self.storage.write(lambda transaction: change(Change(transaction, self._dim)))
+
+    def write_each(self, method: str, things: Sequence[Any]) -> None:
+        """Call a method of `Change` for each thing, in transactions of bounded size."""
+        for start in range(0, len(things), BATCH):
+            calls = [methodcaller(method, thing) for thing in things[start : start + BATCH]]
+            self.write(lambda change, calls=calls: [call(change) for call in calls])  # type: ignore[misc]

@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from operator import methodcaller
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeAlias
@@ -143,6 +142,7 @@ class Library:
             try:
                 report = ingest.run(roots)
             finally:
+                self._remember(roots)  # and after it, when files may have moved away from a root that is gone
                 self._save()
             report.troubled.update(missing)
             return report
@@ -153,12 +153,11 @@ class Library:
         The files themselves stay where they are.
         """
         with writing(self.path):
-            tops = _absolute(paths)
+            tops = absolute(paths)
             with self._ledger.read() as view:
                 records = [record for top in tops for record in view.paths(top)]
                 roots = [root for root in view.roots() if not any(top == root or top in root.parents for top in tops)]
-            for record in records:
-                self._ledger.write(methodcaller("forget", record))
+            self._ledger.write_each("forget", records)
             self._ledger.write(lambda change: change.set_roots(roots))
             self._save()
             return len(records)
@@ -168,8 +167,7 @@ class Library:
         with writing(self.path):
             with self._ledger.read() as view:
                 dormant = [item for item, facts in view.items() if not view.is_live(bytes.fromhex(facts["hash"]))]
-            for item in dormant:
-                self._ledger.write(methodcaller("drop_item", item))
+            self._ledger.write_each("drop_item", dormant)
             return len(dormant)
 
     # -- a question comes out
@@ -201,10 +199,13 @@ class Library:
         k: int = 10,
         modality: str | Iterable[str] | None = None,
         under: Places | None = None,
+        since: str | datetime | None = None,
+        ext: str | Iterable[str] | None = None,
+        where: Mapping[str, str] | None = None,
         raw: bool = False,
     ) -> Hits:
-        """Find the items nearest to a file, other than itself. Raises `MediaError`."""
-        filters = make_filters(modality=modality, under=under)
+        """Find the items nearest to a file, other than itself; filters as in `search`. Raises `MediaError`."""
+        filters = make_filters(modality=modality, under=under, since=since, ext=ext, where=where)
         query = file(path)
         own = digest_of(Path(query.operands[0].value))
         return self._find(self.vector(query), k=k, filters=replace(filters, without=frozenset({own})), raw=raw)
@@ -301,11 +302,7 @@ class Library:
             if not known:
                 raise BadQuery("nothing was indexed yet: say which folder, as in `bindsearch index ~/Pictures`")
             return known
-        roots = _absolute(paths)
-        for root in roots:
-            if is_gone(root):
-                raise BadQuery(f"there is no file or folder {root}")
-        return roots
+        return existing(paths)
 
     def _remember(self, roots: Sequence[Path]) -> None:
         """Keep the roots for the next `index` without paths."""
@@ -313,6 +310,7 @@ class Library:
             known = view.roots()
             merged = [root for root in known if not is_gone(root) or any(True for _ in view.paths(root))]
         merged += [root for root in roots if not any(root == top or top in root.parents for top in merged)]
+        merged = [root for root in merged if not any(top in root.parents for top in merged)]
         if merged != known:
             self._ledger.write(lambda change: change.set_roots(merged))
 
@@ -331,7 +329,17 @@ def open(path: str | os.PathLike[str] | None = None, *, space: str | Space | Non
     return Library.open(path, space=space)
 
 
-def _absolute(paths: Places) -> list[Path]:
+def existing(paths: Places) -> list[Path]:
+    """Give the absolute paths of files and folders. Raises `BadQuery` for one where nothing is."""
+    tops = absolute(paths)
+    for top in tops:
+        if is_gone(top):
+            raise BadQuery(f"there is no file or folder {top}")
+    return tops
+
+
+def absolute(paths: Places) -> list[Path]:
+    """Give absolute paths, each once, not resolved through links."""
     given = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
     return list(dict.fromkeys(Path(os.path.abspath(Path(path).expanduser())) for path in given))
 

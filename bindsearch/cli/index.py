@@ -58,9 +58,9 @@ def add(verbs: Verbs) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Index, showing progress; give 3 if files failed."""
-    from bindsearch.library import Library
+    from bindsearch.library import Library, existing
 
-    create = bool(args.paths)
+    create = bool(existing(args.paths))  # before a library is made for a mistyped folder
     with (
         Library.open(args.library, space=args.space, create=create) as library,
         Interrupt() as interrupt,

@@ -61,6 +61,9 @@ def add_ranking(parser: argparse.ArgumentParser) -> None:
     add("-k", type=at_least_one, default=10, metavar="N", help="give N results (10)")
     add("-m", "--modality", type=modalities, metavar="KIND,...", help=f"only these kinds: {', '.join(MODALITIES)}")
     add("--under", action="append", metavar="FOLDER", help="only what lies in this folder; can be given again")
+    add("--since", type=date, metavar="DATE", help="only files changed at this date or later")
+    add("--ext", type=listed, metavar="EXT,...", help="only these endings: jpg,png")
+    add("--where", action="append", type=pair, metavar="KEY=VALUE", help="only files indexed with this --meta")
     add("--raw", action="store_true", help="order by plain cosine instead of by expectation")
     add(
         "--max-expect",

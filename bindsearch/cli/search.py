@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from bindsearch.cli.listing import show
-from bindsearch.cli.parser import Parser, Verbs, add_common, add_ranking, date, listed, pair
+from bindsearch.cli.parser import Parser, Verbs, add_common, add_ranking
 from bindsearch.cli.screen import never_fail_to_decode
 
 if TYPE_CHECKING:
@@ -43,11 +43,6 @@ def add(verbs: Verbs) -> None:
     )
     parser.add_argument("words", nargs="+", metavar="WORD", help="the query; a single `-` reads it from standard input")
     add_ranking(parser)
-    parser.add_argument("--since", type=date, metavar="DATE", help="only files changed at this date or later")
-    parser.add_argument("--ext", type=listed, metavar="EXT,...", help="only these endings: jpg,png")
-    parser.add_argument(
-        "--where", action="append", type=pair, metavar="KEY=VALUE", help="only files indexed with this --meta"
-    )
     add_common(parser)
     parser.set_defaults(run=run)
 

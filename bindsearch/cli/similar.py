@@ -38,5 +38,14 @@ def run(args: argparse.Namespace) -> int:
     from bindsearch.library import Library
 
     with Library.open(args.library, create=False) as library:
-        hits = library.similar(args.file, k=args.k, modality=args.modality, under=args.under, raw=args.raw)
+        hits = library.similar(
+            args.file,
+            k=args.k,
+            modality=args.modality,
+            under=args.under,
+            since=args.since,
+            ext=args.ext,
+            where=dict(args.where or ()),
+            raw=args.raw,
+        )
     return show(hits, args)
