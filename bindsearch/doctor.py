@@ -8,9 +8,11 @@ from operator import methodcaller
 
 import numpy as np
 
+from bindsearch.errors import CorruptLibrary
 from bindsearch.gallery import Gallery, live_runs
 from bindsearch.identity import digest_of, is_gone, stamp_of
 from bindsearch.ledger import Change, Ledger, View
+from bindsearch.ports import Index
 from bindsearch.records import NO_CONTENT, PathRecord, run_ids
 from bindsearch.types import Modality
 
@@ -89,14 +91,20 @@ class Doctor:
                     lost, extra = np.setdiff1d(expected, present), np.setdiff1d(present, expected)
                     told.append(f"{modality} index: {len(lost)} segments are missing, {len(extra)} should not be there")
                     continue
-                wrong = sum(
-                    not np.allclose(index.vectors(run_ids([run], modality)), view.vectors(run[0]), atol=1e-6)
-                    for run in runs
-                    if index is not None and run[1] == modality
-                )
+                mine = [run for run in runs if run[1] == modality]
+                wrong = 0 if index is None else sum(_differs(index, view, run) for run in mine)
                 if wrong:
                     told.append(f"{modality} index: {wrong} runs of vectors differ from the ledger's")
             return told
+
+
+def _differs(index: Index, view: View, run: tuple[int, str, int]) -> bool:
+    """Tell whether an index holds other vectors of a run than the ledger."""
+    try:
+        stored = view.vectors(run[0])
+    except CorruptLibrary:
+        return True
+    return not np.allclose(index.vectors(run_ids([run], Modality(run[1]))), stored, atol=1e-6)
 
 
 def _items(view: View) -> Iterator[Finding]:

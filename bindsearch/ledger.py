@@ -29,6 +29,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from bindsearch.errors import CorruptLibrary
 from bindsearch.records import (
     LONGEST_KEY,
     NO_CONTENT,
@@ -152,8 +153,12 @@ class View:
         return (number_of(key) for key, _ in self._txn.scan("runs"))
 
     def vectors(self, first: int) -> Vectors:
-        """Give the unit vectors of a run. Raises `KeyError`. *Shape:* (n, dim)."""
-        return unit(self.raw_vectors(first))
+        """Give the unit vectors of a run. Raises `CorruptLibrary`. *Shape:* (n, dim)."""
+        try:
+            return unit(self.raw_vectors(first))
+        except (KeyError, ValueError) as error:
+            words = f"the vectors of segment {first} are missing or torn; `bindsearch doctor --repair` mends it"
+            raise CorruptLibrary(words) from error
 
     def raw_vectors(self, first: int) -> NDArray[np.float16]:
         """Give the vectors of a run as they are stored. Raises `KeyError`, `ValueError` if the block is torn."""

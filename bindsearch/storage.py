@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import threading
@@ -24,19 +25,28 @@ NO_ROOM = 1 << 24
 
 
 class Gate:
-    """Lets many threads hold the map, or one change its size while nobody does."""
+    """Lets many threads hold the map, or one change its size while nobody does.
+
+    Who wants to change it goes before those that come later; a thread that holds the map already may hold it twice.
+    """
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._holders = 0
+        self._changing = 0
+        self._mine = threading.local()
 
     def enter(self) -> None:
         """Hold the map: it keeps its size until `leave`."""
+        held = getattr(self._mine, "held", 0)
         with self._changed:
+            self._changed.wait_for(lambda: held or not self._changing)
             self._holders += 1
+        self._mine.held = held + 1
 
     def leave(self) -> None:
         """Let go of the map."""
+        self._mine.held -= 1
         with self._changed:
             self._holders -= 1
             self._changed.notify_all()
@@ -45,8 +55,13 @@ class Gate:
     def alone(self) -> Iterator[None]:
         """Wait until nobody holds the map, and keep others out."""
         with self._changed:
-            self._changed.wait_for(lambda: self._holders == 0)
-            yield
+            self._changing += 1
+            try:
+                self._changed.wait_for(lambda: self._holders == 0)
+                yield
+            finally:
+                self._changing -= 1
+                self._changed.notify_all()
 
 
 class Storage:
@@ -174,7 +189,8 @@ class Storage:
 
     def _full_or_corrupt(self, error: lmdb.Error) -> LibraryError:
         free = shutil.disk_usage(self.folder).free
-        if isinstance(error, lmdb.DiskError) or free < NO_ROOM:  # a half-written page shows as an input/output error
+        too_large = os.strerror(errno.EFBIG) in str(error)
+        if isinstance(error, lmdb.DiskError) or too_large or free < NO_ROOM:  # half a page is an input/output error
             return LibraryFull(
                 f"the disk that holds {self.folder.parent} is full ({free / 1e6:.0f} MB free): what was indexed so far "
                 "is safe; make room and run the same command again"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, BinaryIO
@@ -34,17 +35,27 @@ _CHECKED = frozenset({"flac", "alac", "tta", "wavpack", "ape"})
 """Lossless codecs: their own checksums tell damage from oddities, so their word is final."""
 
 
+_MOST_SEEKS = 100_000
+"""While a file is opened. MP4 followed by HEIF sends FFmpeg in circles for ever."""
+
+
 class _Reader:
     """What FFmpeg sees of a file: its bytes, but no name that it could guess from or open neighbours by."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
-        self.read, self.tell = file.read, file.tell
+        self.tell = file.tell
+        self.seeks_left: float = _MOST_SEEKS
+
+    def read(self, size: int) -> bytes:
+        """Read on; nothing any more once the seeks are used up."""
+        return self._file.read(size) if self.seeks_left > 0 else b""
 
     def seek(self, offset: int, whence: int = 0) -> int:
         """Move, or give a negative number, FFmpeg's sign for a place that cannot be: damaged files lead there."""
+        self.seeks_left -= 1
         try:
-            return self._file.seek(offset, whence)
+            return self._file.seek(offset, whence) if self.seeks_left > 0 else -errno.EINVAL
         except (OSError, ValueError, OverflowError):
             return -errno.EINVAL
 
@@ -61,11 +72,13 @@ def open_container(file: BinaryIO, name: str | None, limits: Limits) -> Iterator
         "err_detect": "crccheck",
     }
     file.seek(0)
+    reader = _Reader(file)
     with damage("cannot be opened"):
-        container = av.open(
-            _Reader(file), "r", format=name, options=options, buffer_size=1 << 18, metadata_errors="replace"
-        )
+        container = av.open(reader, "r", format=name, options=options, buffer_size=1 << 18, metadata_errors="replace")
     with container:
+        if reader.seeks_left <= 0:
+            raise UnreadableMedia("damaged: its index leads in circles")
+        reader.seeks_left = math.inf
         for stream in (*container.streams.audio, *container.streams.video):
             if stream.codec_context is not None:
                 stream.codec_context.thread_count = 1

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from makers import encoded, every_kind, quarters, sine, sound, wav
+from makers import encoded, every_kind, quarters, sine, sound, video, wav
 from reading import pieces
 
 from bindsearch.errors import MediaError, UnreadableMedia
@@ -100,6 +100,13 @@ def test_samples_that_are_not_numbers_are_refused(tmp_path):
     tone[24_000] = np.nan
     with pytest.raises(UnreadableMedia, match=r"^damaged at 0\.[0-9] s: samples that are not numbers$"):
         pieces(sound(tmp_path / "a.wav", [tone], codec="pcm_f32le"))
+
+
+def test_an_index_that_leads_in_circles_comes_to_an_end(tmp_path):
+    path = video(tmp_path / "a.mp4", [(200, 0, 0)])
+    path.write_bytes(path.read_bytes() + encoded(quarters(), "HEIF"))
+    with pytest.raises(UnreadableMedia):
+        pieces(path)
 
 
 def test_nothing_is_said_on_standard_error(tmp_path, capfd):

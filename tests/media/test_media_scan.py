@@ -118,16 +118,21 @@ def test_names_that_are_not_utf8(tmp_path):
     assert os.fsencode(path) == raw
 
 
-def test_folders_deeper_than_pythons_calls(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    for _ in range(1500):
-        os.mkdir("d")
-        os.chdir("d")
-    monkeypatch.chdir(tmp_path)
-    last = write(tmp_path / "z.txt")
-    entries = list(walk([tmp_path]))
-    assert entries[-1] == Found(last, 1, last.stat().st_mtime_ns)
-    (tmp_path / "deep").mkdir()
-    (tmp_path / "d").rename(tmp_path / "deep" / "d")
-    found_again = list(walk([tmp_path]))
-    assert found_again[-1] == entries[-1]
+@pytest.fixture
+def deep_folder(tmp_path):
+    """1,200 folders, one in the other; taken away by hand, for pytest's own cleaning recurses."""
+    folder = tmp_path
+    for _ in range(1200):
+        folder = folder / "d"
+        folder.mkdir()
+    write(folder / "deep.txt")
+    yield tmp_path
+    for depth in range(1200, 0, -1):
+        folder = tmp_path.joinpath(*["d"] * depth)
+        (folder / "deep.txt").unlink(missing_ok=True)
+        folder.rmdir()
+
+
+def test_folders_deeper_than_pythons_calls(deep_folder):
+    after = write(deep_folder / "z.txt")
+    assert found(deep_folder) == [deep_folder.joinpath(*["d"] * 1200, "deep.txt"), after]
