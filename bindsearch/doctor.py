@@ -11,10 +11,11 @@ import numpy as np
 from bindsearch.errors import CorruptLibrary
 from bindsearch.gallery import Gallery, live_runs
 from bindsearch.identity import digest_of, is_gone, stamp_of
-from bindsearch.ledger import Change, Ledger, View
+from bindsearch.ledger import Change, Ledger
 from bindsearch.ports import Index
 from bindsearch.records import NO_CONTENT, PathRecord, run_ids
 from bindsearch.types import Modality
+from bindsearch.view import View
 
 NORM_ERROR = 2e-3
 """How far float16 may move the length of a unit vector."""

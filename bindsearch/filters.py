@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from bindsearch.errors import BadQuery
-from bindsearch.ledger import View
 from bindsearch.records import NO_CONTENT, PathRecord, run_ids
 from bindsearch.types import Ids, Modality
+from bindsearch.view import View
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from bindsearch import registry
-from bindsearch.ledger import View
 from bindsearch.ports import Index
 from bindsearch.records import run_ids
 from bindsearch.types import Ids, Modality, Vectors
+from bindsearch.view import View
 
 REWRITE_SHARE = 0.25
 """A new generation is written when this share of an index has changed since the last one."""

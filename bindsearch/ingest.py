@@ -7,87 +7,36 @@ encodes; a committing thread writes one transaction for each batch of files.
 
 from __future__ import annotations
 
-import os
 import queue
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar
 
-import numpy as np
-
-from bindsearch.errors import MediaError, SpaceError
-from bindsearch.identity import CHANGED_MEANWHILE, Link, Looked, is_gone, look, stamp_of
-from bindsearch.ledger import Change, Ledger
-from bindsearch.media import Decoding, Found, Trouble, decode, walk
-from bindsearch.records import NO_CONTENT, Content, PathRecord, Run, Stamp
+from bindsearch.errors import SpaceError
+from bindsearch.identity import Looked, look
+from bindsearch.jobs import Job, decode_into
+from bindsearch.ledger import Ledger
+from bindsearch.media import Found, Trouble, walk
+from bindsearch.pools import Pools, put
+from bindsearch.records import NO_CONTENT, Stamp
 from bindsearch.report import Progress, Report
+from bindsearch.settlement import Settlement
 from bindsearch.spaces import BATCH, Space
-from bindsearch.types import Modality, Piece, Span, Vectors
-
-Thing = TypeVar("Thing")
+from bindsearch.types import Modality, Piece
 
 SCAN_CHUNK = 256
 SCAN_AHEAD = 10_000
 HASH_AHEAD = 16
-PIECES_AHEAD = 16
-"""Prepared pieces that one decoding file may hold before it waits."""
 STOP_SECONDS = 0.2
 """How long the scan may find nothing before the wish to stop is asked for."""
 COMMIT_FILES = 128
 COMMIT_SEGMENTS = 2_048
 COMMIT_SECONDS = 2.0
-SNIPPET = 200
-"""Characters of a passage that are kept for showing."""
-
-
-@dataclass
-class Job:
-    """A file on its way through decoding and encoding."""
-
-    file: Looked
-    pieces: queue.Queue[_Parcel] = field(default_factory=lambda: queue.Queue(PIECES_AHEAD))
-    decoding: bool = False
-    modalities: list[Modality] = field(default_factory=list)
-    spans: list[Span] = field(default_factory=list)
-    texts: list[str] = field(default_factory=list)
-    vectors: list[Vectors | None] = field(default_factory=list)
-    failure: str = ""
-    trouble: str = ""
-    duration: float | None = None
-    covered: float = 1.0
-
-    def content(self) -> Content:
-        """Give what was decoded and encoded, ready for the ledger."""
-        assert self.file.kind is not None
-        return Content(
-            modality=self.file.kind.modality,
-            format=self.file.kind.format,
-            size=self.file.found.size,
-            duration=self.duration,
-            covered=self.covered,
-            runs=[self._run(modality) for modality in dict.fromkeys(self.modalities)],
-        )
-
-    def _run(self, modality: Modality) -> Run:
-        places = [place for place, kind in enumerate(self.modalities) if kind == modality]
-        rows = [row for place in places if (row := self.vectors[place]) is not None]
-        texts = [self.texts[place] for place in places] if modality == Modality.TEXT else []
-        return Run(modality, [self.spans[place] for place in places], np.stack(rows), texts)
-
-
-@dataclass(frozen=True, slots=True)
-class _Parcel:
-    """What a decoding thread hands over: a prepared piece, or None at the end."""
-
-    piece: Piece | None
-    prepared: object = None
 
 
 class Ingest:
@@ -111,13 +60,13 @@ class Ingest:
         self._asked_to_stop = stop or (lambda: False)
         self._halt = threading.Event()
         self.report = Report()
+        self._settlement = Settlement(ledger, self.report, metadata)
         self._total: int | None = None
         self._queued = 0
         self._done = 0
         self._claimed: set[bytes] = set()
         self._waiting: dict[Modality, list[tuple[Job, int, object]]] = {}
         self._settling: list[Job] = []
-        self._moved: set[bytes] = set()
         self._last_commit = time.monotonic()
 
     def run(self, roots: Sequence[Path]) -> Report:
@@ -139,7 +88,7 @@ class Ingest:
             self._halt.set()
             scanning.result()
         if not self.report.stopped:
-            self._sweep(roots)
+            self._settlement.sweep(roots)
         self.report.elapsed = time.monotonic() - began
         return self.report
 
@@ -167,13 +116,13 @@ class Ingest:
             while chunk := list(islice(entries, SCAN_CHUNK)):
                 for found in self._needing_work(chunk):
                     self._queued += 1
-                    if not _put(changed, found, self._halt):
+                    if not put(changed, found, self._halt):
                         return
                 if self._halt.is_set():
                     return
             self._total = self._queued
         finally:
-            _put(changed, None, self._halt)
+            put(changed, None, self._halt)
 
     def _needing_work(self, chunk: Sequence[Found | Trouble]) -> list[Found]:
         needing = []
@@ -227,7 +176,7 @@ class Ingest:
         if file.kind is not None and file.digest not in self._claimed and not self._known(file.digest):
             self._claimed.add(file.digest)
             job.decoding = True
-            pools.decode.submit(self._decode, job)
+            pools.decode.submit(decode_into, job, self._space, self._halt)
         return job
 
     def _takes(self, modality: Modality) -> bool:
@@ -238,29 +187,6 @@ class Ingest:
     def _known(self, digest: bytes) -> bool:
         with self._ledger.read() as view:
             return view.item_of(digest) is not None or (not self._retry and view.quarantined(digest) is not None)
-
-    def _decode(self, job: Job) -> None:
-        assert job.file.kind is not None
-        path = job.file.found.path
-        spec = self._space.spec
-        try:
-            with decode(path, job.file.kind, spec.windowing, wanted=spec.modalities) as decoding:
-                for piece in decoding:
-                    if not _put(job.pieces, _Parcel(piece, self._space.encoder.prepare(piece)), self._halt):
-                        return
-                _describe(job, decoding)
-            if stamp_of(path) != job.file.stamp:
-                job.trouble = CHANGED_MEANWHILE
-        except FileNotFoundError:
-            job.file.vanished = True
-        except MediaError as error:
-            job.failure = str(error)
-        except OSError as error:
-            job.trouble = error.strerror or str(error)
-        except Exception as error:  # a decoder's bug must not stop the run: the file is put aside with its words
-            job.failure = f"decoding failed: {type(error).__name__}: {error}"
-        finally:
-            _put(job.pieces, _Parcel(None), self._halt)
 
     # -- encoding
 
@@ -278,11 +204,7 @@ class Ingest:
 
     def _enlist(self, job: Job, piece: Piece, prepared: object) -> None:
         batch = self._waiting.setdefault(piece.modality, [])
-        batch.append((job, len(job.spans), prepared))
-        job.modalities.append(piece.modality)
-        job.spans.append(piece.span)
-        job.texts.append(" ".join(piece.content.split())[:SNIPPET] if isinstance(piece.content, str) else "")
-        job.vectors.append(None)
+        batch.append((job, job.enlist(piece), prepared))
         if len(batch) >= BATCH:
             self._encode(piece.modality)
 
@@ -320,146 +242,5 @@ class Ingest:
             self._encode(modality)
         jobs, self._settling = self._settling, []
         if jobs:
-            pools.commit(lambda: self._write(jobs))
+            pools.commit(lambda: self._settlement.write(jobs))
         self._last_commit = time.monotonic()
-
-    def _write(self, jobs: Sequence[Job]) -> None:
-        settled = [(job, _outcome(job)) for job in jobs]
-        links = self._ledger.write(lambda change: [self._settle(change, job, what) for job, what in settled])
-        for (job, what), link in zip(settled, links, strict=True):
-            self._account(job, what, link)
-
-    def _settle(self, change: Change, job: Job, what: str) -> Link | None:
-        """Write one file; the same job always writes the same, so that a transaction may be tried again."""
-        file, path = job.file, job.file.found.path
-        if what == "vanished":
-            change.unlink(path)
-        if what in ("vanished", "trouble"):
-            return None
-        if what == "decoded":
-            change.put_item(file.digest, job.content())
-        if what == "failed":
-            change.put_quarantine(file.digest, job.failure)
-        link = Link.seen(change, path, file.digest)
-        if link.known:
-            metadata = self._metadata_of(link.moved_from or change.path(path))
-            if link.moved_from:
-                change.unlink(link.moved_from.path)
-            change.link(PathRecord(path, file.stamp, file.digest, metadata, file.refused))
-        return link
-
-    def _metadata_of(self, before: PathRecord | None) -> Mapping[str, str]:
-        if self._metadata is not None:
-            return self._metadata
-        return before.metadata if before else {}
-
-    def _account(self, job: Job, what: str, link: Link | None) -> None:
-        report, path = self.report, job.file.found.path
-        if job.decoding:
-            report.decoded += 1
-        if what == "trouble":
-            report.troubled[path] = job.file.trouble or job.trouble
-        elif what == "refused":
-            report.quarantined[path] = job.file.refused
-        elif what == "ignored":
-            report.ignored += 1
-        elif link is not None and link.quarantined:
-            report.quarantined[path] = link.quarantined
-        elif link is not None:
-            self._count(path, link, decoded=what == "decoded")
-        if what == "decoded" and job.duration:
-            report.seconds_heard += job.duration
-            report.seconds_covered += job.duration * job.covered
-
-    def _count(self, path: Path, link: Link, *, decoded: bool) -> None:
-        """Count a readable file under the one word that says what happened to it."""
-        report = self.report
-        if not link.known:
-            report.troubled[path] = CHANGED_MEANWHILE
-        elif link.had == link.digest:
-            report.unchanged += 1
-        elif link.had != NO_CONTENT:
-            report.changed += 1
-        elif decoded:
-            report.added += 1
-        elif link.moved_from:
-            report.moved += 1
-            self._moved.add(link.digest)
-        elif link.live:
-            report.copied += 1
-        else:
-            report.returned += 1
-
-    # -- what is gone
-
-    def _sweep(self, roots: Sequence[Path]) -> None:
-        """Unlink the paths where no file is any more, below the roots and among former places of moved files."""
-        with self._ledger.read() as view:
-            former = [record for digest in self._moved for record in view.owners(digest)]
-            gone = [record for record in former if is_gone(record.path)]
-            for root in roots:
-                gone.extend(record for record in view.paths(root) if is_gone(record.path))
-        unique = {record.path: record for record in gone}
-        self._ledger.write_each("unlink", list(unique))
-        self.report.removed = sum(record.digest != NO_CONTENT for record in unique.values())
-
-
-def _outcome(job: Job) -> str:
-    """Say in one word what is to be done with a job."""
-    file = job.file
-    if file.vanished:
-        return "vanished"
-    if file.trouble or job.trouble:
-        return "trouble"
-    if file.refused:
-        return "refused"
-    if file.kind is None:
-        return "ignored"
-    if not job.decoding:
-        return "known"
-    if not job.failure and not job.spans:
-        job.failure = "holds nothing that this space can see, hear or read"
-    return "failed" if job.failure else "decoded"
-
-
-class Pools:
-    """The threads of one run."""
-
-    def __init__(self) -> None:
-        self.decoders = max(2, os.cpu_count() or 1)
-        self.scan = ThreadPoolExecutor(1, "bindsearch-scan")
-        self.hash = ThreadPoolExecutor(2, "bindsearch-hash")
-        self.decode = ThreadPoolExecutor(self.decoders, "bindsearch-decode")
-        self._commit = ThreadPoolExecutor(1, "bindsearch-commit")
-        self._committing: Future[None] | None = None
-
-    def commit(self, write: Callable[[], None]) -> None:
-        """Write a batch while the next one is made; raises what the one before raised."""
-        self.finish()
-        self._committing = self._commit.submit(write)
-
-    def finish(self) -> None:
-        """Wait for the batch that is being written; raises what it raised."""
-        committing, self._committing = self._committing, None
-        if committing is not None:
-            committing.result()
-
-    def shutdown(self) -> None:
-        """End all threads."""
-        for pool in (self.scan, self.hash, self.decode, self._commit):
-            pool.shutdown(cancel_futures=True)
-
-
-def _describe(job: Job, decoding: Decoding) -> None:
-    job.duration, job.covered = decoding.duration, decoding.covered
-
-
-def _put(target: queue.Queue[Thing], value: Thing, halt: threading.Event) -> bool:
-    """Put into a bounded queue unless the run ends meanwhile."""
-    while not halt.is_set():
-        try:
-            target.put(value, timeout=0.1)
-            return True
-        except queue.Full:
-            continue
-    return False

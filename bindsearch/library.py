@@ -12,21 +12,21 @@ from typing import Self, TypeAlias
 
 import numpy as np
 
-from bindsearch.errors import BadQuery, LibraryNotFound, UnreadableMedia
+from bindsearch.errors import BadQuery, LibraryNotFound
 from bindsearch.filters import Filters, make_filters
 from bindsearch.gallery import Gallery
-from bindsearch.identity import digest_of, is_gone, stamp_of
+from bindsearch.identity import digest_of, is_gone
 from bindsearch.ledger import Ledger
 from bindsearch.lock import writing
+from bindsearch.operands import Operands
 from bindsearch.places import default_library
-from bindsearch.query import Operand, Query, compile_query, file, parse_one
-from bindsearch.records import NO_CONTENT
+from bindsearch.query import Query, compile_query, file, parse_one
 from bindsearch.report import Progress, Report
 from bindsearch.schema import SCHEMA, Card, make_folder, read_card, upgrade, write_card
 from bindsearch.search import find
-from bindsearch.spaces import Space, mean_vector
+from bindsearch.spaces import Space
 from bindsearch.status import Status, status_of
-from bindsearch.types import Hits, Item, Segment, Vectors
+from bindsearch.types import Hits, Item, Vectors
 from bindsearch.zeroshot import Classifier
 
 ROOT_IS_GONE = (
@@ -213,7 +213,8 @@ class Library:
     def vector(self, query: Words) -> Vectors:
         """Give the unit vector of a query. Raises `QueryError`, `MediaError`. *Shape:* (dim,)"""
         asked = parse_one(query) if isinstance(query, str) else query if isinstance(query, Query) else file(query)
-        return compile_query(asked, self._text_vector, self._file_vector).vector
+        operands = Operands(self._ledger, self.space)
+        return compile_query(asked, operands.text, operands.file).vector
 
     def classifier(self, labels: Sequence[str], *, templates: Sequence[str] | None = None) -> Classifier:
         """Make a zero-shot classifier in the library's space."""
@@ -224,38 +225,6 @@ class Library:
             raise BadQuery(f"{k} results were asked for; ask for at least 1")
         with self._ledger.read() as view:
             return find(view, self._gallery.follow(view), vector, k=k, filters=filters, raw=raw)
-
-    def _text_vector(self, words: str) -> Vectors:
-        vector: Vectors = self.space.embed([words], modality="text")[0]
-        return vector
-
-    def _file_vector(self, operand: Operand) -> Vectors:
-        """Give the mean vector of a file or a piece of it, from the ledger where the file is known and unchanged."""
-        path = Path(os.path.abspath(operand.value))
-        segments, rows = self._known_segments(path) or self._fresh_segments(path)
-        chosen = [place for place, segment in enumerate(segments) if _overlaps(segment, operand)]
-        if not chosen:
-            raise BadQuery(f"{path} has nothing between {operand.start or 0} s and {operand.end or 'its end'}")
-        return mean_vector(rows[chosen], [segments[place].modality for place in chosen])
-
-    def _known_segments(self, path: Path) -> tuple[list[Segment], Vectors] | None:
-        with self._ledger.read() as view:
-            record = view.path(path)
-            item = None if record is None or record.digest == NO_CONTENT else view.item_of(record.digest)
-            if record is None or item is None or is_gone(path) or stamp_of(path) != record.stamp:
-                return None
-            facts = view.facts(item)
-            assert facts is not None
-            firsts = [first for first, _, _ in facts["runs"]]
-            runs = [run for first in firsts if (run := view.run(first))]
-            segments = [segment for run in runs for segment in run.segments]
-            return segments, np.concatenate([view.vectors(first) for first in firsts])
-
-    def _fresh_segments(self, path: Path) -> tuple[list[Segment], Vectors]:
-        pieces = list(self.space.pieces(path))
-        if not pieces:
-            raise UnreadableMedia(f"{path}: holds nothing that space {self.card.space} knows")
-        return [Segment(0, piece.modality, piece.span) for piece in pieces], self.space.embed_pieces(pieces)
 
     # -- what is in it
 
@@ -342,14 +311,6 @@ def absolute(paths: Places) -> list[Path]:
     """Give absolute paths, each once, not resolved through links."""
     given = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
     return list(dict.fromkeys(Path(os.path.abspath(Path(path).expanduser())) for path in given))
-
-
-def _overlaps(segment: Segment, operand: Operand) -> bool:
-    if operand.start is None and operand.end is None:
-        return True
-    if segment.span.start is None or segment.span.end is None:
-        return False
-    return segment.span.end > (operand.start or 0.0) and segment.span.start < (operand.end or float("inf"))
 
 
 def _safe(name: str) -> str:

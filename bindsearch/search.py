@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from bindsearch.background import Background, backgrounds
 from bindsearch.filters import Filters
-from bindsearch.ledger import View
 from bindsearch.ports import Index
 from bindsearch.types import Hit, Hits, Ids, Modality, Segment, Vectors
+from bindsearch.view import View
 
 
 @dataclass(frozen=True, slots=True)

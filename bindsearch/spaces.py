@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from bindsearch import registry
 from bindsearch.errors import BadQuery, MediaError, SpaceError, UnreadableMedia, UnsupportedMedia
 from bindsearch.ports import Encoder, Prepared
 from bindsearch.records import unit
-from bindsearch.types import Modality, Piece, SpaceSpec, Vectors
+from bindsearch.types import Modality, Piece, Segment, SpaceSpec, Vectors
 
 BATCH = 32
 """Pieces that are encoded together."""
@@ -53,11 +54,23 @@ class Space:
 
     def segments(self, path: str | os.PathLike[str]) -> list[tuple[float | None, float | None, Vectors]]:
         """Embed every segment of a file: start, end (None where there is no time) and unit vector."""
-        pieces = list(self.pieces(Path(path)))
-        return [
-            (piece.span.start, piece.span.end, row)
-            for piece, row in zip(pieces, self.embed_pieces(pieces), strict=True)
-        ]
+        segments, rows = self.embed_whole(Path(path))
+        return [(segment.span.start, segment.span.end, row) for segment, row in zip(segments, rows, strict=True)]
+
+    def embed_whole(self, path: Path, *, modality: Modality | None = None) -> tuple[list[Segment], Vectors]:
+        """Embed all that this space wants of a file, holding only a batch of it decoded. Segments are numbered from 0.
+
+        Raises `MediaError`, also where there is nothing for this space. *Shape:* (len(segments), dim)
+        """
+        segments: list[Segment] = []
+        blocks: list[Vectors] = []
+        pieces = self.pieces(path, modality=modality)
+        while batch := list(islice(pieces, BATCH)):
+            blocks.append(self.embed_pieces(batch))
+            segments += [Segment(len(segments) + at, piece.modality, piece.span) for at, piece in enumerate(batch)]
+        if not segments:
+            raise UnsupportedMedia(f"{path}: holds no {modality or 'thing'} that space {self.spec.name} knows")
+        return segments, np.concatenate(blocks)
 
     def pieces(self, path: Path, *, modality: Modality | None = None) -> Iterator[Piece]:
         """Decode a file into the pieces that this space wants. Raises `MediaError`, with the path."""
@@ -105,14 +118,14 @@ class Space:
 
     def _embed_one(self, thing: str | os.PathLike[str] | Piece, modality: Modality | None) -> Vectors:
         if isinstance(thing, Piece):
-            pieces = [thing]
+            rows = self.embed_pieces([thing])
         elif isinstance(thing, str) and modality == Modality.TEXT:
-            pieces = [Piece(Modality.TEXT, _encodable(thing))]
+            rows = self.embed_pieces([Piece(Modality.TEXT, _encodable(thing))])
         else:
-            pieces = list(self.pieces(Path(thing), modality=modality))
-        if not pieces:
-            raise UnsupportedMedia(f"{thing}: holds no {modality or 'thing that this space knows'}")
-        return mean_vector(self.embed_pieces(pieces), [piece.modality for piece in pieces])
+            segments, vectors = self.embed_whole(Path(thing), modality=modality)
+            return mean_vector(vectors, [segment.modality for segment in segments])
+        vector: Vectors = rows[0]
+        return vector
 
 
 def space(name: str) -> Space:

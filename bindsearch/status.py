@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from bindsearch.gallery import Gallery
-from bindsearch.ledger import View
 from bindsearch.records import NO_CONTENT
 from bindsearch.schema import Card
 from bindsearch.types import Modality
+from bindsearch.view import View
 
 
 @dataclass(frozen=True)

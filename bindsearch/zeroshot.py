@@ -43,11 +43,12 @@ class Classifier:
 
     def predict(self, thing: str | os.PathLike[str] | Piece) -> list[Prediction]:
         """Rank the labels for a file or a decoded piece, best first. Raises `MediaError`."""
-        pieces = [thing] if isinstance(thing, Piece) else list(self._space.pieces(Path(thing)))
-        if not pieces:
-            raise BadQuery(f"{thing}: holds nothing that space {self._space.spec.name} knows")
-        vectors = self._space.embed_pieces(pieces)
-        scores = [self._weights_for(piece.modality) @ row for piece, row in zip(pieces, vectors, strict=True)]
+        if isinstance(thing, Piece):
+            modalities, rows = [thing.modality], self._space.embed_pieces([thing])
+        else:
+            segments, rows = self._space.embed_whole(Path(thing))
+            modalities = [segment.modality for segment in segments]
+        scores = [self._weights_for(modality) @ row for modality, row in zip(modalities, rows, strict=True)]
         return self._ranked(np.mean(scores, axis=0, dtype=np.float32))
 
     def _ranked(self, scores: Scores) -> list[Prediction]:

@@ -1,0 +1,101 @@
+"""Writes decoded files into the ledger, and counts what happened to each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from bindsearch.identity import CHANGED_MEANWHILE, Link, is_gone
+from bindsearch.jobs import Job
+from bindsearch.ledger import Change, Ledger
+from bindsearch.records import NO_CONTENT, PathRecord
+from bindsearch.report import Report
+
+
+class Settlement:
+    """What a run writes: batches of jobs, each in one transaction, and in the end what is gone."""
+
+    def __init__(self, ledger: Ledger, report: Report, metadata: Mapping[str, str] | None) -> None:
+        self._ledger = ledger
+        self._report = report
+        self._metadata = metadata
+        self._moved: set[bytes] = set()
+
+    def write(self, jobs: Sequence[Job]) -> None:
+        """Write a batch whole, then count it. Raises `LibraryFull`."""
+        settled = [(job, job.outcome()) for job in jobs]
+        links = self._ledger.write(lambda change: [self._settle(change, job, what) for job, what in settled])
+        for (job, what), link in zip(settled, links, strict=True):
+            self._account(job, what, link)
+
+    def _settle(self, change: Change, job: Job, what: str) -> Link | None:
+        """Write one file; the same job always writes the same, so that a transaction may be tried again."""
+        file, path = job.file, job.file.found.path
+        if what == "vanished":
+            change.unlink(path)
+        if what in ("vanished", "trouble"):
+            return None
+        if what == "decoded":
+            change.put_item(file.digest, job.content())
+        if what == "failed":
+            change.put_quarantine(file.digest, job.failure)
+        link = Link.seen(change, path, file.digest)
+        if link.known:
+            metadata = self._metadata_of(link.moved_from or change.path(path))
+            if link.moved_from:
+                change.unlink(link.moved_from.path)
+            change.link(PathRecord(path, file.stamp, file.digest, metadata, file.refused))
+        return link
+
+    def _metadata_of(self, before: PathRecord | None) -> Mapping[str, str]:
+        if self._metadata is not None:
+            return self._metadata
+        return before.metadata if before else {}
+
+    def _account(self, job: Job, what: str, link: Link | None) -> None:
+        report, path = self._report, job.file.found.path
+        if job.decoding:
+            report.decoded += 1
+        if what == "trouble":
+            report.troubled[path] = job.file.trouble or job.trouble
+        elif what == "refused":
+            report.quarantined[path] = job.file.refused
+        elif what == "ignored":
+            report.ignored += 1
+        elif link is not None and link.quarantined:
+            report.quarantined[path] = link.quarantined
+        elif link is not None:
+            self._count(path, link, decoded=what == "decoded")
+        if what == "decoded" and job.duration:
+            report.seconds_heard += job.duration
+            report.seconds_covered += job.duration * job.covered
+
+    def _count(self, path: Path, link: Link, *, decoded: bool) -> None:
+        """Count a readable file under the one word that says what happened to it."""
+        report = self._report
+        if not link.known:
+            report.troubled[path] = CHANGED_MEANWHILE
+        elif link.had == link.digest:
+            report.unchanged += 1
+        elif link.had != NO_CONTENT:
+            report.changed += 1
+        elif decoded:
+            report.added += 1
+        elif link.moved_from:
+            report.moved += 1
+            self._moved.add(link.digest)
+        elif link.live:
+            report.copied += 1
+        else:
+            report.returned += 1
+
+    def sweep(self, roots: Sequence[Path]) -> None:
+        """Unlink the paths where no file is any more, below the roots and among former places of moved files."""
+        with self._ledger.read() as view:
+            former = [record for digest in self._moved for record in view.owners(digest)]
+            gone = [record for record in former if is_gone(record.path)]
+            for root in roots:
+                gone.extend(record for record in view.paths(root) if is_gone(record.path))
+        unique = {record.path: record for record in gone}
+        self._ledger.write_each("unlink", list(unique))
+        self._report.removed = sum(record.digest != NO_CONTENT for record in unique.values())

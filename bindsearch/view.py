@@ -1,0 +1,175 @@
+"""The ledger as it was at one moment: all that can be read."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bindsearch.errors import CorruptLibrary
+from bindsearch.records import (
+    LONGEST_KEY,
+    LogEntry,
+    PathRecord,
+    StoredRun,
+    key_of,
+    number_of,
+    path_key,
+    unit,
+    unpack_path,
+    unpack_run,
+    unpack_segment,
+)
+from bindsearch.storage import Transaction
+from bindsearch.types import Item, Modality, Segment, Vectors
+
+
+class View:
+    """The ledger as it was when the transaction began."""
+
+    def __init__(self, transaction: Transaction, dim: int) -> None:
+        self._txn = transaction
+        self._dim = dim
+
+    def path(self, path: Path) -> PathRecord | None:
+        """Give what is known of a path."""
+        return self._record(path_key(path))
+
+    def paths(self, under: Path | None = None) -> Iterator[PathRecord]:
+        """Give all known paths, or a path and all below it."""
+        prefix = b"" if under is None else os.fsencode(under)[:LONGEST_KEY]
+        for key, value in self._txn.scan("paths", prefix):
+            if not key.startswith(prefix):
+                return
+            record = unpack_path(key, value)
+            if under is None or record.path == under or under in record.path.parents:
+                yield record
+
+    def owners(self, digest: bytes) -> list[PathRecord]:
+        """Give the paths that hold a content."""
+        records = (self._record(key) for key in self._txn.values("owners", digest))
+        return [record for record in records if record]
+
+    def item_of(self, digest: bytes) -> int | None:
+        """Give the item of a content."""
+        found = self._txn.get("contents", digest)
+        return None if found is None else number_of(found)
+
+    def is_live(self, digest: bytes) -> bool:
+        """Tell whether any path holds a content."""
+        return self._txn.get("owners", digest) is not None
+
+    def quarantined(self, digest: bytes) -> str | None:
+        """Give the reason why a content cannot be read, if it is known to be so."""
+        found = self._txn.get("quarantine", digest)
+        return None if found is None else found.decode()
+
+    def facts(self, item: int) -> dict[str, Any] | None:
+        """Give an item's plain facts: hash, modality, format, size, duration, covered, runs."""
+        found = self._txn.get("items", key_of(item))
+        return None if found is None else json.loads(found)
+
+    def item_ids(self) -> Iterator[int]:
+        """Give the ids of all items, live or not."""
+        return (number_of(key) for key, _ in self._txn.scan("items"))
+
+    def items(self) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Give all items with their facts, live or not."""
+        return ((number_of(key), json.loads(value)) for key, value in self._txn.scan("items"))
+
+    def item(self, item: int) -> Item | None:
+        """Give an item with its segments and paths."""
+        facts = self.facts(item)
+        if facts is None:
+            return None
+        runs = [self.run(first) for first, _, _ in facts["runs"]]
+        return Item(
+            id=item,
+            hash=facts["hash"],
+            modality=Modality(facts["modality"]),
+            size=facts["size"],
+            duration=facts["duration"],
+            segments=[segment for run in runs if run for segment in run.segments],
+            paths=[record.path for record in self.owners(bytes.fromhex(facts["hash"]))],
+        )
+
+    def run(self, first: int) -> StoredRun | None:
+        """Give the run that begins with this segment."""
+        found = self._txn.view("runs", key_of(first))
+        return None if found is None else unpack_run(first, found)
+
+    def segment(self, segment: int) -> tuple[int, Segment] | None:
+        """Give a segment and the item that it is part of."""
+        found = self._txn.floor("runs", key_of(segment))
+        return None if found is None else unpack_segment(segment, number_of(found[0]), found[1])
+
+    def run_firsts(self) -> Iterator[int]:
+        """Give the first segment of every run."""
+        return (number_of(key) for key, _ in self._txn.scan("runs"))
+
+    def vectors(self, first: int) -> Vectors:
+        """Give the unit vectors of a run. Raises `CorruptLibrary`. *Shape:* (n, dim)."""
+        try:
+            return unit(self.raw_vectors(first))
+        except (KeyError, ValueError) as error:
+            words = f"the vectors of segment {first} are missing or torn; `bindsearch doctor --repair` mends it"
+            raise CorruptLibrary(words) from error
+
+    def raw_vectors(self, first: int) -> NDArray[np.float16]:
+        """Give the vectors of a run as they are stored. Raises `KeyError`, `ValueError` if the block is torn."""
+        found = self._txn.view("vectors", key_of(first))
+        if found is None:
+            raise KeyError(first)
+        return np.frombuffer(found, dtype=np.float16).reshape(-1, self._dim)
+
+    def vector_firsts(self) -> Iterator[int]:
+        """Give the first segment of every block of vectors."""
+        return (number_of(key) for key, _ in self._txn.scan("vectors"))
+
+    def contents(self) -> Iterator[tuple[bytes, int]]:
+        """Give every known content and its item."""
+        return ((key, number_of(value)) for key, value in self._txn.scan("contents"))
+
+    def path_keys(self) -> Iterator[tuple[bytes, PathRecord]]:
+        """Give every known path with its key."""
+        return ((key, unpack_path(key, value)) for key, value in self._txn.scan("paths"))
+
+    def owner_keys(self) -> Iterator[tuple[bytes, bytes]]:
+        """Give every pair of a content and the key of a path that holds it."""
+        return self._txn.scan("owners")
+
+    def quarantine(self) -> Iterator[tuple[bytes, str]]:
+        """Give every content that cannot be read, and why."""
+        return ((key, value.decode()) for key, value in self._txn.scan("quarantine"))
+
+    def log(self, after: int = 0) -> Iterator[LogEntry]:
+        """Give what came to life or went away after a position."""
+        for key, value in self._txn.scan("log", key_of(after + 1)):
+            told = json.loads(value)
+            yield LogEntry(number_of(key), told["item"], told["live"], told["runs"])
+
+    def log_start(self) -> int:
+        """Give the position up to which the log was pruned."""
+        return self._counter("pruned")
+
+    def position(self) -> int:
+        """Give the position of the last entry of the log."""
+        return self._counter("position")
+
+    def roots(self) -> list[Path]:
+        """Give the folders and files that `index` was asked for."""
+        found = self._txn.get("meta", b"roots")
+        return [Path(root) for root in json.loads(found)] if found else []
+
+    def _record(self, key: bytes) -> PathRecord | None:
+        value = self._txn.get("paths", key)
+        return None if value is None else unpack_path(key, value)
+
+    def _counter(self, name: str) -> int:
+        found = self._txn.get("meta", name.encode())
+        return 0 if found is None else number_of(found)
