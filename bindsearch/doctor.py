@@ -15,7 +15,7 @@ from bindsearch.ledger import Change, Ledger
 from bindsearch.ports import Index
 from bindsearch.records import NO_CONTENT, PathRecord, run_ids
 from bindsearch.types import Modality
-from bindsearch.view import View
+from bindsearch.view import View, digest_in
 
 NORM_ERROR = 2e-3
 """How far float16 may move the length of a unit vector."""
@@ -26,7 +26,7 @@ class Finding:
     """Something that does not hold, in words, and what mends it."""
 
     words: str
-    mend: Callable[[Change], None] | None
+    mend: Callable[[Change], None]
 
 
 class Doctor:
@@ -39,44 +39,30 @@ class Doctor:
 
     def examine(self) -> list[str]:
         """Say what does not hold. An empty list is the proof that all does."""
-        return [finding.words for finding in self._findings()] + self._index_findings()
+        findings = self._findings()
+        return [finding.words for finding in findings] + ([] if findings else self._index_findings())
 
     def repair(self) -> list[str]:
         """Mend what does not hold, and say what it was. What must be embedded again is done by the next index."""
-        findings = self._findings()
-        for finding in findings:
-            if finding.mend is not None:
+        told: list[str] = []
+        while findings := self._findings():  # mending a record may show what it hid
+            told += [finding.words for finding in findings]
+            for finding in findings:
                 self._ledger.write(finding.mend)
-        told = [finding.words for finding in findings] + self._index_findings()
+        told += self._index_findings()
         with self._ledger.read() as view:
             self._gallery.rebuild(view)
-        reached = self._gallery.save(everything=True)
-        self._ledger.write(lambda change: change.prune_log(reached))
+        self._ledger.prune_log(self._gallery.save(everything=True))
         return told
 
     def _findings(self) -> list[Finding]:
         with self._ledger.read() as view:
-            return [
-                *_items(view),
-                *_contents(view),
-                *_strays(view),
-                *_owners(view),
-                *_paths(view),
-                *(self._files(view) if self._read_files else ()),
-            ]
-
-    def _files(self, view: View) -> Iterator[Finding]:
-        """Compare every file that is as it was, by its stamp, with the content that the ledger knows of it."""
-        for record in view.paths():
-            if record.digest == NO_CONTENT:
-                continue
-            try:
-                same_stamp = not is_gone(record.path) and stamp_of(record.path) == record.stamp
-                wrong = same_stamp and digest_of(record.path) != record.digest
-            except OSError:
-                continue  # a file that cannot be looked at proves nothing
-            if wrong:
-                yield Finding(f"{record.path}: its content changed behind an unchanged size and time", _unlink(record))
+            damaged = [*_records(view)]
+            if damaged:
+                return damaged
+            found = [*_items(view), *_contents(view), *_strays(view), *_owners(view), *_paths(view)]
+            records = list(view.paths()) if self._read_files else []
+        return [*found, *filter(None, map(_changed_secretly, records))]
 
     def _index_findings(self) -> list[str]:
         """Compare the indexes with the ledger: the same ids, and the same values."""
@@ -99,6 +85,25 @@ class Doctor:
             return told
 
 
+def _changed_secretly(record: PathRecord) -> Finding | None:
+    """Compare a file that is as it was, by its stamp, with the content that the ledger knows of it."""
+    if record.digest == NO_CONTENT:
+        return None
+    try:
+        same_stamp = not is_gone(record.path) and stamp_of(record.path) == record.stamp
+        wrong = same_stamp and digest_of(record.path) != record.digest
+    except OSError:
+        return None  # a file that cannot be looked at proves nothing
+    words = f"{record.path}: its content changed behind an unchanged size and time"
+    return Finding(words, _unlink(record)) if wrong else None
+
+
+def _records(view: View) -> Iterator[Finding]:
+    """See that every item's record can be read."""
+    for item in view.damaged_items():
+        yield Finding(f"item {item}: its record is damaged", methodcaller("drop_record", item))
+
+
 def _differs(index: Index, view: View, run: tuple[int, str, int]) -> bool:
     """Tell whether an index holds other vectors of a run than the ledger."""
     try:
@@ -111,7 +116,7 @@ def _differs(index: Index, view: View, run: tuple[int, str, int]) -> bool:
 def _items(view: View) -> Iterator[Finding]:
     """See that every item is its content's, and has all its runs and vectors, whole and of unit length."""
     for item, facts in view.items():
-        digest = bytes.fromhex(facts["hash"])
+        digest = digest_in(facts)
         if view.item_of(digest) != item:
             yield Finding(f"item {item}: its content belongs to another item", _drop_item(item, view.owners(digest)))
             continue
@@ -122,11 +127,11 @@ def _items(view: View) -> Iterator[Finding]:
 
 def _flaw(view: View, item: int, first: int, count: int) -> str | None:
     try:
-        run = view.run(first)
+        head = view.run_head(first)
         vectors = view.raw_vectors(first)
     except (KeyError, ValueError):
         return f"its vectors from segment {first} on are missing or torn"
-    if run is None or run.item != item or len(run.segments) != count:
+    if head is None or (head[0], head[2]) != (item, count):
         return f"its segments from {first} on are missing or another item's"
     if len(vectors) != count:
         return f"it has {count} segments from {first} on but {len(vectors)} vectors"

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -22,7 +23,7 @@ def export(library: Library, target: Path) -> int:
     """Write every segment with its vector; give the number of segments.
 
     `X.parquet` holds rows and vectors together; `X.jsonl` likewise, a segment a line; `X.npy` holds the vectors, in
-    float32, and beside it `X.jsonl` the rows in the same order. Raises `BadQuery` for other names, `MissingExtra`.
+    float32, and beside it `X.rows.jsonl` the rows in the same order. Raises `BadQuery` for other names, `MissingExtra`.
     """
     writers = {".parquet": _parquet, ".jsonl": _jsonl, ".npy": _npy}
     if target.suffix not in writers:
@@ -34,8 +35,8 @@ def export(library: Library, target: Path) -> int:
 
 
 def _rows(library: Library) -> Iterator[tuple[dict[str, Any], Vectors]]:
-    for item in library.items():
-        for segment, vector in zip(item.segments, library.vectors(item), strict=True):
+    for item, vectors in library.items_with_vectors():
+        for segment, vector in zip(item.segments, vectors, strict=True):
             yield _row(item, segment), vector
 
 
@@ -65,16 +66,22 @@ def _jsonl(library: Library, target: Path) -> int:
 
 
 def _npy(library: Library, target: Path) -> int:
-    """Write in two passes, so that the vectors need not fit into memory."""
-    count = sum(len(item.segments) for item in library.items())
-    shape = (count, library.card.dim)
-    vectors = np.lib.format.open_memmap(target, mode="w+", dtype=np.float32, shape=shape)
-    with target.with_suffix(".jsonl").open("w", encoding="utf-8") as out:
-        for place, (row, vector) in enumerate(_rows(library)):
-            vectors[place] = vector
-            out.write(json.dumps(row) + "\n")
-    vectors.flush()
+    """Write vectors as they come, and the header, which says how many, in the end."""
+    count, dim = 0, library.card.dim
+    with target.open("wb") as out, target.with_suffix(".rows.jsonl").open("w", encoding="utf-8") as rows:
+        _write_header(out, (0, dim))
+        for row, vector in _rows(library):
+            out.write(vector.astype("<f4").tobytes())
+            rows.write(json.dumps(row) + "\n")
+            count += 1
+        out.seek(0)
+        _write_header(out, (count, dim))
     return count
+
+
+def _write_header(out: BinaryIO, shape: tuple[int, int]) -> None:
+    """Write the header of an npy file; numpy pads it, so that a larger shape takes the same room."""
+    np.lib.format.write_array_header_1_0(out, {"descr": "<f4", "fortran_order": False, "shape": shape})
 
 
 def _parquet(library: Library, target: Path) -> int:
@@ -92,7 +99,13 @@ def _parquet(library: Library, target: Path) -> int:
     )
     count, rows = 0, _rows(library)
     with parquet.ParquetWriter(target, schema) as writer:
-        while block := [row | {"vector": vector.tolist()} for row, vector in islice(rows, ROWS)]:
+        while block := [_encodable(row) | {"vector": vector.tolist()} for row, vector in islice(rows, ROWS)]:
             writer.write_table(arrow.Table.from_pylist(block, schema=schema))
             count += len(block)
     return count
+
+
+def _encodable(row: dict[str, Any]) -> dict[str, Any]:
+    """Write the bytes of names that are not UTF-8 in hexadecimal: parquet's strings hold nothing else."""
+    path = os.fsencode(row["path"]).decode("utf-8", "backslashreplace")
+    return row | {"path": path}

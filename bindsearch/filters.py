@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 
 import numpy as np
 
 from bindsearch.errors import BadQuery
+from bindsearch.places import absolute
+from bindsearch.ports import Index
 from bindsearch.records import NO_CONTENT, PathRecord, run_ids
+from bindsearch.spaces import modality_named
 from bindsearch.types import Ids, Modality
 from bindsearch.view import View
+
+NO_IDS: Ids = np.empty(0, dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -31,11 +36,6 @@ class Filters:
     """Digests of contents to leave out."""
 
     @property
-    def open(self) -> bool:
-        """Whether everything passes."""
-        return not (self.modalities or self.without or self.on_paths)
-
-    @property
     def on_paths(self) -> bool:
         """Whether any condition is about paths."""
         return bool(self.under or self.since or self.extensions or self.metadata)
@@ -50,65 +50,80 @@ class Filters:
             and all(record.metadata.get(key) == value for key, value in self.metadata.items())
         )
 
-    def allowed(self, view: View) -> dict[Modality, Ids] | None:
-        """Give the ids that pass, by the modality of segments; None where everything passes."""
-        if self.open:
-            return None
-        runs = [run for facts in self._items(view) for run in facts["runs"]]
-        return {modality: np.sort(run_ids(runs, modality)) for modality in Modality}
+    def allowed(self, view: View, indexes: Mapping[Modality, Index]) -> dict[Modality, Ids | None]:
+        """Give the ids that pass, by the modality of segments; None where all of an index pass."""
+        if self.on_paths:
+            runs = list(self._runs(view))
+            return {modality: np.sort(run_ids(runs, modality)) for modality in indexes}
+        return {modality: self._of_modality(modality, view, indexes) for modality in indexes}
 
-    def _items(self, view: View) -> Iterable[dict]:  # type: ignore[type-arg]
-        for digest in self._contents(view):
-            item = view.item_of(digest)
-            facts = None if item is None else view.facts(item)
-            if facts and digest not in self.without and self._admits_modality(facts["modality"]):
-                yield facts
+    def _of_modality(self, modality: Modality, view: View, indexes: Mapping[Modality, Index]) -> Ids | None:
+        """Pick among the segments of an index by what their items are: only sounds may be of two kinds of item."""
+        if modality != Modality.AUDIO:
+            return None if self._wants(modality) else NO_IDS
+        sounds, videos = self._wants(Modality.AUDIO), self._wants(Modality.VIDEO)
+        if sounds == videos:
+            return None if sounds else NO_IDS
+        heard = _sounds_of_videos(view, indexes.get(Modality.VIDEO))
+        return heard if videos else np.setdiff1d(indexes[modality].ids(), heard)
 
-    def _admits_modality(self, modality: str) -> bool:
+    def _wants(self, modality: str) -> bool:
         return not self.modalities or Modality(modality) in self.modalities
 
-    def _contents(self, view: View) -> Iterable[bytes]:
-        if not self.on_paths:
-            return (bytes.fromhex(facts["hash"]) for _, facts in view.items())
+    def _runs(self, view: View) -> Iterator[tuple[int, str, int]]:
+        """Give the runs of the live items that have a path which passes."""
         tops = self.under or (None,)
         records = (record for top in tops for record in view.paths(top) if self.admits(record))
-        return {record.digest for record in records if record.digest != NO_CONTENT}
+        for digest in {record.digest for record in records} - {NO_CONTENT}:
+            item = view.item_of(digest)
+            facts = None if item is None else view.facts(item)
+            if facts and self._wants(facts["modality"]):
+                yield from facts["runs"]
+
+
+def _sounds_of_videos(view: View, frames: Index | None) -> Ids:
+    """Give the segments of sound of the items whose frames are in an index, ascending."""
+    ids = NO_IDS if frames is None else frames.ids()
+    runs: list[tuple[int, str, int]] = []
+    place = 0
+    while place < len(ids):
+        item, _, count = view.run_head(int(ids[place])) or (0, Modality.VIDEO, 1)
+        runs += (view.facts(item) or {"runs": []})["runs"]
+        place += count
+    return np.sort(run_ids(runs, Modality.AUDIO))
 
 
 def make_filters(
     *,
     modality: str | Iterable[str] | None = None,
     under: str | os.PathLike[str] | Iterable[str | os.PathLike[str]] | None = None,
-    since: str | datetime | None = None,
+    since: str | date | None = None,
     ext: str | Iterable[str] | None = None,
-    where: Mapping[str, str] | None = None,
+    where: Mapping[str, object] | None = None,
 ) -> Filters:
     """Read filters as people write them. Raises `BadQuery`."""
     return Filters(
-        modalities=frozenset(_modality(name) for name in _listed(modality)),
-        under=tuple(Path(os.path.abspath(Path(top).expanduser())) for top in _listed(under)),
-        since=_moment(since) if isinstance(since, str) else since,
+        modalities=frozenset(modality_named(name) for name in _listed(modality)),
+        under=tuple(absolute(_listed(under))),
+        since=None if since is None else _moment(since),
         extensions=frozenset(str(name).lower().removeprefix(".") for name in _listed(ext)),
-        metadata=dict(where or {}),
+        metadata={str(key): str(value) for key, value in (where or {}).items()},
     )
 
 
-def _listed(given: object) -> list[str]:
+def _listed(given: str | os.PathLike[str] | Iterable[str | os.PathLike[str]] | None) -> list[str]:
     if given is None:
         return []
-    if isinstance(given, str | os.PathLike):
-        return [os.fspath(given)]
-    return [os.fspath(each) for each in given]  # type: ignore[attr-defined]
+    return [os.fspath(given)] if isinstance(given, str | os.PathLike) else [os.fspath(each) for each in given]
 
 
-def _modality(name: str) -> Modality:
-    from bindsearch.spaces import modality_named
-
-    return modality_named(name)
-
-
-def _moment(words: str) -> datetime:
+def _moment(given: str | date) -> datetime:
+    """Read a date or a moment, by the clock of this machine where no time zone is given."""
     try:
-        return datetime.fromisoformat(words)
-    except ValueError as error:
-        raise BadQuery(f"--since {words!r} is no date; write it like 2026-05-31 or 2026-05-31T18:00") from error
+        if isinstance(given, str):
+            given = datetime.fromisoformat(given)
+        moment = given if isinstance(given, datetime) else datetime(given.year, given.month, given.day)
+        moment.timestamp()
+    except (ValueError, OverflowError, OSError) as error:
+        raise BadQuery(f"--since {given} is no date; write it like 2026-05-31 or 2026-05-31T18:00") from error
+    return moment

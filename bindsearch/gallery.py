@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
 import threading
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from bindsearch import registry
+from bindsearch.errors import BindsearchError, LibraryError, LibraryFull
 from bindsearch.ports import Index
 from bindsearch.records import run_ids
 from bindsearch.types import Ids, Modality, Vectors
@@ -56,6 +60,16 @@ class Gallery:
             self._catch_up(view)
             return {modality: shelf.index for modality, shelf in self._shelves.items() if len(shelf.index)}
 
+    def kinds(self) -> dict[str, str]:
+        """Give the kind of index of each modality that has been saved."""
+        found = {}
+        for modality in Modality:
+            for folder in self._generations(modality)[-1:]:
+                manifest = _manifest(folder)
+                if manifest and manifest["count"]:
+                    found[str(modality)] = str(manifest["kind"])
+        return found
+
     def rebuild(self, view: View) -> None:
         """Make the indexes anew from the ledger alone."""
         with self._lock:
@@ -68,8 +82,10 @@ class Gallery:
 
         Only the process that holds the library's writing lock may call this.
         """
-        with self._lock:
+        with self._lock, _mapped(self._folder):
             for shelf in self._shelves.values():
+                if not self._generations(shelf.modality):
+                    shelf.saved_at = -1
                 if everything or shelf.saved_at < 0 or shelf.unsaved > REWRITE_SHARE * len(shelf.index):
                     self._write(shelf)
                 elif not shelf.unsaved:
@@ -78,7 +94,7 @@ class Gallery:
 
     def bytes_used(self) -> int:
         """Bytes of all generations on disk."""
-        return sum(file.stat().st_size for file in self._folder.rglob("*") if file.is_file())
+        return sum(map(_size, self._folder.rglob("*")))
 
     # -- following the ledger
 
@@ -107,12 +123,12 @@ class Gallery:
 
     def _open(self, modality: Modality) -> Shelf:
         for folder in reversed(self._generations(modality)):
+            manifest = _manifest(folder)
+            if manifest is None or manifest["dim"] != self._dim:
+                continue
             try:
-                manifest = json.loads((folder / "manifest.json").read_text())
-                if manifest["dim"] != self._dim:
-                    continue
                 index = registry.load_index(manifest["kind"]).load(folder)
-            except (OSError, ValueError, KeyError):
+            except (OSError, ValueError, KeyError, TypeError, EOFError, BindsearchError):
                 continue  # a cache that cannot be read is made again from the ledger
             return Shelf(modality, index, manifest["position"], manifest["position"])
         return self._empty(modality)
@@ -166,9 +182,7 @@ def write_whole(file: Path, text: str) -> None:
 
 def live_runs(view: View) -> Iterator[tuple[int, str, int]]:
     """Give the runs of all live items, by ascending item."""
-    for _, facts in view.items():
-        if view.is_live(bytes.fromhex(facts["hash"])):
-            yield from facts["runs"]
+    return (run for _, facts in view.live_items() for run in facts["runs"])
 
 
 def _fill(shelves: dict[Modality, Shelf], view: View) -> None:
@@ -189,13 +203,42 @@ def _add(index: Index, view: View, runs: Runs, modality: Modality) -> int:
     """Add the runs of one modality in blocks of bounded size."""
     mine = sorted((first, kind, count) for first, kind, count in runs if kind == modality)
     blocks: list[Vectors] = []
-    start = 0
-    for place, (first, _, _) in enumerate(mine):
+    start = rows = 0
+    for place, (first, _, count) in enumerate(mine):
         blocks.append(view.vectors(first))
-        if place + 1 == len(mine) or sum(map(len, blocks)) >= ADD_BLOCK:
+        rows += count
+        if place + 1 == len(mine) or rows >= ADD_BLOCK:
             index.add(run_ids(mine[start : place + 1], modality), np.concatenate(blocks))
-            blocks, start = [], place + 1
+            blocks, start, rows = [], place + 1, 0
     return sum(count for _, _, count in mine)
+
+
+@contextmanager
+def _mapped(folder: Path) -> Iterator[None]:
+    """Say in our words that an index could not be written; the last generation stays."""
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        words = f"the indexes in {folder} cannot be saved ({error.strerror}); the ledger is safe: make room, try again"
+        raise (LibraryFull if full else LibraryError)(words) from error
+
+
+def _manifest(folder: Path) -> dict[str, Any] | None:
+    """Read what a generation says of itself; None if it says nothing that can be used."""
+    try:
+        told = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return told if isinstance(told, dict) and {"kind", "dim", "count", "position"} <= told.keys() else None
+
+
+def _size(file: Path) -> int:
+    """Give the size of a file; none if it is a folder, or was replaced meanwhile."""
+    try:
+        return file.stat().st_size if file.is_file() else 0
+    except OSError:
+        return 0
 
 
 def _make(kind: str, dim: int) -> Index:

@@ -14,6 +14,7 @@ from bindsearch.media import Found, Kind, identify
 from bindsearch.records import DIGEST_BYTES, NO_CONTENT, PathRecord, Stamp
 
 CHANGED_MEANWHILE = "it changed while it was read; the next run takes it"
+NO_MEMORY = "there was not enough memory to read it; the next run tries again"
 
 
 @dataclass(slots=True)
@@ -79,6 +80,8 @@ def look(found: Found, halt: threading.Event) -> Looked:
         file.vanished = True
     except OSError as error:
         file.trouble = error.strerror or str(error)
+    except MemoryError:
+        file.trouble = NO_MEMORY
     except Exception as error:  # as in decoding: one strange file must not stop the run
         file.refused = f"cannot be identified: {type(error).__name__}: {error}"
     return file

@@ -65,6 +65,8 @@ class Ingest:
         self._queued = 0
         self._done = 0
         self._claimed: set[bytes] = set()
+        self._seen: set[int] = set()
+        """Hashes of the paths that the scan came by: a small number for each, not the path."""
         self._waiting: dict[Modality, list[tuple[Job, int, object]]] = {}
         self._settling: list[Job] = []
         self._last_commit = time.monotonic()
@@ -88,7 +90,7 @@ class Ingest:
             self._halt.set()
             scanning.result()
         if not self.report.stopped:
-            self._settlement.sweep(roots)
+            self._settlement.sweep(roots, self._seen)
         self.report.elapsed = time.monotonic() - began
         return self.report
 
@@ -131,6 +133,7 @@ class Ingest:
                 if isinstance(entry, Trouble):
                     self.report.troubled[entry.path] = entry.reason
                     continue
+                self._seen.add(hash(entry.path))
                 record = view.path(entry.path)
                 if record is None or record.stamp != Stamp(entry.size, entry.mtime_ns):
                     needing.append(entry)

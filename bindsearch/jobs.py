@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from bindsearch.errors import MediaError
-from bindsearch.identity import CHANGED_MEANWHILE, Looked, stamp_of
+from bindsearch.identity import CHANGED_MEANWHILE, NO_MEMORY, Looked, stamp_of
 from bindsearch.media import decode
 from bindsearch.pools import put
 from bindsearch.records import Content, Run
@@ -108,6 +108,8 @@ def decode_into(job: Job, space: Space, halt: threading.Event) -> None:
         job.failure = str(error)
     except OSError as error:
         job.trouble = error.strerror or str(error)
+    except MemoryError:
+        job.trouble = NO_MEMORY
     except Exception as error:  # a decoder's bug must not stop the run: the file is put aside with its words
         job.failure = f"decoding failed: {type(error).__name__}: {error}"
     finally:

@@ -6,8 +6,10 @@ Tables (numbers big-endian, so that keys sort as the numbers do):
     owners      digest -> path keys (several)                                  the same, from the content's side
     contents    digest -> item                                                 identity
     items       item -> what it is, and its runs                               one content
-    runs        first segment -> item, modality, spans, texts                  consecutive segments of one modality
+    runs        first segment -> item, modality, spans                         consecutive segments of one modality
     vectors     first segment -> (n, dim) float16                              their vectors
+    texts       segment -> its beginning                                       of passages of text
+    former      digest -> metadata                                             of the last path of gone contents
     quarantine  digest -> reason                                               contents that cannot be read
     log         position -> item came to life or went away                     what indexes follow
     meta        counters, roots
@@ -38,10 +40,12 @@ from bindsearch.records import (
     path_key,
 )
 from bindsearch.storage import FIRST_MAP, Storage
-from bindsearch.view import View
+from bindsearch.view import View, digest_in
 
 Result = TypeVar("Result")
 
+PRUNED = 10_000
+"""Entries of the log that are dropped in one transaction."""
 BATCH = 256
 """Changes in one transaction, where they are many."""
 
@@ -52,6 +56,8 @@ TABLES = {
     "items": False,
     "runs": False,
     "vectors": False,
+    "texts": False,
+    "former": False,
     "quarantine": False,
     "log": False,
     "meta": False,
@@ -75,12 +81,14 @@ class Change(View):
                 self._note(record.digest, live=True)
 
     def unlink(self, path: Path) -> None:
-        """Forget a path."""
+        """Forget a path. The metadata of a content's last path is kept in case the content comes back."""
         key = path_key(path)
         before = self._record(key)
         if before:
             self._txn.drop("paths", key)
             self._disown(before.digest, key)
+            if before.metadata and before.digest != NO_CONTENT and not self.is_live(before.digest):
+                self._txn.put("former", before.digest, json.dumps(dict(before.metadata)).encode())
 
     def put_item(self, digest: bytes, content: Content) -> int:
         """Store a content with its segments and vectors; one that is there already stays as it is."""
@@ -122,17 +130,24 @@ class Change(View):
         facts = self.facts(item)
         if facts is None:
             return
-        digest = bytes.fromhex(facts["hash"])
+        digest = digest_in(facts)
         if self.is_live(digest):
             self._note(digest, live=False)
         for first, _, _ in facts["runs"]:
             self.drop_run(first)
+        self._txn.drop("former", digest)
         self._txn.drop("items", key_of(item))
         if self.item_of(digest) == item:
             self._txn.drop("contents", digest)
 
+    def drop_record(self, item: int) -> None:
+        """Drop an item's facts, which cannot be read; what hangs on them is then found to be astray."""
+        self._txn.drop("items", key_of(item))
+
     def drop_run(self, first: int) -> None:
         """Forget a run of segments and its vectors."""
+        for segment in self.run(first):
+            self._txn.drop("texts", key_of(segment.id))
         self._txn.drop("runs", key_of(first))
         self._txn.drop("vectors", key_of(first))
 
@@ -152,16 +167,18 @@ class Change(View):
         """Remember the folders and files that `index` was asked for."""
         self._txn.put("meta", b"roots", json.dumps([str(root) for root in roots]).encode())
 
-    def prune_log(self, upto: int) -> None:
-        """Drop entries up to a position; indexes must have taken them in."""
-        for entry in list(self.log()):
-            if entry.position <= upto:
-                self._txn.drop("log", key_of(entry.position))
-        self._txn.put("meta", b"pruned", key_of(max(upto, self.log_start())))
+    def prune_log(self, upto: int, *, most: int) -> None:
+        """Drop at most some entries up to a position; indexes must have taken them in."""
+        first = self.log_start() + 1
+        for position in range(first, min(upto, first + most - 1) + 1):
+            self._txn.drop("log", key_of(position))
+            self._txn.put("meta", b"pruned", key_of(position))
 
     def _put_run(self, item: int, run: Run) -> tuple[int, str, int]:
         first = self._next("segments", len(run.spans))
         self._txn.put("runs", key_of(first), pack_run(item, run), append=True)
+        for segment, text in enumerate(run.texts, first):
+            self._txn.put("texts", key_of(segment), text.encode(errors="surrogatepass"))
         block = np.ascontiguousarray(run.vectors, dtype=np.float16).tobytes()
         self._txn.put("vectors", key_of(first), block, append=True)
         return first, run.modality, len(run.spans)
@@ -177,7 +194,7 @@ class Change(View):
         item = self.item_of(digest)
         facts = None if item is None else self.facts(item)
         if facts is not None:
-            entry = {"item": item, "live": live, "runs": facts["runs"]}
+            entry = {"item": item, "live": live, "modality": facts["modality"], "runs": facts["runs"]}
             self._txn.put("log", key_of(self._next("position")), json.dumps(entry).encode(), append=True)
 
     def _next(self, counter: str, step: int = 1) -> int:
@@ -212,6 +229,13 @@ class Ledger:
     def write(self, change: Callable[[Change], Result]) -> Result:
         """Run `change(Change)` in one transaction; see `Storage.write`."""
         return self.storage.write(lambda transaction: change(Change(transaction, self._dim)))
+
+    def prune_log(self, upto: int) -> None:
+        """Drop the log up to a position that all indexes on disk have reached, in transactions of bounded size."""
+        with self.read() as view:
+            start = view.log_start()
+        for _ in range(start, upto, PRUNED):
+            self.write(lambda change: change.prune_log(upto, most=PRUNED))
 
     def write_each(self, method: str, things: Sequence[Any]) -> None:
         """Call a method of `Change` for each thing, in transactions of bounded size."""

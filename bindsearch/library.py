@@ -5,34 +5,38 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import date
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeAlias
 
 import numpy as np
 
-from bindsearch.errors import BadQuery, LibraryNotFound
+from bindsearch.errors import BadQuery, LibraryNotFound, UnreadableMedia
 from bindsearch.filters import Filters, make_filters
 from bindsearch.gallery import Gallery
 from bindsearch.identity import digest_of, is_gone
 from bindsearch.ledger import Ledger
 from bindsearch.lock import writing
 from bindsearch.operands import Operands
-from bindsearch.places import default_library
+from bindsearch.places import absolute, default_library, topmost
 from bindsearch.query import Query, compile_query, file, parse_one
 from bindsearch.report import Progress, Report
-from bindsearch.schema import SCHEMA, Card, make_folder, read_card, upgrade, write_card
+from bindsearch.schema import CARD, SCHEMA, Card, make_folder, read_card, upgrade, write_card
 from bindsearch.search import find
 from bindsearch.spaces import Space
 from bindsearch.status import Status, status_of
 from bindsearch.types import Hits, Item, Vectors
+from bindsearch.view import View
 from bindsearch.zeroshot import Classifier
 
 ROOT_IS_GONE = (
     "is not there any more: its files stay in the library in case it comes back; if it was moved, index its new "
     "place, and if it is gone for good, `bindsearch forget` it"
 )
+
+CREATION_SECONDS = 10.0
+"""How long to wait for another process that makes the same library."""
 
 Words: TypeAlias = str | os.PathLike[str] | Query
 Places: TypeAlias = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
@@ -54,6 +58,7 @@ class Library:
         self.card = card
         self._space = space
         self._ledger = Ledger.open(folder / "ledger", dim=card.dim)
+        self._closed = False
         self._gallery = Gallery(folder / "index" / _safe(card.space), dim=card.dim)
 
     @classmethod
@@ -65,7 +70,7 @@ class Library:
         A new one is made with `space`, or the built-in one. Naming a space for an old one checks that it is that.
         Raises `LibraryNotFound`, `SpaceMismatch`, `SchemaTooNew`, `CorruptLibrary`.
         """
-        folder = Path(os.path.abspath(default_library() if path is None else Path(path).expanduser()))
+        folder = default_library() if path is None else absolute([path])[0]
         given = Space.named(space) if isinstance(space, str) else space
         try:
             card = read_card(folder)
@@ -85,7 +90,9 @@ class Library:
         from bindsearch.registry import DEFAULT_SPACE
 
         make_folder(folder)
-        with writing(folder):
+        with writing(folder, patience=CREATION_SECONDS):
+            if (folder / CARD).exists():  # another process was faster
+                return read_card(folder)
             Ledger.open(folder / "ledger", dim=1, create=True).close()
             card = Card.fresh((space or Space.named(DEFAULT_SPACE)).spec)
             write_card(folder, card)
@@ -101,8 +108,10 @@ class Library:
         return self._space
 
     def close(self) -> None:
-        """Let go of the files."""
-        self._ledger.close()
+        """Let go of the files. A closed library cannot be used again; closing it again does nothing."""
+        if not self._closed:
+            self._closed = True
+            self._ledger.close()
 
     def __enter__(self) -> Self:
         return self
@@ -135,14 +144,14 @@ class Library:
 
         with writing(self.path):
             roots = self._roots(paths)
-            missing = {root: ROOT_IS_GONE for root in roots if is_gone(root)}
-            roots = [root for root in roots if root not in missing]
-            ingest = Ingest(self._ledger, self.space, metadata=metadata, retry=retry, progress=progress, stop=stop)
+            missing = {root: ROOT_IS_GONE for root in roots if is_gone(root) and self._knows(root)}
+            roots = [root for root in roots if not is_gone(root)]
+            noted = None if metadata is None else {str(key): str(value) for key, value in metadata.items()}
+            ingest = Ingest(self._ledger, self.space, metadata=noted, retry=retry, progress=progress, stop=stop)
             self._remember(roots)  # before the run, which may be killed
             try:
                 report = ingest.run(roots)
             finally:
-                self._remember(roots)  # and after it, when files may have moved away from a root that is gone
                 self._save()
             report.troubled.update(missing)
             return report
@@ -153,10 +162,10 @@ class Library:
         The files themselves stay where they are.
         """
         with writing(self.path):
-            tops = absolute(paths)
+            tops = dict.fromkeys(absolute(_listed(paths)))
             with self._ledger.read() as view:
                 records = [record for top in tops for record in view.paths(top)]
-                roots = [root for root in view.roots() if not any(top == root or top in root.parents for top in tops)]
+                roots = [root for root in view.roots() if not any(top in tops for top in (root, *root.parents))]
             self._ledger.write_each("forget", records)
             self._ledger.write(lambda change: change.set_roots(roots))
             self._save()
@@ -166,8 +175,10 @@ class Library:
         """Remove the vectors that are kept for files that are gone; give the number of items."""
         with writing(self.path):
             with self._ledger.read() as view:
-                dormant = [item for item, facts in view.items() if not view.is_live(bytes.fromhex(facts["hash"]))]
+                live = {item for item, _ in view.live_items()}
+                dormant = [item for item, _ in view.items() if item not in live]
             self._ledger.write_each("drop_item", dormant)
+            self._save()
             return len(dormant)
 
     # -- a question comes out
@@ -179,7 +190,7 @@ class Library:
         k: int = 10,
         modality: str | Iterable[str] | None = None,
         under: Places | None = None,
-        since: str | datetime | None = None,
+        since: str | date | None = None,
         ext: str | Iterable[str] | None = None,
         where: Mapping[str, str] | None = None,
         raw: bool = False,
@@ -199,7 +210,7 @@ class Library:
         k: int = 10,
         modality: str | Iterable[str] | None = None,
         under: Places | None = None,
-        since: str | datetime | None = None,
+        since: str | date | None = None,
         ext: str | Iterable[str] | None = None,
         where: Mapping[str, str] | None = None,
         raw: bool = False,
@@ -207,7 +218,10 @@ class Library:
         """Find the items nearest to a file, other than itself; filters as in `search`. Raises `MediaError`."""
         filters = make_filters(modality=modality, under=under, since=since, ext=ext, where=where)
         query = file(path)
-        own = digest_of(Path(query.operands[0].value))
+        try:
+            own = digest_of(Path(query.operands[0].value))
+        except OSError as error:
+            raise UnreadableMedia(f"{path}: {error.strerror or error}") from error
         return self._find(self.vector(query), k=k, filters=replace(filters, without=frozenset({own})), raw=raw)
 
     def vector(self, query: Words) -> Vectors:
@@ -221,8 +235,8 @@ class Library:
         return Classifier(self.space, labels, templates=templates)
 
     def _find(self, vector: Vectors, *, k: int, filters: Filters, raw: bool) -> Hits:
-        if k < 1:
-            raise BadQuery(f"{k} results were asked for; ask for at least 1")
+        if not isinstance(k, int) or k < 1:
+            raise BadQuery(f"{k} results were asked for; ask for a whole number from 1 on")
         with self._ledger.read() as view:
             return find(view, self._gallery.follow(view), vector, k=k, filters=filters, raw=raw)
 
@@ -230,20 +244,28 @@ class Library:
 
     def items(self) -> Iterator[Item]:
         """Give every live item with its segments and paths."""
+        return (item for item, _ in self.items_with_vectors())
+
+    def items_with_vectors(self) -> Iterator[tuple[Item, Vectors]]:
+        """Give every live item with the unit vectors of its segments, as they are when the iteration comes to it."""
         with self._ledger.read() as view:
-            ids = [item for item, facts in view.items() if view.is_live(bytes.fromhex(facts["hash"]))]
+            ids = [item for item, _ in view.live_items()]
         for item in ids:
             with self._ledger.read() as view:
                 found = view.item(item)
-            if found is not None and found.paths:
-                yield found
+                if found is None or not found.paths:
+                    continue
+                rows = self._rows(view, item)
+            yield found, rows
 
     def vectors(self, item: Item) -> Vectors:
         """Give the unit vectors of an item's segments. *Shape:* (len(item.segments), dim)"""
         with self._ledger.read() as view:
-            facts = view.facts(item.id)
-            runs = [] if facts is None else facts["runs"]
-            blocks = [view.vectors(first) for first, _, _ in runs]
+            return self._rows(view, item.id)
+
+    def _rows(self, view: View, item: int) -> Vectors:
+        facts = view.facts(item) or {"runs": []}
+        blocks = [view.vectors(first) for first, _, _ in facts["runs"]]
         return np.concatenate(blocks) if blocks else np.empty((0, self.card.dim), dtype=np.float32)
 
     def status(self) -> Status:
@@ -271,23 +293,28 @@ class Library:
             if not known:
                 raise BadQuery("nothing was indexed yet: say which folder, as in `bindsearch index ~/Pictures`")
             return known
-        return existing(paths)
+        roots = existing(_listed(paths))
+        if self.path in roots:
+            raise BadQuery(f"{self.path} is the library itself: say which folder of media to index")
+        return roots
+
+    def _knows(self, top: Path) -> bool:
+        """Tell whether any file is known at a path or below it."""
+        with self._ledger.read() as view:
+            return any(True for _ in view.paths(top))
 
     def _remember(self, roots: Sequence[Path]) -> None:
-        """Keep the roots for the next `index` without paths."""
+        """Keep the roots for the next `index` without paths. One that is not there now may come back."""
         with self._ledger.read() as view:
             known = view.roots()
-            merged = [root for root in known if not is_gone(root) or any(True for _ in view.paths(root))]
-        merged += [root for root in roots if not any(root == top or top in root.parents for top in merged)]
-        merged = [root for root in merged if not any(top in root.parents for top in merged)]
+        merged = topmost([*known, *roots])
         if merged != known:
             self._ledger.write(lambda change: change.set_roots(merged))
 
     def _save(self) -> None:
         with self._ledger.read() as view:
             self._gallery.follow(view)
-        reached = self._gallery.save()
-        self._ledger.write(lambda change: change.prune_log(reached))
+        self._ledger.prune_log(self._gallery.save())
 
 
 def open(path: str | os.PathLike[str] | None = None, *, space: str | Space | None = None) -> Library:
@@ -298,19 +325,17 @@ def open(path: str | os.PathLike[str] | None = None, *, space: str | Space | Non
     return Library.open(path, space=space)
 
 
-def existing(paths: Places) -> list[Path]:
+def existing(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
     """Give the absolute paths of files and folders. Raises `BadQuery` for one where nothing is."""
-    tops = absolute(paths)
+    tops = topmost(absolute(paths))
     for top in tops:
         if is_gone(top):
             raise BadQuery(f"there is no file or folder {top}")
     return tops
 
 
-def absolute(paths: Places) -> list[Path]:
-    """Give absolute paths, each once, not resolved through links."""
-    given = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
-    return list(dict.fromkeys(Path(os.path.abspath(Path(path).expanduser())) for path in given))
+def _listed(paths: Places) -> list[str | os.PathLike[str]]:
+    return [paths] if isinstance(paths, str | os.PathLike) else list(paths)
 
 
 def _safe(name: str) -> str:

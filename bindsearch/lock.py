@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import IO
@@ -28,20 +29,35 @@ else:
 
 
 @contextmanager
-def writing(folder: Path) -> Iterator[None]:
-    """Be the library's writer. Raises `LibraryBusy` with the name of the process that is."""
+def writing(folder: Path, *, patience: float = 0.0) -> Iterator[None]:
+    """Be the library's writer, waiting for another for some seconds at the most.
+
+    Raises `LibraryBusy` with the name of the process that is the writer, `LibraryError` where nobody can write.
+    """
     try:
         file = (folder / "writer.lock").open("a+", encoding="utf-8")
     except OSError as error:
         raise LibraryError(f"{folder} cannot be written to: {error.strerror}") from error
     with file:
-        try:
-            _lock(file)
-        except OSError as error:
-            raise LibraryBusy(f"{folder} is being written by {_holder(file)}; wait for it to end") from error
-        _sign(file)
+        until = time.monotonic() + patience
+        while not _is_locked(file):
+            if time.monotonic() >= until:
+                raise LibraryBusy(f"{folder} is being written by {_holder(file)}; wait for it to end")
+            time.sleep(0.05)
+        with suppress(OSError):  # a full disk: the lock holds, only its name is missing
+            _sign(file)
         yield
-        file.truncate(0)
+        with suppress(OSError):
+            file.truncate(0)
+
+
+def _is_locked(file: IO[str]) -> bool:
+    """Try to lock a file; tell whether it is ours now."""
+    try:
+        _lock(file)
+    except OSError:
+        return False
+    return True
 
 
 def _sign(file: IO[str]) -> None:

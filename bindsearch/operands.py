@@ -47,8 +47,7 @@ class Operands:
             facts = view.facts(item)
             assert facts is not None
             firsts = [first for first, _, _ in facts["runs"]]
-            runs = [run for first in firsts if (run := view.run(first))]
-            segments = [segment for run in runs for segment in run.segments]
+            segments = [segment for first in firsts for segment in view.run(first)]
             return segments, np.concatenate([view.vectors(first) for first in firsts])
 
 

@@ -1,16 +1,40 @@
-"""Where a library lies when nobody says."""
+"""Paths as people give them, and where a library lies when nobody says."""
 
 from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
+
+from bindsearch.errors import BadQuery
 
 
 def default_library() -> Path:
     """Give `BINDSEARCH_LIBRARY`, else one library in the user's data folder."""
     named = os.environ.get("BINDSEARCH_LIBRARY")
-    return Path(named).expanduser() if named else _data_folder() / "bindsearch" / "default.library"
+    return absolute([named])[0] if named else _data_folder() / "bindsearch" / "default.library"
+
+
+def absolute(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
+    """Give absolute paths, each once, not resolved through links. Raises `BadQuery` for what is no path."""
+    return list(dict.fromkeys(Path(os.path.abspath(os.path.expanduser(_checked(os.fspath(path))))) for path in paths))
+
+
+def topmost(paths: Iterable[Path]) -> list[Path]:
+    """Leave out what lies below another of the paths, where walking that one comes to it."""
+    tops = dict.fromkeys(paths)
+    return [path for path in tops if not any(top in tops and _is_visible(path, top) for top in path.parents)]
+
+
+def _is_visible(path: Path, top: Path) -> bool:
+    return not any(part.startswith(".") for part in path.relative_to(top).parts)
+
+
+def _checked(path: str) -> str:
+    if not path or "\0" in path:
+        raise BadQuery(f"{path!r} is not a path" + ("" if path else ": is a variable of your shell not set?"))
+    return path
 
 
 def _data_folder() -> Path:

@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from bindsearch.types import Ids, Modality, Segment, Span, Vectors
+from bindsearch.types import Ids, Modality, Span, Vectors
 
 DIGEST_BYTES = 32
 NO_CONTENT = bytes(DIGEST_BYTES)
@@ -58,16 +57,6 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
-class StoredRun:
-    """Consecutive segments in the ledger."""
-
-    first: int
-    item: int
-    modality: Modality
-    segments: tuple[Segment, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Content:
     """What decoding and encoding a file gave."""
 
@@ -86,6 +75,7 @@ class LogEntry:
     position: int
     item: int
     live: bool
+    modality: Modality
     runs: Sequence[tuple[int, str, int]]
     """The item's runs: first segment, modality, number of segments."""
 
@@ -129,44 +119,27 @@ def unpack_path(key: bytes, value: bytes) -> PathRecord:
 
 
 def pack_run(item: int, run: Run) -> bytes:
-    """Give the value under a run's first segment."""
+    """Give the value under a run's first segment. The texts of passages are stored one by one."""
     spans = np.zeros(len(run.spans), dtype=_SPAN)
     for row, span in zip(spans, run.spans, strict=True):
         row["start"] = np.nan if span.start is None else span.start
         row["end"] = np.nan if span.end is None else span.end
         row["offset"] = -1 if span.offset is None else span.offset
         row["length"] = -1 if span.length is None else span.length
-    head = _RUN.pack(item, _MODALITIES.index(run.modality), len(run.spans))
-    texts = json.dumps(list(run.texts)).encode() if run.texts else b""
-    return head + spans.tobytes() + texts
+    return _RUN.pack(item, _MODALITIES.index(run.modality), len(run.spans)) + spans.tobytes()
 
 
-def unpack_run(first: int, value: memoryview) -> StoredRun:
-    """Read what `pack_run` wrote."""
+def unpack_head(value: memoryview) -> tuple[int, Modality, int]:
+    """Read whose run it is, its modality and how many segments it has."""
     item, code, count = _RUN.unpack_from(value)
-    spans, texts = _spans(value, count).tolist(), _texts(value, count)
-    segments = (Segment(first + row, _MODALITIES[code], _span(*spans[row]), texts[row]) for row in range(count))
-    return StoredRun(first, item, _MODALITIES[code], tuple(segments))
+    return item, _MODALITIES[code], count
 
 
-def unpack_segment(segment: int, first: int, value: memoryview) -> tuple[int, Segment] | None:
-    """Read one segment of what `pack_run` wrote, and its item; None if the run does not reach so far."""
-    item, code, count = _RUN.unpack_from(value)
-    row = segment - first
-    if row >= count:
-        return None
-    span = _span(*_spans(value, count)[row].tolist())
-    return item, Segment(segment, _MODALITIES[code], span, _texts(value, count)[row])
-
-
-def _spans(value: memoryview, count: int) -> NDArray[np.void]:
-    return np.frombuffer(value, dtype=_SPAN, count=count, offset=_RUN.size)
-
-
-def _texts(value: memoryview, count: int) -> list[str]:
-    rest = bytes(value[_RUN.size + count * _SPAN.itemsize :])
-    texts: list[str] = json.loads(rest) if rest else [""] * count
-    return texts
+def unpack_spans(value: memoryview, rows: slice = slice(None)) -> list[Span]:
+    """Read the spans of some segments of a run."""
+    count = _RUN.unpack_from(value)[2]
+    spans = np.frombuffer(value, dtype=_SPAN, count=count, offset=_RUN.size)
+    return [_span(*span) for span in spans[rows].tolist()]
 
 
 def _span(start: float, end: float, offset: int, length: int) -> Span:

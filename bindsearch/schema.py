@@ -69,8 +69,11 @@ def read_card(folder: Path) -> Card:
 
 
 def write_card(folder: Path, card: Card) -> None:
-    """Write `library.json`, whole or not at all."""
-    write_whole(folder / CARD, json.dumps(asdict(card), indent=1) + "\n")
+    """Write `library.json`, whole or not at all. Raises `LibraryError`."""
+    try:
+        write_whole(folder / CARD, json.dumps(asdict(card), indent=1) + "\n")
+    except OSError as error:
+        raise LibraryError(f"{folder / CARD} cannot be written: {error.strerror}") from error
 
 
 def upgrade(folder: Path, card: Card, migrations: Mapping[int, Migration] = MIGRATIONS) -> Card:
@@ -88,7 +91,7 @@ def make_folder(folder: Path) -> None:
     """Make the folder of a new library. Raises `LibraryError` where something else lies in its place."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        strangers = set(os.listdir(folder)) - {"ledger", "index", "writer.lock", CARD + ".new"}
+        strangers = set(os.listdir(folder)) - {"ledger", "index", "writer.lock", CARD, CARD + ".new"}
     except OSError as error:
         raise LibraryError(f"a library cannot be made at {folder}: {error.strerror}") from error
     if strangers:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 
 from bindsearch.identity import CHANGED_MEANWHILE, Link, is_gone
@@ -41,16 +41,18 @@ class Settlement:
             change.put_quarantine(file.digest, job.failure)
         link = Link.seen(change, path, file.digest)
         if link.known:
-            metadata = self._metadata_of(link.moved_from or change.path(path))
+            metadata = self._metadata_of(change, path, link)
             if link.moved_from:
                 change.unlink(link.moved_from.path)
             change.link(PathRecord(path, file.stamp, file.digest, metadata, file.refused))
         return link
 
-    def _metadata_of(self, before: PathRecord | None) -> Mapping[str, str]:
+    def _metadata_of(self, change: Change, path: Path, link: Link) -> Mapping[str, str]:
+        """Give what was asked for, else what the path had, else what the file had where it was before."""
         if self._metadata is not None:
             return self._metadata
-        return before.metadata if before else {}
+        before = change.path(path) or link.moved_from
+        return before.metadata if before else change.former_metadata(link.digest)
 
     def _account(self, job: Job, what: str, link: Link | None) -> None:
         report, path = self._report, job.file.found.path
@@ -89,13 +91,20 @@ class Settlement:
         else:
             report.returned += 1
 
-    def sweep(self, roots: Sequence[Path]) -> None:
-        """Unlink the paths where no file is any more, below the roots and among former places of moved files."""
+    def sweep(self, roots: Sequence[Path], seen: Set[int]) -> None:
+        """Unlink the paths that a complete walk of the roots did not come by, and former places of moved files.
+
+        What lies at or below something that could not be looked at stays.
+        """
         with self._ledger.read() as view:
             former = [record for digest in self._moved for record in view.owners(digest)]
-            gone = [record for record in former if is_gone(record.path)]
+            gone = {record.path: record for record in former if is_gone(record.path)}
             for root in roots:
-                gone.extend(record for record in view.paths(root) if is_gone(record.path))
-        unique = {record.path: record for record in gone}
-        self._ledger.write_each("unlink", list(unique))
-        self._report.removed = sum(record.digest != NO_CONTENT for record in unique.values())
+                gone |= {record.path: record for record in view.paths(root) if self._is_left(record.path, seen)}
+        self._ledger.write_each("unlink", list(gone))
+        self._report.removed = sum(record.digest != NO_CONTENT for record in gone.values())
+
+    def _is_left(self, path: Path, seen: Set[int]) -> bool:
+        if hash(path) in seen:
+            return is_gone(path)
+        return is_gone(path) or not any(place in self._report.troubled for place in (path, *path.parents))

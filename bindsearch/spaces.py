@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from bindsearch import registry
-from bindsearch.errors import BadQuery, MediaError, SpaceError, UnreadableMedia, UnsupportedMedia
+from bindsearch.errors import BadQuery, BindsearchError, MediaError, SpaceError, UnreadableMedia, UnsupportedMedia
 from bindsearch.ports import Encoder, Prepared
 from bindsearch.records import unit
 from bindsearch.types import Modality, Piece, Segment, SpaceSpec, Vectors
@@ -48,6 +48,8 @@ class Space:
         A file's vector is the mean over its pieces. `modality` otherwise picks what is looked at: of a video, say,
         only the sound. Raises `MediaError`, `BadQuery` for an unknown modality. *Shape:* (len(things), dim)
         """
+        if isinstance(things, str | os.PathLike):
+            raise BadQuery(f"embed takes a list: [{things!r}]")
         wanted = None if modality is None else modality_named(modality)
         rows = [self._embed_one(thing, wanted) for thing in things]
         return np.stack(rows) if rows else self._nothing()
@@ -109,7 +111,12 @@ class Space:
         return np.empty((0, self.spec.dim), dtype=np.float32)
 
     def _encode_batch(self, modality: Modality, batch: Sequence[Prepared]) -> Vectors:
-        vectors = self.encoder.encode(modality, batch)
+        try:
+            vectors = self.encoder.encode(modality, batch)
+        except BindsearchError:
+            raise
+        except Exception as error:  # whatever a model raises: the run goes on without the file
+            raise SpaceError(f"space {self.spec.name} failed: {type(error).__name__}: {error}") from error
         if vectors.shape != (len(batch), self.spec.dim):
             raise SpaceError(f"space {self.spec.name} gave {vectors.shape}, not {(len(batch), self.spec.dim)}")
         if not np.isfinite(vectors).all() or not vectors.any(axis=1).all():

@@ -10,7 +10,7 @@ from bindsearch.gallery import Gallery
 from bindsearch.records import NO_CONTENT
 from bindsearch.schema import Card
 from bindsearch.types import Modality
-from bindsearch.view import View
+from bindsearch.view import View, digest_in
 
 
 @dataclass(frozen=True)
@@ -60,14 +60,13 @@ def status_of(view: View, path: Path, card: Card, ledger_bytes: int, gallery: Ga
     segments = dict.fromkeys(map(str, Modality), 0)
     dormant, seconds = 0, 0.0
     for _, facts in view.items():
-        if not view.is_live(bytes.fromhex(facts["hash"])):
+        if not view.is_live(digest_in(facts)):
             dormant += 1
             continue
         items[facts["modality"]] += 1
         seconds += facts["duration"] or 0.0
         for _, modality, count in facts["runs"]:
             segments[modality] += count
-    indexes = gallery.follow(view)
     return Status(
         path=path,
         space=card.space,
@@ -82,7 +81,7 @@ def status_of(view: View, path: Path, card: Card, ledger_bytes: int, gallery: Ga
         roots=view.roots(),
         ledger_bytes=ledger_bytes,
         index_bytes=gallery.bytes_used(),
-        indexes={str(modality): index.kind for modality, index in indexes.items()},
+        indexes=gallery.kinds(),
     )
 
 

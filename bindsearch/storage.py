@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import lmdb
 
-from bindsearch.errors import CorruptLibrary, LibraryError, LibraryFull, LibraryNotFound
+from bindsearch.errors import CorruptLibrary, LibraryBusy, LibraryError, LibraryFull, LibraryNotFound
 
 Result = TypeVar("Result")
 
@@ -80,7 +80,8 @@ class Storage:
         self._users = 0
         self._gate = Gate()
         self._tables = tables
-        self._env = _open_environment(folder, first_map, len(tables))
+        self._closed = False
+        self._env, self._unlocked = _open_environment(folder, first_map, len(tables))
         self._dbs: dict[str, Any] = {}
         self._open_tables()
         self._env.reader_check()
@@ -110,6 +111,7 @@ class Storage:
         with self._opening:
             self._users -= 1
             if self._users == 0 and self._open.pop(self._key, None) is self:
+                self._closed = True
                 self._env.close()
 
     @contextmanager
@@ -121,6 +123,8 @@ class Storage:
         handle = self._begin(write=False)
         try:
             yield Transaction(handle, self._dbs)
+        except lmdb.Error as error:
+            raise self._unreadable(error) from error
         finally:
             handle.abort()
             self._gate.leave()
@@ -167,7 +171,17 @@ class Storage:
                 self._adopt_size()
             except lmdb.Error as error:
                 self._gate.leave()
-                raise CorruptLibrary(f"the ledger in {self.folder.parent} cannot be read: {error}") from error
+                raise self._unreadable(error) from error
+
+    def _unreadable(self, error: lmdb.Error) -> LibraryError:
+        if self._closed:
+            return LibraryError(f"the library {self.folder.parent} was closed: open it again")
+        if self._unlocked:
+            return LibraryBusy(
+                f"{self.folder.parent} was written to while it was read, and its lock file cannot be used by you: "
+                "try again when the other process is done, or get leave to write ledger/lock.mdb"
+            )
+        return CorruptLibrary(f"the ledger in {self.folder.parent} cannot be read: {error}")
 
     def _grow(self) -> None:
         with self._gate.alone():
@@ -188,12 +202,13 @@ class Storage:
                 raise CorruptLibrary(f"the ledger in {self.folder.parent} cannot be read: {error}") from error
 
     def _full_or_corrupt(self, error: lmdb.Error) -> LibraryError:
+        """Tell a disk that takes no more from a ledger that is damaged: half a page is an input/output error."""
         free = shutil.disk_usage(self.folder).free
-        too_large = os.strerror(errno.EFBIG) in str(error)
-        if isinstance(error, lmdb.DiskError) or too_large or free < NO_ROOM:  # half a page is an input/output error
+        signs = (os.strerror(errno.EFBIG), os.strerror(errno.EIO), os.strerror(errno.EDQUOT))
+        if isinstance(error, lmdb.DiskError) or any(sign in str(error) for sign in signs) or free < NO_ROOM:
             return LibraryFull(
-                f"the disk that holds {self.folder.parent} is full ({free / 1e6:.0f} MB free): what was indexed so far "
-                "is safe; make room and run the same command again"
+                f"the disk that holds {self.folder.parent} takes no more ({free / 1e6:.0f} MB free; {error}): what was "
+                "indexed so far is safe; make room and run the same command again"
             )
         return CorruptLibrary(f"the ledger in {self.folder.parent} cannot be written: {error}")
 
@@ -235,6 +250,12 @@ class Transaction:
                 for key, value in cursor.iternext():
                     yield bytes(key), bytes(value)
 
+    def keys(self, table: str) -> Iterator[bytes]:
+        """Give all keys, in order."""
+        with self._handle.cursor(db=self._dbs[table]) as cursor:
+            for key in cursor.iternext(keys=True, values=False):
+                yield bytes(key)
+
     def floor(self, table: str, key: bytes) -> tuple[bytes, memoryview] | None:
         """Give the pair with the largest key that is not above `key`; valid only inside the transaction."""
         with self._handle.cursor(db=self._dbs[table]) as cursor:
@@ -248,19 +269,38 @@ class Transaction:
         return int(self._handle.stat(self._dbs[table])["entries"])
 
 
-def _open_environment(folder: Path, first_map: int, tables: int) -> Any:
-    writable = os.access(folder, os.W_OK)
+def _open_environment(folder: Path, first_map: int, tables: int) -> tuple[Any, bool]:
+    """Open LMDB; tell whether it had to be without a lock, which only a library that cannot be written to allows."""
+    writable = os.access(folder / "data.mdb" if (folder / "data.mdb").exists() else folder, os.W_OK)
+    options: dict[str, Any] = {
+        "map_size": max(first_map, _file_size(folder / "data.mdb")),
+        "max_dbs": tables,
+        "max_readers": READERS,
+    }
     try:
-        return lmdb.open(
-            str(folder),
-            map_size=max(first_map, _file_size(folder / "data.mdb")),
-            max_dbs=tables,
-            max_readers=READERS,
-            readonly=not writable,
-            lock=writable,
-        )
+        try:
+            env = lmdb.open(str(folder), readonly=not writable, **options)
+            unlocked = False
+        except lmdb.Error:
+            if writable:
+                raise
+            env = lmdb.open(str(folder), readonly=True, lock=False, **options)
+            unlocked = True
     except lmdb.Error as error:
         raise CorruptLibrary(f"the ledger in {folder.parent} cannot be opened: {error}") from error
+    _check_length(env, folder)
+    return env, unlocked
+
+
+def _check_length(env: Any, folder: Path) -> None:
+    """Refuse a file that was cut: reading its missing pages would kill the process."""
+    promised = (env.info()["last_pgno"] + 1) * env.stat()["psize"]
+    if _file_size(folder / "data.mdb") < promised:
+        env.close()
+        raise CorruptLibrary(
+            f"the ledger in {folder.parent} is cut short: of {promised:,} bytes it has "
+            f"{_file_size(folder / 'data.mdb'):,}; restore it from a copy, or delete the library and index again"
+        )
 
 
 def _file_size(file: Path) -> int:

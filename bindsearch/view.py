@@ -16,14 +16,13 @@ from bindsearch.records import (
     LONGEST_KEY,
     LogEntry,
     PathRecord,
-    StoredRun,
     key_of,
     number_of,
     path_key,
     unit,
+    unpack_head,
     unpack_path,
-    unpack_run,
-    unpack_segment,
+    unpack_spans,
 )
 from bindsearch.storage import Transaction
 from bindsearch.types import Item, Modality, Segment, Vectors
@@ -72,45 +71,69 @@ class View:
     def facts(self, item: int) -> dict[str, Any] | None:
         """Give an item's plain facts: hash, modality, format, size, duration, covered, runs."""
         found = self._txn.get("items", key_of(item))
-        return None if found is None else json.loads(found)
-
-    def item_ids(self) -> Iterator[int]:
-        """Give the ids of all items, live or not."""
-        return (number_of(key) for key, _ in self._txn.scan("items"))
+        return None if found is None else _facts(item, found)
 
     def items(self) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Give all items with their facts, live or not."""
-        return ((number_of(key), json.loads(value)) for key, value in self._txn.scan("items"))
+        """Give all items with their facts, live or not. Raises `CorruptLibrary`."""
+        for key, value in self._txn.scan("items"):
+            yield number_of(key), _facts(number_of(key), value)
+
+    def live_items(self) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Give the items that some path holds, with their facts."""
+        return ((item, facts) for item, facts in self.items() if self.is_live(digest_in(facts)))
+
+    def damaged_items(self) -> list[int]:
+        """Give the items whose facts cannot be read."""
+        return [number_of(key) for key, value in self._txn.scan("items") if not _is_readable(key, value)]
 
     def item(self, item: int) -> Item | None:
         """Give an item with its segments and paths."""
         facts = self.facts(item)
         if facts is None:
             return None
-        runs = [self.run(first) for first, _, _ in facts["runs"]]
         return Item(
             id=item,
             hash=facts["hash"],
             modality=Modality(facts["modality"]),
             size=facts["size"],
             duration=facts["duration"],
-            segments=[segment for run in runs if run for segment in run.segments],
-            paths=[record.path for record in self.owners(bytes.fromhex(facts["hash"]))],
+            segments=[segment for first, _, _ in facts["runs"] for segment in self.run(first)],
+            paths=[record.path for record in self.owners(digest_in(facts))],
         )
 
-    def run(self, first: int) -> StoredRun | None:
-        """Give the run that begins with this segment."""
-        found = self._txn.view("runs", key_of(first))
-        return None if found is None else unpack_run(first, found)
+    def run(self, first: int) -> list[Segment]:
+        """Give the segments of the run that begins with this one; none if there is no such run."""
+        value = self._txn.view("runs", key_of(first))
+        if value is None:
+            return []
+        _, modality, _ = unpack_head(value)
+        return [
+            Segment(first + row, modality, span, self._text(modality, first + row))
+            for row, span in enumerate(unpack_spans(value))
+        ]
 
-    def segment(self, segment: int) -> tuple[int, Segment] | None:
-        """Give a segment and the item that it is part of."""
-        found = self._txn.floor("runs", key_of(segment))
-        return None if found is None else unpack_segment(segment, number_of(found[0]), found[1])
+    def run_head(self, first: int) -> tuple[int, Modality, int] | None:
+        """Give the item, the modality and the number of segments of a run."""
+        value = self._txn.view("runs", key_of(first))
+        return None if value is None else unpack_head(value)
+
+    def owner_of(self, segment: int) -> int | None:
+        """Give the item that a segment is part of."""
+        located = self._locate(segment)
+        return None if located is None else unpack_head(located[1])[0]
+
+    def segment(self, segment: int) -> Segment | None:
+        """Give a segment."""
+        located = self._locate(segment)
+        if located is None:
+            return None
+        first, value = located
+        modality, row = unpack_head(value)[1], segment - first
+        return Segment(segment, modality, unpack_spans(value, slice(row, row + 1))[0], self._text(modality, segment))
 
     def run_firsts(self) -> Iterator[int]:
         """Give the first segment of every run."""
-        return (number_of(key) for key, _ in self._txn.scan("runs"))
+        return (number_of(key) for key in self._txn.keys("runs"))
 
     def vectors(self, first: int) -> Vectors:
         """Give the unit vectors of a run. Raises `CorruptLibrary`. *Shape:* (n, dim)."""
@@ -129,7 +152,7 @@ class View:
 
     def vector_firsts(self) -> Iterator[int]:
         """Give the first segment of every block of vectors."""
-        return (number_of(key) for key, _ in self._txn.scan("vectors"))
+        return (number_of(key) for key in self._txn.keys("vectors"))
 
     def contents(self) -> Iterator[tuple[bytes, int]]:
         """Give every known content and its item."""
@@ -151,7 +174,8 @@ class View:
         """Give what came to life or went away after a position."""
         for key, value in self._txn.scan("log", key_of(after + 1)):
             told = json.loads(value)
-            yield LogEntry(number_of(key), told["item"], told["live"], told["runs"])
+            modality = Modality(told["modality"])
+            yield LogEntry(number_of(key), told["item"], told["live"], modality, told["runs"])
 
     def log_start(self) -> int:
         """Give the position up to which the log was pruned."""
@@ -166,6 +190,22 @@ class View:
         found = self._txn.get("meta", b"roots")
         return [Path(root) for root in json.loads(found)] if found else []
 
+    def former_metadata(self, digest: bytes) -> dict[str, str]:
+        """Give the metadata that the last path of a content had when it went."""
+        found = self._txn.get("former", digest)
+        return {} if found is None else json.loads(found)
+
+    def _locate(self, segment: int) -> tuple[int, memoryview] | None:
+        """Find the run that holds a segment: its first segment and its value."""
+        found = self._txn.floor("runs", key_of(segment))
+        if found is None or segment >= number_of(found[0]) + unpack_head(found[1])[2]:
+            return None
+        return number_of(found[0]), found[1]
+
+    def _text(self, modality: Modality, segment: int) -> str:
+        found = self._txn.get("texts", key_of(segment)) if modality == Modality.TEXT else None
+        return "" if found is None else found.decode(errors="surrogatepass")
+
     def _record(self, key: bytes) -> PathRecord | None:
         value = self._txn.get("paths", key)
         return None if value is None else unpack_path(key, value)
@@ -173,3 +213,27 @@ class View:
     def _counter(self, name: str) -> int:
         found = self._txn.get("meta", name.encode())
         return 0 if found is None else number_of(found)
+
+
+def digest_in(facts: dict[str, Any]) -> bytes:
+    """Give the digest of an item's content, from its facts."""
+    return bytes.fromhex(facts["hash"])
+
+
+def _facts(item: int, value: bytes) -> dict[str, Any]:
+    try:
+        facts: dict[str, Any] = json.loads(value)
+        if not {"hash", "modality", "size", "duration", "runs"} <= facts.keys():
+            raise ValueError("something is missing")
+    except (ValueError, AttributeError) as error:
+        words = f"the record of item {item} is damaged ({error}); `bindsearch doctor --repair` mends it"
+        raise CorruptLibrary(words) from error
+    return facts
+
+
+def _is_readable(key: bytes, value: bytes) -> bool:
+    try:
+        _facts(number_of(key), value)
+    except CorruptLibrary:
+        return False
+    return True

@@ -32,6 +32,8 @@ class Classifier:
     """
 
     def __init__(self, space: Space, labels: Sequence[str], *, templates: Sequence[str] | None = None) -> None:
+        if isinstance(labels, str):
+            raise BadQuery(f"labels are a list: [{labels!r}]")
         self.labels = tuple(dict.fromkeys(label.strip() for label in labels if label.strip()))
         if not self.labels:
             raise BadQuery("a classifier needs at least one label")

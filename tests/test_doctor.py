@@ -153,3 +153,13 @@ def test_a_sound_library_needs_no_repair(library):
 def test_files_are_not_read_when_that_is_not_wanted(library):
     change_file_behind_its_stamp(library)
     assert library.doctor(read_files=False) == []
+
+
+def test_a_record_that_is_junk_is_found_and_mended(library, media):
+    item, _ = first_item(library)
+    raw_write(library, lambda txn: txn.put("items", key_of(item), b"{junk"))
+    assert any("record is damaged" in line for line in library.doctor())
+    library.doctor(repair=True)
+    library.index(media)
+    assert library.doctor() == []
+    assert library.status().items == 9

@@ -41,7 +41,7 @@ def test_lines_of_json_hold_rows_and_vectors(library, tmp_path):
 def test_npy_holds_vectors_in_the_order_of_the_rows_beside_it(library, tmp_path):
     assert export(library, tmp_path / "out.npy") == 12
     vectors = np.load(tmp_path / "out.npy")
-    rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    rows = [json.loads(line) for line in (tmp_path / "out.rows.jsonl").read_text().splitlines()]
     truth = expected(library)
     for row, vector in zip(rows, vectors, strict=True):
         assert vector.tolist() == truth[row["segment"]][1]

@@ -12,6 +12,7 @@ from media_files import passage, picture, small_collection, sound, tone
 
 import bindsearch
 from bindsearch.errors import BadQuery
+from bindsearch.library import Library
 from bindsearch.report import Report
 
 
@@ -281,3 +282,92 @@ def test_progress_tells_how_far_it_is(library, media):
 def test_pipes_are_not_waited_for(library, media):
     os.mkfifo(media / "pipe.wav")
     assert library.index(media).added == 9
+
+
+def test_a_folder_that_gets_a_second_name_loses_the_first_one_or_keeps_it_true(library, tmp_path):
+    media = tmp_path / "linked"
+    passage(media / "z" / "a.txt", "An old red text.")
+    library.index(media)
+    (media / "m").symlink_to(media / "z")
+    passage(media / "z" / "a.txt", "A new blue text.")
+    library.index(media)
+    library.index(media)
+    assert {hit.segment.text for hit in library.search("text", k=9)} == {"A new blue text."}
+    assert library.doctor() == []
+
+
+def test_a_file_that_became_a_folder_is_gone(library, media):
+    library.index(media)
+    (media / "sounds" / "sea.txt").unlink()
+    (media / "sounds" / "sea.txt").mkdir()
+    assert work(library.index(media)) == {"removed": 1, "unchanged": 8}
+
+
+def test_a_folder_that_became_a_library_is_left(library, media, tmp_path):
+    library.index(media)
+    (media / "sounds" / "ledger").mkdir()
+    (media / "sounds" / "library.json").write_text("{}")
+    assert work(library.index(media)) == {"removed": 6, "unchanged": 3}
+
+
+def test_metadata_comes_back_with_the_file(library, media, tmp_path):
+    library.index(media, metadata={"by": "Ana", "year": 2020})
+    aside = (media / "pictures" / "red.png").rename(tmp_path / "aside.png")
+    library.index(media)
+    aside.rename(media / "pictures" / "red.png")
+    assert library.index(media).returned == 1
+    assert len(library.search("red", k=9, where={"by": "Ana", "year": 2020})) == 9
+
+
+def test_a_root_that_is_gone_for_a_while_is_looked_at_again(library, tmp_path):
+    disk = small_collection(tmp_path / "disk")
+    library.index(disk)
+    away = disk.rename(tmp_path / "unplugged")
+    shutil.copytree(away, tmp_path / "copy")
+    assert library.index(tmp_path / "copy").moved == 9
+    away.rename(disk)
+    assert library.index().copied == 9
+
+
+def test_a_file_and_its_folder_together_count_once(library, media):
+    assert work(library.index([media / "pictures" / "red.png", media, media])) == {"added": 9, "decoded": 9}
+    assert library.status().roots == [media]
+
+
+@pytest.mark.parametrize("nonsense", ["", "a\0b"])
+def test_what_is_no_path_is_refused(library, media, nonsense):
+    library.index(media)
+    for attempt in (library.index, library.forget, lambda path: library.search("red", under=path)):
+        with pytest.raises(BadQuery, match="not a path"):
+            attempt(nonsense)
+    assert library.status().items == 9
+
+
+def test_the_library_itself_is_not_media(tmp_path):
+    with bindsearch.open(tmp_path) as library, pytest.raises(BadQuery, match="the library itself"):
+        library.index(tmp_path)
+
+
+class Moody:
+    """The toy space, but it cannot bear one picture."""
+
+    def __init__(self, toy):
+        self.toy = toy
+        self.spec = toy.spec
+
+    def prepare(self, piece):
+        return self.toy.prepare(piece), piece.modality == "image" and piece.content.getpixel((0, 0)) == (255, 0, 0)
+
+    def encode(self, modality, batch):
+        if any(unbearable for _, unbearable in batch):
+            raise RuntimeError("out of memory")
+        return self.toy.encode(modality, [prepared for prepared, _ in batch])
+
+
+def test_a_file_that_the_encoder_cannot_bear_fails_alone(tmp_path, media):
+    space = bindsearch.Space(Moody(bindsearch.space("toy").encoder))
+    with Library.open(tmp_path / "moody.library", space=space) as library:
+        report = library.index(media)
+    assert report.added == 8
+    assert [path.name for path in report.quarantined] == ["red.png"]
+    assert "out of memory" in report.quarantined[media / "pictures" / "red.png"]

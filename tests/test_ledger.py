@@ -145,7 +145,7 @@ class LedgerAgainstDictionary(RuleBasedStateMachine):
         with self.ledger.read() as view:
             self.gallery.follow(view)
         reached = self.gallery.save(everything=everything)
-        self.ledger.write(lambda change: change.prune_log(reached))
+        self.ledger.prune_log(reached)
 
     @rule()
     def rebuild_indexes(self) -> None:
@@ -234,9 +234,10 @@ def test_segments_are_found_inside_their_run(ledger):
     for content in (3, 2, 5):
         ledger.write(lambda change, content=content: store(change, str(content), content, Stamp(1, 1)))
     with ledger.read() as view:
-        for item in map(view.item, view.item_ids()):
+        for item in [view.item(number) for number, _ in view.items()]:
             for segment in item.segments:
-                assert view.segment(segment.id) == (item.id, segment)
+                assert view.segment(segment.id) == segment
+                assert view.owner_of(segment.id) == item.id
         assert view.segment(0) is None
         assert view.segment(1000) is None
 

@@ -3,8 +3,9 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import shutil
 import threading
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -377,3 +378,90 @@ def test_labels_that_make_no_sense_are_refused(library, tmp_path):
         library.classifier(["dog"], templates=["no place for it"])
     with pytest.raises(UnreadableMedia):
         library.classifier(["dog"]).predict(tmp_path / "none.wav")
+
+
+# what a stranger did ----------------------------------------------------------------------------------------------
+
+
+def test_gone_files_are_not_counted_as_searched(library, media):
+    for path in (media / "sounds").iterdir():
+        path.unlink()
+    library.index(media)
+    unfiltered = library.search("red", k=9)
+    filtered = library.search("red", k=9, modality=["image", "text", "audio", "video"])
+    assert unfiltered.searched == filtered.searched == 3
+    assert [hit.expect for hit in unfiltered] == [hit.expect for hit in filtered]
+
+
+def test_a_ledger_that_was_cut_is_said_and_does_not_kill(library):
+    library.close()
+    data = library.path / "ledger" / "data.mdb"
+    os.truncate(data, data.stat().st_size // 2)
+    with pytest.raises(CorruptLibrary, match="cut short"):
+        bindsearch.open(library.path)
+
+
+def test_a_library_may_be_closed_twice_and_not_used_afterwards(library, media):
+    with bindsearch.open(library.path) as other:
+        other.close()
+    assert names(library.search("red", modality="image", k=1)) == ["red.png"]
+    library.close()
+    with pytest.raises(LibraryError, match="closed"):
+        library.search("red")
+
+
+def test_an_index_folder_that_is_deleted_under_an_open_library_is_made_again(library, media):
+    library.search("red")
+    shutil.rmtree(library.path / "index")
+    library.index(media)
+    assert len(generations(library)) == 4
+    assert library.doctor() == []
+
+
+def create(folder: Path, start, outcomes) -> None:
+    start.wait(60)
+    try:
+        with bindsearch.open(folder) as library:
+            outcomes.put(library.card.created)
+    except bindsearch.BindsearchError as error:
+        outcomes.put(repr(error))
+
+
+def test_processes_that_make_the_same_library_at_once_all_get_it(tmp_path):
+    context = multiprocessing.get_context("spawn")
+    start, outcomes = context.Event(), context.Queue()
+    processes = [context.Process(target=create, args=(tmp_path / "one.library", start, outcomes)) for _ in range(4)]
+    for process in processes:
+        process.start()
+    start.set()
+    told = {outcomes.get(timeout=60) for _ in processes}
+    for process in processes:
+        process.join()
+    assert told == {read_card(tmp_path / "one.library").created}
+
+
+def test_strings_where_lists_are_meant_are_refused(library):
+    with pytest.raises(BadQuery, match="list"):
+        library.classifier("dog")
+    with pytest.raises(BadQuery, match="list"):
+        library.space.embed("red", modality="text")
+    with pytest.raises(BadQuery, match="whole number"):
+        library.search("red", k=2.5)
+
+
+def test_days_and_moments_are_taken_as_since(library):
+    assert len(library.search("red", k=9, since=date(2001, 1, 1))) == 9
+    assert len(library.search("red", k=9, since=datetime(2999, 1, 1))) == 0
+    with pytest.raises(BadQuery, match="no date"):
+        library.search("red", since="0001-01-01")
+
+
+def test_sounds_of_videos_are_found_as_videos_and_not_as_sounds(library, samples):
+    library.index(samples)
+    videos = library.search("a low rumble", modality="video", k=50)
+    sounds = library.search("a low rumble", modality="audio", k=50)
+    assert {hit.modality for hit in videos} == {"video"}
+    assert {hit.modality for hit in sounds} == {"audio"}
+    assert "audio" in {hit.segment.modality for hit in videos}
+    assert len(videos) == library.status().items_by_modality["video"]
+    assert len(sounds) == library.status().items_by_modality["audio"]
