@@ -140,7 +140,7 @@ def work() -> None:
                         pass
             result = "decoded" if kind else "ignored"
         except MediaError as error:
-            result = f"memory: {error}" if isinstance(error.__cause__, MemoryError) else "refused"
+            result = f"memory: {error}" if type(error.__cause__) is MemoryError else "refused"
         except BaseException:
             result = "unexpected: " + traceback.format_exc().replace("\n", " | ")
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024

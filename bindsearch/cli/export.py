@@ -13,7 +13,7 @@ from bindsearch.cli.wording import counted
 
 DESCRIPTION = """\
 Write every segment with its vector. The name of the file says how: X.parquet and X.jsonl hold rows and vectors
-together; X.npy holds the vectors in float32, and X.jsonl beside it the rows in the same order.
+together; X.npy holds the vectors in float32, and X.rows.jsonl beside it the rows in the same order.
 """
 
 

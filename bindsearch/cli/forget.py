@@ -14,7 +14,8 @@ from bindsearch.errors import BadQuery
 
 DESCRIPTION = """\
 Take files, or all files below folders, and their vectors out of the library. The files themselves stay where they
-are. With --gone, drop the vectors that are kept for files that are not there any more.
+are; what still lies in an indexed folder is taken in again by the next `bindsearch index`. With --gone, drop the
+vectors that are kept for files that are not there any more.
 """
 
 
