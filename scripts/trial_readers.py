@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -55,14 +56,20 @@ def flaws(hits: bindsearch.Hits, *, asked: int, right_scores: dict[str, float]) 
     return told
 
 
-def read(library: Path, until: Path) -> int:
+def scores_of_colours(library: bindsearch.Library) -> dict[str, float]:
+    """Give the score that each colour has in a search for red, while all colours are in the library."""
+    return {hit.path.stem.split("-")[1]: hit.score for hit in library.search("red", k=STEADY, raw=True)}
+
+
+def read(library: Path, until: Path, right: dict[str, float]) -> int:
     """Search until a file appears; print what was seen as JSON."""
     answers, told = 0, []
     with bindsearch.open(library) as opened:
-        right = {hit.path.stem.split("-")[1]: hit.score for hit in opened.search("red", k=STEADY, raw=True)}
         while not until.exists():
             told += flaws(opened.search("red", k=60, raw=True), asked=60, right_scores=right)
             answers += 1
+            if answers == 1:
+                until.with_name(f"reading-{os.getpid()}").touch()
     print(json.dumps({"answers": answers, "flaws": told}))
     return 0
 
@@ -73,9 +80,11 @@ def trial(folder: Path, *, readers: int, rounds: int) -> tuple[int, list[str]]:
     make_pictures(media, first=0, count=STEADY)
     with bindsearch.open(library) as writer:
         writer.index(media)
-        command = [sys.executable, __file__, "--read", str(library), "--until", str(end)]
+        right = json.dumps(scores_of_colours(writer))
+        command = [sys.executable, __file__, "--read", str(library), "--until", str(end), "--right", right]
         processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(readers)]
-        time.sleep(1.0)
+        while len(list(folder.glob("reading-*"))) < readers and all(process.poll() is None for process in processes):
+            time.sleep(0.05)
         for number in range(rounds):
             passing = make_pictures(media / "passing", first=1000 + 100 * (number % 3), count=60)
             writer.index(media)
@@ -102,9 +111,10 @@ def main() -> int:
     options.add_argument("--rounds", type=int, default=10)
     options.add_argument("--read", type=Path, help=argparse.SUPPRESS)
     options.add_argument("--until", type=Path, help=argparse.SUPPRESS)
+    options.add_argument("--right", type=json.loads, help=argparse.SUPPRESS)
     chosen = options.parse_args()
     if chosen.read:
-        return read(chosen.read, chosen.until)
+        return read(chosen.read, chosen.until, chosen.right)
     with tempfile.TemporaryDirectory() as folder:
         answers, told = trial(Path(folder), readers=chosen.readers, rounds=chosen.rounds)
     print("\n".join(told[:20]))
