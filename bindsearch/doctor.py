@@ -82,7 +82,11 @@ class Doctor:
                 wrong = 0 if index is None else sum(_differs(index, view, run) for run in mine)
                 if wrong:
                     told.append(f"{modality} index: {wrong} runs of vectors differ from the ledger's")
-            return told
+            return told + [
+                f"{modality} index: finds {found['worst']:.1%} of the ten best, and should find {found['target']:.0%}"
+                for modality, found in self._gallery.certificates().items()
+                if not found["holds"]
+            ]
 
 
 def _changed_secretly(record: PathRecord) -> Finding | None:

@@ -25,6 +25,9 @@ from bindsearch.view import View
 REWRITE_SHARE = 0.25
 """A new generation is written when this share of an index has changed since the last one."""
 ADD_BLOCK = 65_536
+AUTO = "auto"
+QUERIES = 64
+"""Vectors of each modality that an index is certified with."""
 
 Runs = Iterable[tuple[int, str, int]]
 
@@ -40,15 +43,16 @@ class Shelf:
     """The position of the generation on disk; -1 where there is none."""
     unsaved: int = 0
     """Segments that came or went since."""
+    forced: str = AUTO
+    """The kind that somebody asked for, or `auto`."""
 
 
 class Gallery:
     """All indexes of one space of a library."""
 
-    def __init__(self, folder: Path, *, dim: int, kind: str = registry.DEFAULT_INDEX) -> None:
+    def __init__(self, folder: Path, *, dim: int) -> None:
         self._folder = folder
         self._dim = dim
-        self._kind = kind
         self._lock = threading.Lock()
         self._shelves: dict[Modality, Shelf] = {}
 
@@ -70,12 +74,29 @@ class Gallery:
                     found[str(modality)] = str(manifest["kind"])
         return found
 
-    def rebuild(self, view: View) -> None:
-        """Make the indexes anew from the ledger alone."""
+    def stored_certificates(self) -> dict[str, dict[str, Any]]:
+        """Give what each index that may not find everything was measured to find when it was saved."""
+        latest = {str(modality): self._generations(modality)[-1:] for modality in Modality}
+        manifests = {modality: _manifest(folder) for modality, folders in latest.items() for folder in folders}
+        return {name: told["certificate"] for name, told in manifests.items() if told and told.get("certificate")}
+
+    def rebuild(self, view: View, *, kind: str | None = None) -> None:
+        """Make the indexes anew from the ledger alone; of a kind, that is kept until another is asked for, if given.
+
+        Raises `UnknownIndex`.
+        """
         with self._lock:
             fresh = {modality: self._empty(modality) for modality in Modality}
             _fill(fresh, view)
+            for modality, shelf in fresh.items():
+                shelf.forced = self._forced(modality) if kind is None else kind
             self._shelves = fresh
+
+    def certificates(self) -> dict[Modality, dict[str, Any]]:
+        """Measure now what those indexes find that may not find everything."""
+        with self._lock:
+            measured = {modality: self._certify(shelf, mend=False) for modality, shelf in self._shelves.items()}
+        return {modality: told for modality, told in measured.items() if told is not None}
 
     def save(self, *, everything: bool = False) -> int:
         """Write a generation of each index that changed enough; give the position that all on disk have reached.
@@ -117,7 +138,11 @@ class Gallery:
                 shelf.position = position
 
     def _empty(self, modality: Modality) -> Shelf:
-        return Shelf(modality, _make(self._kind, self._dim), position=0, saved_at=-1)
+        return Shelf(modality, _make(registry.DEFAULT_INDEX, self._dim), 0, saved_at=-1, forced=self._forced(modality))
+
+    def _forced(self, modality: Modality) -> str:
+        manifests = [_manifest(folder) for folder in self._generations(modality)[-1:]]
+        return str(manifests[0].get("forced", AUTO)) if manifests and manifests[0] else AUTO
 
     # -- generations on disk
 
@@ -130,7 +155,8 @@ class Gallery:
                 index = registry.load_index(manifest["kind"]).load(folder)
             except (OSError, ValueError, KeyError, TypeError, EOFError, BindsearchError):
                 continue  # a cache that cannot be read is made again from the ledger
-            return Shelf(modality, index, manifest["position"], manifest["position"])
+            position = manifest["position"]
+            return Shelf(modality, index, position, position, forced=str(manifest.get("forced", AUTO)))
         return self._empty(modality)
 
     def _generations(self, modality: Modality) -> list[Path]:
@@ -138,6 +164,7 @@ class Gallery:
 
     def _write(self, shelf: Shelf) -> None:
         """Write the next generation beside the last, switch by rename, then drop older ones."""
+        certificate = self._settle(shelf)
         older = self._generations(shelf.modality)
         number = int(older[-1].name.removeprefix("gen-")) + 1 if older else 1
         final = self._folder / shelf.modality / f"gen-{number:06d}"
@@ -146,7 +173,7 @@ class Gallery:
             shutil.rmtree(leftover)
         fresh.mkdir(parents=True)
         shelf.index.save(fresh)
-        self._put_manifest(fresh, shelf)
+        self._put_manifest(fresh, shelf, certificate)
         fresh.rename(final)
         _sync(final.parent)
         for folder in older:
@@ -156,15 +183,40 @@ class Gallery:
     def _restamp(self, shelf: Shelf) -> None:
         """Say that a generation in which nothing changed is as new as the ledger."""
         if shelf.saved_at < shelf.position:
-            self._put_manifest(self._generations(shelf.modality)[-1], shelf)
+            folder = self._generations(shelf.modality)[-1]
+            self._put_manifest(folder, shelf, (_manifest(folder) or {}).get("certificate"))
             shelf.saved_at = shelf.position
 
-    def _put_manifest(self, folder: Path, shelf: Shelf) -> None:
+    def _settle(self, shelf: Shelf) -> dict[str, Any] | None:
+        """Give a shelf the kind of index that suits what it holds, built, and see that it finds what it should."""
+        index = shelf.index
+        kind = registry.choose_index(len(index), self._dim) if shelf.forced == AUTO else shelf.forced
+        if index.kind != kind:
+            shelf.index = _make(kind, self._dim)
+            ids = index.ids()
+            for start in range(0, len(ids), ADD_BLOCK):
+                part = ids[start : start + ADD_BLOCK]
+                shelf.index.add(part, index.vectors(part))
+        build = getattr(shelf.index, "build", None)
+        if build is not None:
+            build()
+        return self._certify(shelf, mend=True)
+
+    def _certify(self, shelf: Shelf, *, mend: bool) -> dict[str, Any] | None:
+        """Measure an index with vectors of all modalities: those of others lie off the distribution of its own."""
+        if not len(shelf.index):
+            return None
+        samples = {str(other.modality): other.index.sample(QUERIES) for other in self._shelves.values()}
+        return registry.certify_index(shelf.index, samples, mend=mend)
+
+    def _put_manifest(self, folder: Path, shelf: Shelf, certificate: dict[str, Any] | None) -> None:
         manifest = {
             "kind": shelf.index.kind,
             "dim": self._dim,
             "count": len(shelf.index),
             "position": shelf.position,
+            "forced": shelf.forced,
+            "certificate": certificate,
         }
         write_whole(folder / "manifest.json", json.dumps(manifest, indent=1))
 

@@ -14,13 +14,14 @@ import numpy as np
 
 from bindsearch.errors import BadQuery, LibraryNotFound, UnreadableMedia
 from bindsearch.filters import Filters, make_filters
-from bindsearch.gallery import Gallery
+from bindsearch.gallery import AUTO, Gallery
 from bindsearch.identity import digest_of, is_gone
 from bindsearch.ledger import Ledger
 from bindsearch.lock import writing
 from bindsearch.operands import Operands
 from bindsearch.places import absolute, default_library, topmost
 from bindsearch.query import Query, compile_query, file, parse_one
+from bindsearch.registry import load_index
 from bindsearch.report import Progress, Report
 from bindsearch.schema import CARD, SCHEMA, Card, make_folder, read_card, upgrade, write_card
 from bindsearch.search import find
@@ -272,6 +273,18 @@ class Library:
         """Say what is in the library, what is put aside and why, and what it costs."""
         with self._ledger.read() as view:
             return status_of(view, self.path, self.card, self._ledger.storage.bytes_used(), self._gallery)
+
+    def rebuild_index(self, kind: str = AUTO) -> None:
+        """Make the indexes anew, of one kind from now on, or of the kind that suits each if it is `auto`.
+
+        Raises `UnknownIndex`, `IndexUnavailable`, `LibraryBusy`.
+        """
+        if kind != AUTO:
+            load_index(kind)
+        with writing(self.path):
+            with self._ledger.read() as view:
+                self._gallery.rebuild(view, kind=kind)
+            self._ledger.prune_log(self._gallery.save(everything=True))
 
     def doctor(self, *, repair: bool = False, read_files: bool = True) -> list[str]:
         """Prove that ledger, files and indexes agree; give what does not hold, in words. `repair` mends it."""

@@ -6,6 +6,7 @@ Other packages add their own through the entry-point groups `bindsearch.spaces` 
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from importlib import import_module
 from importlib.metadata import entry_points
 from inspect import signature
@@ -13,14 +14,22 @@ from typing import Any
 
 from bindsearch.errors import MissingExtra, UnknownIndex, UnknownSpace
 from bindsearch.ports import Encoder, Index
+from bindsearch.types import Vectors
 
 DEFAULT_SPACE = "toy"
 DEFAULT_INDEX = "exact"
 
-SPACES = {"toy": "bindsearch.encoders.toy:ToyEncoder"}
+SPACES = {
+    "toy": "bindsearch.encoders.toy:ToyEncoder",
+    "bound": "bindsearch.encoders.pocket_bound:BoundEncoder",
+}
 """Name, or family before a colon -> a callable that takes what follows the colon, if anything, and gives an Encoder."""
 
-INDEXES = {"exact": "bindsearch.indexes.exact:ExactIndex"}
+INDEXES = {
+    "exact": "bindsearch.indexes.exact:ExactIndex",
+    "ivf": "bindsearch.indexes.ivf:IvfIndex",
+    "torch": "bindsearch.indexes.torch_gpu:TorchIndex",
+}
 """Name -> a class that keeps the `Index` protocol; called with `dim`."""
 
 
@@ -60,6 +69,21 @@ def load_index(kind: str) -> type[Index]:
         raise UnknownIndex(f"no index is called {kind!r}{_nearest(kind, known)}")
     loaded: type[Index] = _load(known[kind], kind)
     return loaded
+
+
+def choose_index(count: int, dim: int) -> str:
+    """Give the kind of index for so many vectors on this machine."""
+    chosen: str = _load("bindsearch.indexes.choose:choose", "the choice of an index")(count, dim).kind
+    return chosen
+
+
+def certify_index(index: Index, queries: Mapping[str, Vectors], *, mend: bool) -> dict[str, Any] | None:
+    """Measure, and `mend` if asked to, what an index finds, by origin of the queries; None for one that finds all."""
+    if not hasattr(index, "search_exactly"):
+        return None
+    certify = _load(f"bindsearch.indexes.certificate:{'mend' if mend else 'certify'}", "the recall certificate")
+    told: dict[str, Any] = certify(index, queries).as_json()
+    return told
 
 
 def _plugins(group: str) -> dict[str, str]:

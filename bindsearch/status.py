@@ -34,6 +34,8 @@ class Status:
     index_bytes: int
     indexes: dict[str, str]
     """Modality -> kind of index."""
+    certificates: dict[str, dict[str, Any]]
+    """Modality -> what its index was measured to find, for those that may not find everything."""
 
     @property
     def items(self) -> int:
@@ -82,6 +84,7 @@ def status_of(view: View, path: Path, card: Card, ledger_bytes: int, gallery: Ga
         ledger_bytes=ledger_bytes,
         index_bytes=gallery.bytes_used(),
         indexes=gallery.kinds(),
+        certificates=gallery.stored_certificates(),
     )
 
 

@@ -9,12 +9,12 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from bindsearch.cli import classify, doctor, export, forget, index, search, similar, spaces, status
+from bindsearch.cli import classify, doctor, export, forget, index, search, similar, spaces, status, train
 from bindsearch.cli.faults import guarded
 from bindsearch.cli.parser import Parser, add_common
 from bindsearch.cli.screen import never_fail_to_encode
 
-VERBS = (index, search, similar, classify, status, doctor, export, forget, spaces)
+VERBS = (index, search, similar, classify, status, doctor, export, forget, spaces, train)
 
 EPILOG = """\
 a first look:

@@ -52,6 +52,9 @@ def add(verbs: Verbs) -> None:
         "--meta", action="append", type=pair, metavar="KEY=VALUE", help="note this with each file; can be given again"
     )
     parser.add_argument("--retry", action="store_true", help="try the files again that could not be read before")
+    parser.add_argument(
+        "--rebuild-index", metavar="KIND", help="make the indexes anew: `exact`, `ivf`, or `auto` for what suits them"
+    )
     add_common(parser)
     parser.set_defaults(run=run)
 
@@ -73,6 +76,8 @@ def run(args: argparse.Namespace) -> int:
             progress=bar.show,
             stop=interrupt.asked,
         )
+        if args.rebuild_index and not report.stopped:
+            library.rebuild_index(args.rebuild_index)
     if args.json:
         sys.stdout.write(json.dumps(as_json(report)) + "\n")
     elif not args.quiet:

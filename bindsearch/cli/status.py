@@ -65,5 +65,11 @@ def _facts(status: Status) -> Iterator[tuple[str, str]]:
         )
     if status.quarantine:
         yield "unreadable", f"{counted(len(status.quarantine), 'file')} (`status --quarantine` says why)"
+    for modality, found in status.certificates.items():
+        measured = f"{found['queries']} queries, of the worst kind"
+        yield (
+            "index",
+            f"{modality}: {status.indexes[modality]}, finds {found['worst']:.1%} of the ten best ({measured})",
+        )
     kinds = ", ".join(sorted(set(status.indexes.values()))) or "no"
     yield "on disk", f"{size(status.ledger_bytes)} ledger, {size(status.index_bytes)} index ({kinds})"

@@ -82,6 +82,10 @@ SESSIONS = {
         bindsearch spaces
         bindsearch spaces --json
     """,
+    "train": """
+        bindsearch train no.csv --out hearing
+        bindsearch train labels.txt --out hearing
+    """,
 }
 
 

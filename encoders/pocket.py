@@ -1,0 +1,134 @@
+"""The `pocket` space: three small towers trained by this project, shipped inside, for pictures, texts and sounds.
+
+The weights lie beside this file: `weights/pocket.safetensors` (float16), `weights/words.txt`, `weights/card.json`.
+torch is imported, and the weights are read, when something is encoded for the first time.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import threading
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL.Image import Image, Resampling
+
+from bindsearch.errors import MissingExtra, MissingWeights
+from bindsearch.ports import Modality, Piece, Prepared, SpaceSpec, Vectors
+from bindsearch.types import Windowing
+
+from .pocket_sound import spectrogram
+from .pocket_words import UNKNOWN, Pieces
+
+WEIGHTS = Path(__file__).parent / "weights"
+SIDE = 128
+LENGTH = 32
+"""The longest text, in word pieces."""
+WINDOWING = Windowing(image_side=2 * SIDE)
+PREPARING = "pocket 1"
+"""Change it with every change of what `prepare` gives."""
+
+
+class PocketEncoder:
+    """Keeps the `Encoder` protocol with the towers that were trained through images."""
+
+    def __init__(self, weights: Path = WEIGHTS) -> None:
+        """Read the card; the weights wait. Raises `MissingWeights`."""
+        self._folder = weights
+        self._card = _card(weights / "card.json")
+        self._towers: dict[Modality, Any] = {}
+        self._loading = threading.Lock()
+        self._spec = SpaceSpec(
+            name="pocket",
+            dim=int(self._card["dim"]),
+            modalities=frozenset(Modality),
+            licence="MIT",
+            fingerprint=hashlib.sha256(f"{PREPARING} {WINDOWING} {self._card['weights']}".encode()).hexdigest()[:32],
+            summary="Trained by this project: texts were paired with images and sounds with images, never with texts.",
+            windowing=WINDOWING,
+        )
+
+    @property
+    def spec(self) -> SpaceSpec:
+        """The space; reading it loads no weights."""
+        return self._spec
+
+    def prepare(self, piece: Piece) -> Prepared:
+        """Squeeze a picture to a square, number the pieces of a text, turn a sound into its spectrogram."""
+        if isinstance(piece.content, str):
+            return _numbers(piece.content, self._words)
+        if isinstance(piece.content, Image):
+            return _pixels(piece.content)
+        return spectrogram(np.asarray(piece.content, np.float32))
+
+    def encode(self, modality: Modality, batch: Sequence[Prepared]) -> Vectors:
+        """Embed a batch of one modality. *Shape:* (len(batch), dim), float32."""
+        if not batch:
+            return np.empty((0, self.spec.dim), np.float32)
+        tower = self._tower(modality)
+        import torch
+
+        with torch.inference_mode():
+            vectors: Vectors = tower(torch.from_numpy(np.stack(batch))).numpy()
+        return vectors
+
+    @functools.cached_property
+    def _words(self) -> Pieces:
+        return Pieces.read(self._folder / "words.txt")
+
+    def _tower(self, modality: Modality) -> Any:
+        kind = Modality.IMAGE if modality == Modality.VIDEO else modality
+        with self._loading:
+            if kind not in self._towers:
+                self._towers[kind] = _loaded(self._folder / "pocket.safetensors", kind, self._card["weights"])
+        return self._towers[kind]
+
+
+def _card(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise MissingWeights(f"{path}: the weights of the pocket space are not installed") from error
+
+
+def _pixels(picture: Image) -> NDArray[np.float32]:
+    """*Shape:* (3, 128, 128), centred."""
+    small = picture.convert("RGB").resize((SIDE, SIDE), Resampling.BICUBIC, reducing_gap=2.0)
+    centred = (np.asarray(small, np.float32) - 118) / 62
+    return np.ascontiguousarray(centred.transpose(2, 0, 1))
+
+
+def _numbers(text: str, words: Pieces) -> NDArray[np.int64]:
+    """*Shape:* (32,), 0 behind the end; a text of nothing is one unknown piece."""
+    numbers = words.of(text)[:LENGTH] or [UNKNOWN]
+    row = np.zeros(LENGTH, np.int64)
+    row[: len(numbers)] = numbers
+    return row
+
+
+def _loaded(path: Path, kind: Modality, digest: str) -> Any:
+    """Read one tower out of the file that holds all three, and put it in float32 and evaluation mode."""
+    try:
+        from safetensors import safe_open
+
+        towers = import_module("bindsearch.encoders.pocket_towers")
+    except ModuleNotFoundError as error:
+        raise MissingExtra(f"the pocket space needs the package {error.name!r}: pip install {error.name}") from error
+    if not path.exists() or hashlib.sha256(path.read_bytes()).hexdigest() != digest:
+        raise MissingWeights(f"{path} is not the file that card.json beside it describes: install bindsearch again")
+    with safe_open(path, framework="pt") as file:
+        mine = [name for name in file.keys() if name.startswith(f"{kind}.")]
+        weights = {name.removeprefix(f"{kind}."): _real(file.get_tensor(name)) for name in mine}
+    tower = towers.built(str(kind), weights)
+    tower.load_state_dict(weights)
+    return tower.eval()
+
+
+def _real(tensor: Any) -> Any:
+    return tensor.float() if tensor.is_floating_point() else tensor

@@ -1,0 +1,207 @@
+"""The three towers of the pocket space, as torch modules: a picture, a text or a sound in, a place in the space out.
+
+The picture tower is a RegNet (Radosavovic et al., 2020), the sound tower the same network over a spectrogram with
+attention over time instead of a mean, the text tower a small transformer over word pieces.
+"""
+
+# mypy: disallow-subclassing-any=False
+# Types or none: torch is an extra.
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+DIM = 256
+"""Of the space."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trunk:
+    """The shape of a convolutional trunk."""
+
+    channels: int
+    """Of the input: 3 of a picture, 1 of a spectrogram."""
+    stem: int
+    widths: tuple[int, ...]
+    depths: tuple[int, ...]
+    group: int
+    """Channels that one group of a 3x3 convolution mixes."""
+
+
+PHOTO = Trunk(channels=3, stem=32, widths=(32, 64, 160, 384), depths=(1, 2, 7, 12), group=16)
+"""RegNetX-400MF: 4.8 M parameters."""
+SOUND = Trunk(channels=1, stem=24, widths=(32, 64, 160, 368), depths=(1, 2, 5, 7), group=16)
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """The shape of the text tower."""
+
+    pieces: int
+    table: int = 128
+    """Width of the table of word pieces; it holds most of the parameters."""
+    width: int = 256
+    layers: int = 2
+    heads: int = 4
+    length: int = 48
+    """The longest text in pieces; what is longer is cut."""
+
+
+class Block(nn.Module):
+    """Squeeze, mix in groups, widen, and add to what came in."""
+
+    def __init__(self, before: int, after: int, stride: int, group: int) -> None:
+        super().__init__()
+        self.path = nn.Sequential(
+            *_convolution(before, after, 1),
+            nn.ReLU(inplace=True),
+            *_convolution(after, after, 3, stride=stride, groups=after // group),
+            nn.ReLU(inplace=True),
+            *_convolution(after, after, 1),
+        )
+        nn.init.zeros_(self.path[-1].weight)  # every block begins as the identity
+        same = before == after and stride == 1
+        self.shortcut = nn.Identity() if same else nn.Sequential(*_convolution(before, after, 1, stride=stride))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """*Shape:* (batch, before, h, w) to (batch, after, h / stride, w / stride)."""
+        return F.relu(self.shortcut(x) + self.path(x))
+
+
+class Convolutions(nn.Module):
+    """A stem and four stages, each halving the picture."""
+
+    def __init__(self, shape: Trunk) -> None:
+        super().__init__()
+        layers: list[nn.Module] = [*_convolution(shape.channels, shape.stem, 3, stride=2), nn.ReLU(inplace=True)]
+        before = shape.stem
+        for width, depth in zip(shape.widths, shape.depths, strict=True):
+            for place in range(depth):
+                layers.append(Block(before, width, 2 if place == 0 else 1, shape.group))
+                before = width
+        self.layers = nn.Sequential(*layers)
+        self.width = before
+
+    def forward(self, x: Tensor) -> Tensor:
+        """*Shape:* (batch, channels, h, w) to (batch, width, h / 32, w / 32)."""
+        return self.layers(x)
+
+
+class PhotoTower(nn.Module):
+    """A picture in the space."""
+
+    def __init__(self, shape: Trunk = PHOTO, dim: int = DIM) -> None:
+        super().__init__()
+        self.trunk = Convolutions(shape)
+        self.head = nn.Linear(self.trunk.width, dim)
+
+    def features(self, pixels: Tensor) -> Tensor:
+        """*Shape:* (batch, 3, side, side), centred, to (batch, width)."""
+        return self.trunk(pixels).mean(dim=(2, 3))
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """*Shape:* (batch, 3, side, side) to (batch, dim), not normalised."""
+        return self.head(self.features(pixels))
+
+
+class SoundTower(nn.Module):
+    """A stretch of sound in the space: the moments that matter weigh more."""
+
+    def __init__(self, shape: Trunk = SOUND, dim: int = DIM) -> None:
+        super().__init__()
+        self.trunk = Convolutions(shape)
+        self.weigh = nn.Linear(self.trunk.width, 1)
+        self.head = nn.Linear(self.trunk.width, dim)
+
+    def features(self, spectra: Tensor) -> Tensor:
+        """*Shape:* (batch, frames, bands) to (batch, width)."""
+        moments = self.trunk(spectra[:, None]).mean(dim=3).transpose(1, 2)
+        shares = self.weigh(moments).softmax(dim=1)
+        return (moments * shares).sum(dim=1)
+
+    def forward(self, spectra: Tensor) -> Tensor:
+        """*Shape:* (batch, frames, bands) to (batch, dim), not normalised."""
+        return self.head(self.features(spectra))
+
+
+class TextTower(nn.Module):
+    """A text in the space."""
+
+    def __init__(self, shape: Words, dim: int = DIM) -> None:
+        super().__init__()
+        self.table = nn.Embedding(shape.pieces, shape.table, padding_idx=0)
+        nn.init.normal_(self.table.weight, std=0.5)
+        self.widen = nn.Linear(shape.table, shape.width)
+        self.places = nn.Parameter(torch.zeros(shape.length, shape.width))
+        self.layers = nn.ModuleList(Layer(shape.width, shape.heads) for _ in range(shape.layers))
+        self.norm = nn.LayerNorm(shape.width)
+        self.head = nn.Linear(shape.width, dim)
+
+    def forward(self, pieces: Tensor) -> Tensor:
+        """*Shape:* (batch, length) of numbers, 0 where nothing is, to (batch, dim), not normalised."""
+        there = pieces != 0
+        x = self.widen(self.table(pieces)) + self.places[: pieces.shape[1]]
+        for layer in self.layers:
+            x = layer(x, there)
+        weights = there[:, :, None].to(x.dtype)
+        mean = (self.norm(x) * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1)
+        return self.head(mean)
+
+
+class Layer(nn.Module):
+    """Attention, then a layer of neurons; each adds to what came in."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.before, self.between = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.ask = nn.Linear(width, 3 * width)
+        self.answer = nn.Linear(width, width)
+        self.neurons = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+
+    def forward(self, x: Tensor, there: Tensor) -> Tensor:
+        """*Shape:* (batch, length, width) and (batch, length) to (batch, length, width)."""
+        x = x + self._attend(self.before(x), there)
+        return x + self.neurons(self.between(x))
+
+    def _attend(self, x: Tensor, there: Tensor) -> Tensor:
+        batch, length, width = x.shape
+        split = self.ask(x).view(batch, length, 3, self.heads, width // self.heads)
+        query, key, value = split.permute(2, 0, 3, 1, 4)
+        seen = F.scaled_dot_product_attention(query, key, value, attn_mask=there[:, None, None, :])
+        return self.answer(seen.transpose(1, 2).reshape(batch, length, width))
+
+
+SMALL = Trunk(channels=1, stem=16, widths=(16, 32, 64), depths=(1, 1, 1), group=16)
+"""Learns within a minute what can be learnt within a minute."""
+
+
+def sound_tower(dim: int) -> SoundTower:
+    """Build the pocket space's sound tower for a space of any dimension."""
+    return SoundTower(SOUND, dim)
+
+
+def small_sound_tower(dim: int) -> SoundTower:
+    """Build a sound tower for trials and tests."""
+    return SoundTower(SMALL, dim)
+
+
+def built(kind: str, weights: dict[str, Tensor]) -> nn.Module:
+    """Build the tower of a modality as its weights are shaped."""
+    if kind == "text":
+        pieces, table = weights["table.weight"].shape
+        length, width = weights["places"].shape
+        return TextTower(Words(pieces, table, width, length=length))
+    return PhotoTower() if kind == "image" else SoundTower()
+
+
+def _convolution(
+    before: int, after: int, side: int, *, stride: int = 1, groups: int = 1
+) -> tuple[nn.Module, nn.Module]:
+    layer = nn.Conv2d(before, after, side, stride=stride, padding=side // 2, groups=groups, bias=False)
+    nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+    return layer, nn.BatchNorm2d(after)

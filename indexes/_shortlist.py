@@ -1,0 +1,257 @@
+"""The best of many vectors for each query: a fast look at every one, a careful look at the few that may count.
+
+A fast look gives every score up to a margin that is known, so it only decides what is looked at again. The scores that
+are compared and given back come from a sum that depends on the two vectors alone: the answer is the same whichever
+way was taken, in which blocks the vectors lie, and which other queries came along.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bindsearch.types import Ids, Mask, Scores, Vectors
+
+from ._blocks import Block
+
+BATCH = 256
+"""Queries that are looked up in one pass."""
+CHUNK_ROWS = 1 << 18
+CHUNK_SCORES = 1 << 21
+"""At most so many rows, and scores, at once: they should still be in the cache when they are compared."""
+GATHERED_ROWS = 1 << 12
+"""At most so many vectors are copied at once."""
+GATHER_SHARE = 0.03
+"""Below this share of rows, copying them out is cheaper than looking at all."""
+THREADS = min(8, os.cpu_count() or 1)
+THREAD_ROWS = 1 << 13
+"""Vectors that a thread takes at a time, where one query is multiplied with all."""
+FOLD = 16
+"""Of so many scores at a time, the largest is compared first."""
+LOWEST = np.finfo(np.float32).min
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """The rows of a block that a search may look at."""
+
+    block: Block
+    count: int
+    mask: Mask | None = None
+    """Over all rows of the block; None where all may be looked at, and where there are `rows`."""
+    rows: Ids | None = None
+    """The rows themselves, ascending, where they are few."""
+
+    @classmethod
+    def of(cls, block: Block, allowed: Ids | None) -> Self:
+        """Narrow a block down to what is alive and allowed."""
+        if allowed is None:
+            return cls(block, block.count, mask=block.alive)
+        if len(allowed) < GATHER_SHARE * len(block.ids):
+            rows = np.unique(block.find(allowed)[1])
+            return cls(block, len(rows), rows=rows)
+        mask = np.isin(block.ids, allowed)
+        if block.alive is not None:
+            mask &= block.alive
+        return cls(block, int(np.count_nonzero(mask)), mask=mask)
+
+    def chunks(self, size: int) -> Iterator[tuple[Ids, Vectors, Mask | None]]:
+        """Give rows, vectors and mask, up to `size` rows at a time."""
+        block, rows, mask = self.block, self.rows, self.mask
+        if rows is not None:
+            for start in range(0, len(rows), GATHERED_ROWS):
+                few = rows[start : start + GATHERED_ROWS]
+                yield few, block.vectors[few], None
+            return
+        for start in range(0, len(block.ids), size):
+            piece = slice(start, start + size)
+            vectors = block.vectors[piece]
+            yield np.arange(start, start + len(vectors)), vectors, None if mask is None else mask[piece]
+
+
+class Look(Protocol):
+    """A way to see what of a part may be among the best, and to offer it to the shortlist of that part."""
+
+    def __call__(self, part: Part, queries: Vectors, shortlist: Shortlist) -> None: ...
+
+
+class Shortlist:
+    """For each query, the rows that may be among its best `wanted`, with the range in which their scores lie."""
+
+    def __init__(self, queries: int, wanted: int) -> None:
+        self.wanted = wanted
+        self.floors = np.full(queries, LOWEST, dtype=np.float32)
+        """What the highest possible score of a row must reach, that it may count."""
+        self.crowd = 4 * queries * wanted + 64
+        """More rows than this should not be offered at once, if it can be helped."""
+        self._part = 0
+        self._pending = 0
+        self._limit = self.crowd
+        nothing = np.empty(0, dtype=np.int64)
+        self._offers = [_Offer(nothing, nothing, nothing, np.empty(0, np.float32), np.empty(0, np.float32))]
+
+    def next_part(self) -> None:
+        """Say that what is offered from now on are rows of the next part."""
+        self._part += 1
+
+    def offer(self, places: Ids, rows: Ids, scores: Scores, margin: Scores) -> None:
+        """Take in rows of a part, each with the place of the query and a score that is right up to its margin."""
+        around = margin[places]
+        parts = np.full(len(places), self._part)
+        self._offers.append(_Offer(places, parts, rows, scores - around, scores + around))
+        self._pending += len(places)
+        if self._pending > self._limit:
+            self._limit = self.crowd + 2 * len(self._narrow().places)
+
+    def adopt(self, other: Shortlist, places: Ids) -> None:
+        """Take in what another shortlist holds of the same part, for queries that are at these places here."""
+        offer = other._narrow()
+        mine = _Offer(places[offer.places], np.full(len(offer.places), self._part), offer.rows, offer.low, offer.high)
+        self._offers.append(mine)
+        self._pending += len(mine.places)
+
+    def settle(self, parts: Sequence[Part], queries: Vectors) -> tuple[Scores, Ids]:
+        """Look carefully at what may count, and give the best of each query as a row: by score, then by id."""
+        offer = self._narrow()
+        scores = np.empty(len(offer.places), dtype=np.float32)
+        first = _rank(offer.places) < self.wanted
+        scores[first] = _careful(parts, offer.take(first), queries)
+        floors = scores[first].reshape(len(queries), self.wanted).min(axis=1)
+        rest = ~first & (offer.high >= floors[offer.places])
+        scores[rest] = _careful(parts, offer.take(rest), queries)
+        seen = first | rest
+        return _ranked(offer.take(seen), scores[seen], parts, self.wanted)
+
+    def _narrow(self) -> _Offer:
+        """Order by query and lowest possible score, raise the floors, and drop what cannot reach them."""
+        offer = _Offer(*(np.concatenate(column) for column in zip(*map(_Offer.columns, self._offers), strict=True)))
+        offer = offer.take(np.lexsort((-offer.low, offer.places)))
+        last = _rank(offer.places) == self.wanted - 1
+        self.floors[offer.places[last]] = offer.low[last]
+        offer = offer.take(offer.high >= self.floors[offer.places])
+        self._offers, self._pending = [offer], len(offer.places)
+        return offer
+
+
+@dataclass(frozen=True, eq=False)
+class _Offer:
+    places: Ids
+    parts: Ids
+    rows: Ids
+    low: Scores
+    high: Scores
+
+    def columns(self) -> tuple[Ids, Ids, Ids, Scores, Scores]:
+        return self.places, self.parts, self.rows, self.low, self.high
+
+    def take(self, which: Ids | Mask) -> _Offer:
+        return _Offer(self.places[which], self.parts[which], self.rows[which], self.low[which], self.high[which])
+
+
+def best(parts: Sequence[Part], queries: Vectors, wanted: int, look: Look) -> tuple[Scores, Ids]:
+    """Find the best `wanted` for each query, best first, equal ones by id. There must be as many."""
+    scores = np.empty((len(queries), wanted), dtype=np.float32)
+    ids = np.empty((len(queries), wanted), dtype=np.int64)
+    if wanted:
+        for start in range(0, len(queries), BATCH):
+            batch = queries[start : start + BATCH]
+            shortlist = Shortlist(len(batch), wanted)
+            for part in parts:
+                (look if part.rows is None else look_at_floats)(part, batch, shortlist)
+                shortlist.next_part()
+            scores[start : start + BATCH], ids[start : start + BATCH] = shortlist.settle(parts, batch)
+    return scores, ids
+
+
+def look_at_floats(part: Part, queries: Vectors, shortlist: Shortlist) -> None:
+    """Multiply in float32 everything with everything."""
+    margin = _rounding(queries)
+    for rows, vectors, mask in part.chunks(max(1, min(CHUNK_ROWS, CHUNK_SCORES // len(queries)))):
+        fast = _products(queries, vectors)
+        if mask is not None:
+            fast[:, ~mask] = -np.inf
+        places, here = reaching(fast, shortlist.floors - margin, 2 * margin, shortlist)
+        shortlist.offer(places, rows[here], fast[places, here], margin)
+
+
+def reaching(table: NDArray[Any], limits: NDArray[Any], window: NDArray[Any], shortlist: Shortlist) -> tuple[Ids, Ids]:
+    """Give row and column of each value of a table that reaches its row's limit.
+
+    The table is folded like a map: the largest of each stack is compared before its layers are. Where too many reach
+    the limit, near the start, or where vectors come in the order of their scores, a row's own best set a higher one:
+    what is further below them than the window cannot be among the best.
+    """
+    fold = 1 if table.shape[1] % FOLD else FOLD
+    stacks = table.reshape(len(table), fold, -1)
+    tops = stacks.max(axis=1)
+    hits = np.flatnonzero(tops >= limits[:, None])
+    if fold * len(hits) > shortlist.crowd and tops.shape[1] > shortlist.wanted:
+        own = np.partition(tops, -shortlist.wanted, axis=1)[:, -shortlist.wanted]
+        limits = np.maximum(limits, own - window)
+        hits = np.flatnonzero(tops >= limits[:, None])
+    places, stack = np.divmod(hits, tops.shape[1])
+    hit, layer = np.nonzero(stacks[places, :, stack] >= limits[places, None])
+    return places[hit], stack[hit] + layer * tops.shape[1]
+
+
+def _products(queries: Vectors, vectors: Vectors) -> Scores:
+    """Multiply queries with vectors: many by BLAS, one in threads of our own.
+
+    One query is as fast as memory is read. BLAS cuts the rows in equal shares and waits for the slowest; threads that
+    take small pieces as they come lose little to a core that is busy with something else.
+    """
+    if len(queries) > 1:
+        return queries @ vectors.T
+    products = np.empty((1, len(vectors)), dtype=np.float32)
+
+    def multiply(start: int) -> None:
+        piece = slice(start, start + THREAD_ROWS)
+        np.einsum("ij,j->i", vectors[piece], queries[0], out=products[0, piece])
+
+    starts = range(0, len(vectors), THREAD_ROWS)
+    if len(starts) <= 2:  # sooner done than a thread is started
+        for start in starts:
+            multiply(start)
+    else:
+        with ThreadPoolExecutor(THREADS) as pool:
+            list(pool.map(multiply, starts))
+    return products
+
+
+def _rounding(queries: Vectors) -> Scores:
+    """Bound, for each query and vectors of unit length, by how much a product in float32 can be wrong."""
+    margin: Scores = np.linalg.norm(queries, axis=1) * np.float32((queries.shape[1] + 2) * np.finfo(np.float32).eps)
+    return margin
+
+
+def _careful(parts: Sequence[Part], offer: _Offer, queries: Vectors) -> Scores:
+    """Multiply pairs in double precision and round once."""
+    scores = np.empty(len(offer.places), dtype=np.float32)
+    for number, part in enumerate(parts):
+        mine = np.flatnonzero(offer.parts == number)
+        for start in range(0, len(mine), GATHERED_ROWS):
+            few = mine[start : start + GATHERED_ROWS]
+            vectors = part.block.vectors[offer.rows[few]]
+            scores[few] = np.multiply(vectors, queries[offer.places[few]], dtype=np.float64).sum(axis=1)
+    return scores
+
+
+def _ranked(offer: _Offer, scores: Scores, parts: Sequence[Part], wanted: int) -> tuple[Scores, Ids]:
+    ids = np.empty(len(scores), dtype=np.int64)
+    for number, part in enumerate(parts):
+        mine = offer.parts == number
+        ids[mine] = part.block.ids[offer.rows[mine]]
+    order = np.lexsort((ids, -scores, offer.places))
+    kept = order[_rank(offer.places[order]) < wanted]
+    return scores[kept].reshape(-1, wanted), ids[kept].reshape(-1, wanted)
+
+
+def _rank(places: Ids) -> Ids:
+    """Count, in ascending places, which of its place each is."""
+    return np.arange(len(places)) - np.searchsorted(places, places)

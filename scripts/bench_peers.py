@@ -1,0 +1,198 @@
+"""What bindsearch's indexes are measured beside: each engine as its documentation says to call it."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from bench_vectors import Vectors
+from bindsearch.indexes.exact import ExactIndex
+
+from bindsearch.registry import indexes, load_index
+from bindsearch.types import Ids
+
+K = 10
+Search = Callable[[Vectors], Ids]
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """Something that finds the ten nearest of some vectors."""
+
+    name: str
+    kind: str
+    search: Search
+    build_s: float
+    bytes: int
+    """On disk, or what its own file would take."""
+
+
+def engines(vectors: Vectors, *, graphs: bool) -> Iterator[Engine]:
+    """Build one engine after the other; those that are not installed are left out."""
+    makers = [ours, flat, ivf, *([graph_of_faiss, usearch, hnswlib, lance] if graphs else [])]
+    for make in makers:
+        try:
+            yield from make(vectors)
+        except ModuleNotFoundError as error:
+            if error.name is None or error.name.startswith("bindsearch"):
+                raise
+            print(f"# {error.name} is not installed: left out", flush=True)
+
+
+def ours(vectors: Vectors) -> Iterator[Engine]:
+    ids = np.arange(len(vectors), dtype=np.int64)
+    index, took = timed(lambda: added(ExactIndex(vectors.shape[1]), ids, vectors))
+    yield Engine("bindsearch", "exact", lambda queries: index.search(queries, K)[1], took, size_of(index))
+    if "ivf" in indexes():
+        quick, took = timed(lambda: built(load_index("ivf")(vectors.shape[1]), ids, vectors))  # type: ignore[call-arg]
+        yield Engine("bindsearch", "auto", lambda queries: quick.search(queries, K)[1], took, size_of(quick))
+
+
+def added(index: Any, ids: Ids, vectors: Vectors) -> Any:
+    for start in range(0, len(ids), 1 << 16):
+        index.add(ids[start : start + (1 << 16)], vectors[start : start + (1 << 16)])
+    index.search(vectors[:1], K)
+    return index
+
+
+def built(index: Any, ids: Ids, vectors: Vectors) -> Any:
+    index.add(ids, vectors)
+    index.build()
+    return index
+
+
+def flat(vectors: Vectors) -> Iterator[Engine]:
+    import faiss
+
+    def search(queries: Vectors, *, threshold: int) -> Ids:
+        before = faiss.cvar.distance_compute_blas_threshold
+        faiss.cvar.distance_compute_blas_threshold = threshold
+        try:
+            return index.search(queries, K)[1]
+        finally:
+            faiss.cvar.distance_compute_blas_threshold = before
+
+    index = faiss.IndexFlatIP(vectors.shape[1])
+    default = faiss.cvar.distance_compute_blas_threshold
+    _, took = timed(lambda: index.add(vectors))
+    for kind, threshold in (("flat", default), ("flat-tuned", 4 * vectors.shape[1])):
+        yield Engine("faiss", kind, lambda queries, at=threshold: search(queries, threshold=at), took, vectors.nbytes)
+
+
+def ivf(vectors: Vectors) -> Iterator[Engine]:
+    import faiss
+
+    cells = 1 << round(np.log2(np.sqrt(len(vectors))))
+    for kind, recipe in (("ivf-flat", f"IVF{cells},Flat"), ("ivf-sq8", f"IVF{cells},SQ8")):
+        index, took = timed(lambda recipe=recipe: trained(recipe, vectors))
+        size = stored(index)
+        for probes in (16, 64):
+            parameters = faiss.SearchParametersIVF(nprobe=probes)
+            search = lambda queries, p=parameters, index=index: index.search(queries, K, params=p)[1]  # noqa: E731
+            yield Engine("faiss", f"{kind} nprobe={probes}", search, took, size)
+
+
+def trained(recipe: str, vectors: Vectors) -> Any:
+    import faiss
+
+    index = faiss.index_factory(vectors.shape[1], recipe, faiss.METRIC_INNER_PRODUCT)
+    step = max(1, len(vectors) // 60_000)
+    index.train(vectors[::step])
+    index.add(vectors)
+    return index
+
+
+def stored(index: Any) -> int:
+    import faiss
+
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "index"
+        faiss.write_index(index, str(file))
+        return file.stat().st_size
+
+
+def graph_of_faiss(vectors: Vectors) -> Iterator[Engine]:
+    import faiss
+
+    index = faiss.index_factory(vectors.shape[1], "HNSW16,SQfp16", faiss.METRIC_INNER_PRODUCT)
+    index.hnsw.efConstruction = 64
+    _, took = timed(lambda: (index.train(vectors[::10]), index.add(vectors)))
+    for effort in (64, 256):
+        parameters = faiss.SearchParametersHNSW(efSearch=effort)
+        search = lambda queries, p=parameters: index.search(queries, K, params=p)[1]  # noqa: E731
+        yield Engine("faiss", f"hnsw ef={effort}", search, took, stored(index))
+
+
+def usearch(vectors: Vectors) -> Iterator[Engine]:
+    from usearch.index import Index
+
+    index = Index(ndim=vectors.shape[1], metric="ip", dtype="bf16", connectivity=16, expansion_add=64)
+    _, took = timed(lambda: index.add(np.arange(len(vectors)), vectors))
+
+    def search(queries: Vectors, *, effort: int) -> Ids:
+        index.expansion_search = effort
+        return index.search(queries, K).keys.astype(np.int64).reshape(len(queries), -1)
+
+    for effort in (64, 256):
+        yield Engine(
+            "usearch", f"hnsw ef={effort}", lambda q, e=effort: search(q, effort=e), took, index.serialized_length
+        )
+
+
+def hnswlib(vectors: Vectors) -> Iterator[Engine]:
+    import hnswlib as library
+
+    index = library.Index(space="ip", dim=vectors.shape[1])
+    index.init_index(max_elements=len(vectors), ef_construction=64, M=16)
+    _, took = timed(lambda: index.add_items(vectors))
+
+    def search(queries: Vectors, *, effort: int) -> Ids:
+        index.set_ef(effort)
+        return index.knn_query(queries, k=K)[0].astype(np.int64)
+
+    for effort in (64, 256):
+        yield Engine(
+            "hnswlib", f"hnsw ef={effort}", lambda q, e=effort: search(q, effort=e), took, index.index_file_size()
+        )
+
+
+def lance(vectors: Vectors) -> Iterator[Engine]:
+    folder = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    os.environ.setdefault("LANCE_LOG", "error")
+    import lancedb
+    import pyarrow
+
+    values = pyarrow.FixedSizeListArray.from_arrays(pyarrow.array(vectors.reshape(-1)), vectors.shape[1])
+    rows = pyarrow.table({"id": np.arange(len(vectors)), "vector": values})
+    table, took = timed(lambda: lancedb.connect(folder).create_table("t", rows))
+
+    def search(queries: Vectors) -> Ids:
+        return np.array([one(query) for query in queries])
+
+    def one(query: Vectors) -> list[int]:
+        found = table.search(query).distance_type("dot").limit(K).select(["id", "_distance"])
+        return found.to_arrow()["id"].to_pylist()
+
+    size = sum(file.stat().st_size for file in Path(folder).rglob("*") if file.is_file())
+    yield Engine("lancedb", "flat", search, took, size)
+
+
+def timed(work: Callable[[], Any]) -> tuple[Any, float]:
+    start = time.perf_counter()
+    given = work()
+    return given, time.perf_counter() - start
+
+
+def size_of(index: Any) -> int:
+    with tempfile.TemporaryDirectory() as folder:
+        index.save(Path(folder))
+        return sum(file.stat().st_size for file in Path(folder).iterdir())

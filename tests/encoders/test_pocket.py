@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from bindsearch.encoders.pocket import SIDE, PocketEncoder
+from bindsearch.encoders.pocket_sound import BANDS, RATE, WINDOW, spectrogram
+from bindsearch.encoders.pocket_words import UNKNOWN, Pieces
+from PIL import Image
+
+from bindsearch.errors import MissingWeights
+from bindsearch.types import Modality, Piece
+
+WORDS = ["[PAD]", "[UNK]", "a", "dog", "bark", "##ing", "##s", "cafe", ",", "!", "run"]
+
+
+def tone(hertz: float, seconds: float = 2.0) -> np.ndarray:
+    return (0.3 * np.sin(2 * np.pi * hertz * np.arange(int(seconds * RATE)) / RATE)).astype(np.float32)
+
+
+# Words ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "pieces"),
+    [
+        ("A dog, barking!", ["a", "dog", ",", "bark", "##ing", "!"]),
+        ("Café dogs", ["cafe", "dog", "##s"]),
+        ("runabout a", ["run", "[UNK]", "a"]),
+        ("日本", ["[UNK]"]),
+        ("", []),
+        ("x" * 100, ["[UNK]"]),
+    ],
+)
+def test_a_text_is_parted_into_the_longest_pieces(text, pieces):
+    assert Pieces(WORDS).of(text) == [WORDS.index(piece) for piece in pieces]
+
+
+def test_the_unknown_piece_is_where_the_file_has_it(tmp_path):
+    (tmp_path / "words.txt").write_text("\n".join(WORDS), encoding="utf-8")
+    pieces = Pieces.read(tmp_path / "words.txt")
+    assert len(pieces) == len(WORDS)
+    assert pieces.of("zebra") == [UNKNOWN]
+
+
+# Spectrograms -----------------------------------------------------------------------------------------------------
+
+
+def test_a_tone_stands_in_its_band():
+    bands = [int(spectrogram(tone(hertz)).mean(axis=0).argmax()) for hertz in (100, 1000, 4000)]
+    assert bands == sorted(bands)
+    edges = np.linspace(2595 * np.log10(1 + 50 / 700), 2595 * np.log10(1 + 7800 / 700), BANDS + 2)
+    centres = 700 * (10 ** (edges[1:-1] / 2595) - 1)
+    for band, hertz in zip(bands, (100, 1000, 4000), strict=True):
+        assert abs(centres[band] - hertz) < 0.06 * hertz + 25
+
+
+def test_twice_the_amplitude_is_four_times_the_power():
+    quiet, loud = spectrogram(tone(1000)), spectrogram(2 * tone(1000))
+    band = int(quiet.mean(axis=0).argmax())
+    assert np.allclose((loud - quiet)[:190, band], np.log(4) / 4, atol=1e-3)
+
+
+def test_what_is_short_is_repeated_and_silence_is_finite():
+    half = tone(1000, 1.0)
+    assert np.array_equal(spectrogram(half), spectrogram(np.concatenate([half, half])))
+    assert np.isfinite(spectrogram(np.zeros(0, np.float32))).all()
+    assert np.ptp(spectrogram(np.zeros(WINDOW, np.float32))) == 0
+
+
+# The encoder ------------------------------------------------------------------------------------------------------
+
+
+def test_without_weights_it_says_so(tmp_path):
+    with pytest.raises(MissingWeights, match=r"card\.json"):
+        PocketEncoder(tmp_path)
+
+
+def untrained(folder: Path) -> Path:
+    """Write a model of random weights."""
+    torch = pytest.importorskip("torch", reason="the towers need torch")
+    save = pytest.importorskip("safetensors.torch", reason="the weights are safetensors")
+    from bindsearch.encoders import pocket_towers as towers
+
+    torch.manual_seed(0)
+    made = {
+        "image": towers.PhotoTower(),
+        "text": towers.TextTower(towers.Words(len(WORDS), length=32)),
+        "audio": towers.SoundTower(),
+    }
+    weights = {f"{kind}.{name}": value for kind, tower in made.items() for name, value in tower.state_dict().items()}
+    halved = {name: value.half() if value.is_floating_point() else value for name, value in weights.items()}
+    save.save_file(halved, folder / "pocket.safetensors")
+    (folder / "words.txt").write_text("\n".join(WORDS), encoding="utf-8")
+    digest = hashlib.sha256((folder / "pocket.safetensors").read_bytes()).hexdigest()
+    (folder / "card.json").write_text(json.dumps({"dim": 256, "weights": digest}))
+    return folder
+
+
+PICTURES = [
+    Image.fromarray(np.random.default_rng(seed).integers(0, 255, (100 + 40 * seed, 120, 3), dtype=np.uint8))
+    for seed in range(4)
+]
+PIECES = {
+    Modality.IMAGE: [Piece(Modality.IMAGE, picture) for picture in PICTURES],
+    Modality.TEXT: [Piece(Modality.TEXT, text) for text in ("a dog", "dogs barking, a dog!", "", "a " * 90)],
+    Modality.AUDIO: [
+        Piece(Modality.AUDIO, tone(hertz, seconds)) for hertz, seconds in ((90, 2), (900, 2), (5000, 0.3))
+    ],
+}
+
+
+def test_a_batch_equals_one_by_one_and_again(tmp_path):
+    encoder = PocketEncoder(untrained(tmp_path))
+    for modality, pieces in PIECES.items():
+        prepared = [encoder.prepare(piece) for piece in pieces]
+        together = encoder.encode(modality, prepared)
+        alone = np.concatenate([encoder.encode(modality, [each]) for each in prepared])
+        assert together.dtype == np.float32
+        assert together.shape == (len(pieces), 256)
+        scale = np.abs(together).max()
+        assert np.abs(together - alone).max() < 1e-5 * scale
+        assert np.array_equal(encoder.encode(modality, prepared), together)
+
+
+def test_a_frame_is_a_picture(tmp_path):
+    encoder = PocketEncoder(untrained(tmp_path))
+    frame = encoder.prepare(Piece(Modality.VIDEO, PICTURES[0]))
+    assert frame.shape == (3, SIDE, SIDE)
+    seen = encoder.encode(Modality.VIDEO, [frame])
+    assert np.array_equal(seen, encoder.encode(Modality.IMAGE, [encoder.prepare(PIECES[Modality.IMAGE][0])]))
+
+
+def test_changed_weights_are_refused(tmp_path):
+    encoder = PocketEncoder(untrained(tmp_path))
+    with (tmp_path / "pocket.safetensors").open("ab") as file:
+        file.write(b"x")
+    with pytest.raises(MissingWeights, match="not the file"):
+        encoder.encode(Modality.TEXT, [encoder.prepare(PIECES[Modality.TEXT][0])])
+
+
+def test_the_spec_loads_neither_weights_nor_torch(tmp_path):
+    (tmp_path / "card.json").write_text(json.dumps({"dim": 256, "weights": "none"}))
+    source = (
+        "import sys; from pathlib import Path; from bindsearch.encoders.pocket import PocketEncoder;"
+        f"spec = PocketEncoder(Path({str(tmp_path)!r})).spec; print(spec.dim, 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["256", "False"]

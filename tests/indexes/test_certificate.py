@@ -1,0 +1,97 @@
+"""The recall certificate: what it measures, and that it catches and mends an index that finds too little."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from index_model import unit
+
+pytest.importorskip("faiss", reason="faiss is not installed")
+from bindsearch.indexes._cells import Effort
+from bindsearch.indexes.certificate import Certificate, Recall, certify, mend
+from bindsearch.indexes.choose import bytes_per_segment, choose
+from bindsearch.indexes.ivf import IvfIndex
+
+DIM = 32
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(3)
+
+
+@pytest.fixture
+def index(rng):
+    index = IvfIndex(DIM, min_rows=64, effort=Effort(share=1 / 32, candidates=64))
+    index.add(np.arange(4000), unit(rng, 4000, DIM, around=unit(rng, 400, DIM)))
+    index.build()
+    return index
+
+
+@pytest.fixture
+def queries(index, rng):
+    return {"sound": index.sample(40), "text": unit(rng, 40, DIM)}
+
+
+def true_recall(index, queries, k):
+    vectors = index.vectors(index.ids()).astype(np.float64)
+    true = np.argsort(-(queries.astype(np.float64) @ vectors.T), axis=1)[:, :k]
+    return np.mean([np.isin(*pair).mean() for pair in zip(true, index.search(queries, k)[1], strict=True)])
+
+
+def test_it_says_what_is_found_for_each_origin_of_queries(index, queries):
+    certificate = certify(index, queries)
+    for origin, asked in queries.items():
+        assert certificate.at10[origin].share == pytest.approx(true_recall(index, asked, 10), abs=1e-9)
+        assert certificate.at100[origin].share == pytest.approx(true_recall(index, asked, 100), abs=1e-9)
+        assert certificate.at10[origin].low <= certificate.at10[origin].share <= certificate.at10[origin].high
+    assert certificate.queries == 80
+
+
+def test_too_few_cells_are_caught_and_mended(index, queries):
+    planted = certify(index, queries)
+    assert not planted.holds
+    assert planted.worst == planted.at10["text"].share < planted.at10["sound"].share
+    mended = mend(index, queries)
+    assert mended.holds
+    assert index.effort == mended.effort != planted.effort
+    assert true_recall(index, queries["text"], 10) >= 0.99
+
+
+def test_everything_is_found_in_the_end_if_that_is_what_is_asked(index, queries):
+    assert mend(index, queries, target=1.0).worst == 1.0
+
+
+def test_the_effort_is_kept_with_the_index(index, queries, tmp_path):
+    mend(index, queries)
+    index.save(tmp_path)
+    assert IvfIndex.load(tmp_path).effort == index.effort
+
+
+def test_a_certificate_is_plain_values():
+    told = Certificate(at10={"text": Recall(0.95, 0.9, 0.98)}, queries=60).as_json()
+    assert (told["worst"], told["holds"], told["at10"]) == (
+        0.95,
+        False,
+        {"text": {"share": 0.95, "low": 0.9, "high": 0.98}},
+    )
+
+
+@pytest.mark.parametrize(
+    ("count", "recall", "has_faiss", "kind"),
+    [
+        (1_000, 0.99, True, "exact"),
+        (1_000_000, 0.99, True, "exact"),
+        (3_000_000, 0.99, True, "ivf"),
+        (3_000_000, 1.0, True, "exact"),
+        (3_000_000, 0.99, False, "exact"),
+    ],
+)
+def test_the_choice_follows_from_size_and_what_there_is(count, recall, has_faiss, kind):
+    assert choose(count, 512, recall=recall, has_faiss=has_faiss).kind == kind
+
+
+def test_what_a_segment_takes_is_what_is_on_disk(index, tmp_path):
+    index.save(tmp_path)
+    size = sum(file.stat().st_size for file in tmp_path.iterdir())
+    assert size / len(index) == pytest.approx(bytes_per_segment("ivf", DIM), rel=0.15)

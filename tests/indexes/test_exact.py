@@ -1,0 +1,182 @@
+"""What the exact index promises beyond the contract: answers to the last bit, whatever lies where."""
+
+from __future__ import annotations
+
+import mmap
+from functools import partial
+
+import numpy as np
+import pytest
+from bindsearch.indexes import _byte_scan, _looks, _shortlist
+from bindsearch.indexes.exact import ExactIndex
+from index_kinds import KINDS
+from index_model import same_answers, unit
+
+from bindsearch.registry import INDEXES
+
+DIM = 32
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(11)
+
+
+@pytest.fixture(params=[1 << 5, 1 << 12, 1 << 21], ids=lambda size: f"{size} scores a chunk")
+def chunk(request, monkeypatch):
+    """The size of a chunk is a matter of speed: no answer may depend on it."""
+    for module in (_shortlist, _looks):
+        monkeypatch.setattr(module, "CHUNK_SCORES", request.param)
+    monkeypatch.setattr(_byte_scan, "PIECE_ROWS", max(16, request.param >> 4))
+    monkeypatch.setattr(_shortlist, "GATHERED_ROWS", max(4, request.param >> 8))
+    monkeypatch.setattr(_shortlist, "THREAD_ROWS", max(8, request.param >> 10))
+
+
+def truth(vectors, ids, queries, k):
+    """The answer from double precision, rounded once."""
+    scores = (queries[:, None, :].astype(np.float64) * vectors[None]).sum(axis=2).astype(np.float32)
+    order = np.stack([np.lexsort((ids, -row))[:k] for row in scores])
+    return np.take_along_axis(scores, order, axis=1), ids[order]
+
+
+def test_every_index_that_is_registered_is_in_the_contract():
+    assert set(INDEXES) <= {kind.name.partition(" ")[0] for kind in KINDS}
+
+
+@pytest.fixture(params=["floats", "bytes", "faiss", "torch"])
+def make(request):
+    """An exact index that takes one of its ways from the first vector on."""
+    if request.param in ("faiss", "torch"):
+        pytest.importorskip(request.param, reason=f"{request.param} is not installed")
+    return partial(ExactIndex, DIM, by=request.param, coded_rows=1)
+
+
+@pytest.mark.usefixtures("chunk")
+@pytest.mark.parametrize("k", [1, 10, 700, 2500])
+@pytest.mark.parametrize("count", [1, 5])
+def test_answers_are_right_to_the_last_bit(make, rng, k, count):
+    vectors, queries = unit(rng, 2000, DIM), unit(rng, count, DIM)
+    ids = rng.permutation(10**6)[:2000]
+    index = make()
+    index.add(ids, vectors)
+    assert same_answers(index.search(queries, k), truth(vectors, ids, queries, k))
+
+
+@pytest.mark.usefixtures("chunk")
+def test_more_twins_than_are_asked_for_come_by_id_from_every_block(make, rng):
+    twins = np.repeat(unit(rng, 3, DIM), 400, axis=0)
+    ids = rng.permutation(len(twins))
+    index = make()
+    for part in np.array_split(np.arange(len(ids)), [1, 3, 50, 51, 900]):
+        index.add(ids[part], twins[part])
+    queries = np.concatenate([twins[[0, 400, 800]], unit(rng, 2, DIM)])
+    expected = truth(twins, ids, queries, 1200)
+    for k in (1, 5, 15, 399, 401, 1200):
+        assert same_answers(index.search(queries, k), tuple(part[:, :k] for part in expected))
+
+
+@pytest.mark.usefixtures("chunk")
+def test_vectors_in_the_order_of_their_scores_are_found_from_either_end(make, rng):
+    vectors, query = unit(rng, 1500, DIM), unit(rng, 1, DIM)
+    order = np.argsort(vectors @ query[0])
+    for arranged in (vectors[order], vectors[order[::-1]]):
+        index = make()
+        index.add(np.arange(1500), arranged)
+        assert same_answers(index.search(query, 20), truth(arranged, np.arange(1500), query, 20))
+
+
+@pytest.mark.parametrize("parts", [1, 2, 7, 100])
+def test_an_answer_does_not_depend_on_how_vectors_came(rng, tmp_path, parts):
+    vectors, queries = unit(rng, 900, DIM), unit(rng, 3, DIM)
+    index = ExactIndex(DIM)
+    for part in np.array_split(rng.permutation(900), parts):
+        index.add(part, vectors[part])
+    index.remove(np.arange(0, 900, 3))
+    left = np.flatnonzero(np.arange(900) % 3)
+    expected = truth(vectors[left], left, queries, 30)
+    index.save(tmp_path)
+    for each in (index, ExactIndex.load(tmp_path)):
+        assert same_answers(each.search(queries, 30), expected)
+        assert same_answers(each.search(queries, 30, allowed=left), expected)
+
+
+@pytest.mark.parametrize("share", [0.01, 0.09, 0.11, 0.9])
+def test_a_filter_does_not_change_a_score(make, rng, share):
+    vectors, queries = unit(rng, 3000, DIM), unit(rng, 4, DIM)
+    index = make()
+    index.add(np.arange(3000), vectors)
+    index.remove(np.arange(0, 3000, 7))
+    allowed = np.flatnonzero(rng.random(3000) < share)
+    left = allowed[allowed % 7 > 0]
+    twice = np.sort(np.concatenate([allowed, allowed[:50]]))
+    for among in (allowed, twice):
+        assert same_answers(index.search(queries, 10, allowed=among), truth(vectors[left], left, queries, 10))
+
+
+def test_a_long_query_is_answered_as_its_direction_is(make, rng):
+    vectors, queries = unit(rng, 500, DIM), 1000 * unit(rng, 3, DIM)
+    index = make()
+    index.add(np.arange(500), vectors)
+    assert same_answers(index.search(queries, 40), truth(vectors, np.arange(500), queries, 40))
+
+
+def test_more_queries_than_one_pass_takes(rng, monkeypatch):
+    monkeypatch.setattr(_shortlist, "BATCH", 4)
+    vectors, queries = unit(rng, 300, DIM), unit(rng, 11, DIM)
+    index = ExactIndex(DIM)
+    index.add(np.arange(300), vectors)
+    assert same_answers(index.search(queries, 6), truth(vectors, np.arange(300), queries, 6))
+
+
+def test_adding_one_at_a_time_keeps_few_blocks(rng):
+    vectors = unit(rng, 500, DIM)
+    index = ExactIndex(DIM)
+    for id_, vector in enumerate(vectors):
+        index.add(np.array([id_]), vector[None])
+        assert len(index._now.blocks) <= 1 + np.log2(id_ + 1)
+    np.testing.assert_array_equal(index.vectors(np.arange(500)), vectors)
+
+
+def test_what_was_loaded_stays_mapped_until_much_of_it_is_gone(rng, tmp_path):
+    vectors = unit(rng, 400, DIM)
+    index = ExactIndex(DIM)
+    index.add(np.arange(400), vectors)
+    index.save(tmp_path)
+    loaded = ExactIndex.load(tmp_path)
+    loaded.add(np.arange(400, 500), unit(rng, 100, DIM))
+    loaded.remove(np.arange(150))
+    loaded.search(vectors[:3], 10)
+    assert is_mapped(loaded._now.blocks[0].vectors)
+    loaded.remove(np.arange(150, 210))
+    assert not is_mapped(loaded._now.blocks[0].vectors)
+    assert len(loaded) == 290
+
+
+def is_mapped(array):
+    while isinstance(array, np.ndarray):
+        array = array.base
+    return isinstance(array, mmap.mmap)
+
+
+def test_changing_what_was_given_in_or_out_changes_nothing(rng):
+    vectors = unit(rng, 50, DIM)
+    ids, given = np.arange(50), vectors.copy()
+    index = ExactIndex(DIM)
+    index.add(ids, given)
+    given[:] = 0
+    ids += 1000
+    index.vectors(np.arange(50))[:] = 0
+    with pytest.raises(ValueError, match="read-only"):
+        index.sample(50)[:] = 0
+    with pytest.raises(ValueError, match="read-only"):
+        index.ids()[0] = 7
+    assert same_answers(index.search(vectors[:2], 5), truth(vectors, np.arange(50), vectors[:2], 5))
+
+
+def test_files_that_do_not_belong_together_are_refused(rng, tmp_path):
+    index = ExactIndex(DIM)
+    index.add(np.arange(20), unit(rng, 20, DIM))
+    index.save(tmp_path)
+    np.save(tmp_path / "ids.npy", np.arange(19))
+    with pytest.raises(ValueError, match="do not belong together"):
+        ExactIndex.load(tmp_path)

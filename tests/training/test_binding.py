@@ -1,0 +1,209 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="training needs torch")
+pytest.importorskip("safetensors", reason="weights are written as safetensors")
+
+from training.made_pairs import COLOURS, collection, sound  # noqa: E402
+
+import bindsearch  # noqa: E402
+from bindsearch.cli import main  # noqa: E402
+from bindsearch.errors import BadQuery  # noqa: E402
+from bindsearch.training.binding import Binding, train  # noqa: E402
+from bindsearch.training.emergent import Examiner, embedded  # noqa: E402
+from bindsearch.training.gathering import Sounds  # noqa: E402
+from bindsearch.training.recipe import Recipe  # noqa: E402
+from bindsearch.training.session import bind  # noqa: E402
+from bindsearch.training.towers import architecture  # noqa: E402
+
+SHORT = Recipe(tower="pocket-small", steps=6, batch=12, chunk=12, bfloat16=False)
+
+
+def made(*, dim: int = 16, owners: int = 4, each: int = 8) -> Sounds:
+    """Noise that belongs to pictures at random places of a space."""
+    chance = np.random.default_rng(0)
+    rows = chance.normal(size=(owners, 3, dim)).astype(np.float32)
+    rows /= np.linalg.norm(rows, axis=2, keepdims=True)
+    return Sounds(
+        spectra=chance.normal(size=(owners * each, 200, 64)).astype(np.float32),
+        owners=np.repeat(np.arange(owners), each),
+        clips=np.arange(owners * each),
+        dev=np.tile(np.arange(each) % 4 == 0, owners),
+        pictures=tuple(rows),
+        concepts=tuple(f"thing {owner}" for owner in range(owners)),
+        hashes=tuple(map(str, range(owners * each))),
+    )
+
+
+def weights(binding: Binding) -> dict[str, torch.Tensor]:
+    return {name: value.clone() for name, value in binding.tower.state_dict().items()}
+
+
+def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def trained(sounds: Sounds, recipe: Recipe = SHORT) -> dict[str, torch.Tensor]:
+    binding = Binding(sounds, recipe)
+    for _ in range(recipe.steps):
+        binding.learn()
+    return weights(binding)
+
+
+# The rule: text meets sound only through images -------------------------------------------------------------------
+
+
+def leaves(node: object) -> list[torch.Tensor]:
+    """Every tensor that a loss sends gradients to."""
+    seen, todo, found = set(), [node], []
+    while todo:
+        at = todo.pop()
+        if at is None or at in seen:
+            continue
+        seen.add(at)
+        if hasattr(at, "variable"):
+            found.append(at.variable)
+        todo += [each for each, _ in at.next_functions]
+    return found
+
+
+def test_the_losss_graph_ends_in_the_tower_and_nowhere_else():
+    binding = Binding(made(), SHORT)
+    spectra, anchors, owners, wanted = binding._draw(np.random.default_rng(0))
+    assert not anchors.requires_grad
+    assert not spectra.requires_grad
+    assert wanted is None
+    loss = binding.loss(binding._encode(spectra), anchors, owners, wanted)
+    assert {id(leaf) for leaf in leaves(loss.grad_fn)} == {id(each) for each in binding.tower.parameters()}
+
+
+def test_the_anchors_are_means_of_pictures_and_of_nothing_else():
+    sounds = made()
+    binding = Binding(sounds, SHORT)
+    _, anchors, owners, _ = binding._draw(np.random.default_rng(0))
+    for anchor, owner in zip(anchors.numpy(), owners.tolist(), strict=True):
+        shares = np.linalg.lstsq(sounds.pictures[owner].T, anchor, rcond=None)[0]
+        assert np.allclose(sounds.pictures[owner].T @ shares, anchor, atol=1e-5)
+        assert shares.sum() == pytest.approx(1, abs=1e-4)
+
+
+def test_names_of_concepts_change_no_weight():
+    sounds = made()
+    other = replace(sounds, concepts=("rain", "a dog", "", "sirens"))
+    assert same(trained(sounds), trained(other))
+
+
+def test_measuring_by_texts_changes_no_weight(tmp_path):
+    sounds = made(dim=bindsearch.space("toy").spec.dim)
+    examiner = Examiner(sounds, bindsearch.space("toy"))
+    measured, plain = Binding(sounds, SHORT), trained(sounds)
+    train(measured, tmp_path / "run.pt", every=1, watch=lambda step, loss, at: examiner.examine(at.kept))
+    assert same(weights(measured), plain)
+
+
+def test_the_control_gives_every_sound_the_pictures_of_another_concept():
+    sounds = made()
+    turned = Binding(sounds, replace(SHORT, permuted=True))._paired_with
+    assert sorted(turned.tolist()) == [0, 1, 2, 3]
+    assert (turned != np.arange(4)).all()
+
+
+# Going on ---------------------------------------------------------------------------------------------------------
+
+
+def test_killed_and_resumed_is_as_never_killed(tmp_path):
+    path = tmp_path / "run.pt"
+    killed = Binding(made(), SHORT)
+    for _ in range(3):
+        killed.learn()
+    killed.save(path)
+    resumed = Binding(made(), SHORT)
+    train(resumed, path, watch=lambda *_: None)
+    assert resumed.step == SHORT.steps
+    assert same(weights(resumed), trained(made()))
+
+
+def test_another_recipe_does_not_go_on(tmp_path):
+    Binding(made(), SHORT).save(tmp_path / "run.pt")
+    with pytest.raises(BadQuery, match="another recipe"):
+        Binding(made(), replace(SHORT, seed=1)).resume(tmp_path / "run.pt")
+
+
+def test_seeds_decide():
+    assert same(trained(made()), trained(made()))
+    assert not same(trained(made()), trained(made(), replace(SHORT, seed=1)))
+
+
+def test_gradient_caching_trains_the_same_tower_but_for_its_norms():
+    whole = Binding(made(), SHORT)
+    cached = Binding(made(), replace(SHORT, chunk=5))
+    assert whole.learn() == pytest.approx(cached.learn(), rel=0.2)
+
+
+def test_a_teachers_features_are_learnt_too():
+    sounds = made()
+    teacher = np.random.default_rng(1).normal(size=(len(sounds.spectra), 10)).astype(np.float32)
+    binding = Binding(sounds, replace(SHORT, rate=3e-3), teacher=teacher)
+    before = weights(binding)
+    assert binding.learn() > 0
+    assert not same(before, weights(binding))
+    assert binding.echo is not None
+    assert binding.echo.weight.grad is not None
+
+
+# The architecture -------------------------------------------------------------------------------------------------
+
+
+def test_the_pocket_tower_is_small_and_treats_rows_alike_in_any_company():
+    tower = architecture("pocket").built(256).eval()
+    assert sum(each.numel() for each in tower.parameters()) < 5_000_000
+    spectra = made().spectra[:5]
+    together = embedded(tower, spectra)
+    alone = np.concatenate([embedded(tower, row[None]) for row in spectra])
+    assert np.abs(together - alone).max() < 1e-5
+
+
+# All of it --------------------------------------------------------------------------------------------------------
+
+
+def test_the_verb_writes_a_space_that_hears(tmp_path, capsys):
+    manifest, out = collection(tmp_path, sounds=4), tmp_path / "hearing"
+    words = ["train", str(manifest), "--out", str(out), "--space", "toy", "--tower", "pocket-small"]
+    assert main([*words, "--steps", "2", "--batch", "8", "--licence", "made up", "--json", "--quiet"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    card = json.loads((out / "card.json").read_text())
+    assert told["clips"] == 6
+    assert {name: told[name] for name in card["figures"]} == card["figures"]
+    assert card["data"]["clips"] == {"train": 18, "dev": 6}
+    assert card["data"]["licence"] == "made up"
+    assert card["data"]["concepts"] == sorted(COLOURS)
+    assert bindsearch.space(f"bound:{out}").embed([tmp_path / "sounds/dev/red/0.wav"]).shape == (1, card["base"]["dim"])
+
+
+@pytest.mark.slow
+def test_a_miniature_emerges_and_its_control_does_not(tmp_path):
+    manifest = collection(tmp_path, sounds=16)
+    recipe = Recipe(tower="pocket-small", steps=60, batch=36, chunk=36, rate=4e-3, average=0.9, bfloat16=False)
+    toy = bindsearch.space("toy")
+    lines: list[str] = []
+    result = bind(manifest, tmp_path / "out", toy, recipe=recipe, licence="MIT", tell=lines.append)
+    control = bind(manifest, tmp_path / "control", toy, recipe=replace(recipe, permuted=True))
+    assert result.zero_shot is not None
+    assert control.zero_shot is not None
+    assert result.chance == pytest.approx(1 / 6)
+    assert result.zero_shot >= 0.6
+    assert result.zero_shot > control.zero_shot + 0.3
+    assert result.pictures >= 0.6
+    assert sum(line.startswith("step ") for line in lines) >= 20
+
+    bound = bindsearch.space(f"bound:{tmp_path / 'out'}")
+    chance = np.random.default_rng(99)
+    labels = bound.embed([f"the sound of {name}" for name in COLOURS], modality="text")
+    pieces = [bindsearch.types.Piece(bindsearch.types.Modality.AUDIO, sound(name, chance)) for name in COLOURS]
+    found = (bound.embed(pieces) @ labels.T).argmax(axis=1)
+    assert (found == np.arange(6)).mean() >= 0.5

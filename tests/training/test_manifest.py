@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bindsearch.errors import BadQuery
+from bindsearch.training.manifest import Pair, read
+
+
+def written(folder: Path, text: str) -> Path:
+    for name in ("dog.jpg", "bark.wav", "film.mp4", "dogs/b.jpg", "dogs/a.jpg", "dogs/.hidden"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).touch()
+    manifest = folder / "pairs.csv"
+    manifest.write_text(text, encoding="utf-8")
+    return manifest
+
+
+def test_files_folders_and_films(tmp_path):
+    text = "image,sound,video,concept,split\ndog.jpg,bark.wav,,dog,dev\ndogs,bark.wav,,,\n,,film.mp4,,train\n"
+    still, folder, film = read(written(tmp_path, text))
+    assert still == Pair((tmp_path / "dog.jpg",), (tmp_path / "bark.wav",), "dog", "dev")
+    assert folder.images == (tmp_path / "dogs/a.jpg", tmp_path / "dogs/b.jpg")
+    assert film.filmed
+    assert film.sounds == (tmp_path / "film.mp4",)
+    assert not still.filmed
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("image,sund\n", "called sund"),
+        ("image,sound\n", "has no pairs"),
+        ("image,sound\ndog.jpg,\n", "line 2: a pair has an image and a sound, or a video"),
+        ("image,sound\ncat.jpg,bark.wav\n", "cat.jpg is not there"),
+        ("image,sound,split\ndog.jpg,bark.wav,test\n", "train or dev, not 'test'"),
+    ],
+)
+def test_what_makes_no_sense_is_told_with_its_line(tmp_path, text, told):
+    with pytest.raises(BadQuery, match=told):
+        read(written(tmp_path, text))
+
+
+def test_the_split_is_the_recordings_where_the_manifest_does_not_say():
+    def held_out(recording: str, sound: str) -> bool:
+        return Pair((), (), recording=recording).held_out(Path(sound))
+
+    assert len({held_out("one take", f"part {number}.wav") for number in range(50)}) == 1
+    share = sum(held_out(f"take {number}", "x.wav") for number in range(2000)) / 2000
+    assert 0.1 < share < 0.15
+
+
+def test_a_given_split_decides():
+    assert Pair((), (), split="dev", recording="any").held_out(Path("a.wav"))
+    assert not any(Pair((), (), split="train").held_out(Path(f"{number}.wav")) for number in range(50))
