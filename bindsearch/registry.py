@@ -9,7 +9,6 @@ import difflib
 from collections.abc import Mapping
 from importlib import import_module
 from importlib.metadata import entry_points
-from inspect import signature
 from typing import Any
 
 from bindsearch.errors import MissingExtra, UnknownIndex, UnknownSpace
@@ -21,9 +20,9 @@ DEFAULT_INDEX = "exact"
 
 SPACES = {
     "toy": "bindsearch.encoders.toy:ToyEncoder",
-    "bound": "bindsearch.encoders.pocket_bound:BoundEncoder",
+    "bound:": "bindsearch.encoders.pocket_bound:BoundEncoder",
 }
-"""Name, or family before a colon -> a callable that takes what follows the colon, if anything, and gives an Encoder."""
+"""Name -> what gives an Encoder when called. A name that ends in a colon is a family, called with what follows."""
 
 INDEXES = {
     "exact": "bindsearch.indexes.exact:ExactIndex",
@@ -45,20 +44,14 @@ def indexes() -> dict[str, str]:
 
 def load_space(name: str) -> Encoder:
     """Load an encoder by name. Raises `UnknownSpace`, and whatever its loading raises."""
-    family, _, rest = name.partition(":")
-    known = spaces()
-    if family not in known:
-        raise UnknownSpace(f"no space is called {name!r}{_nearest(family, known)}; `bindsearch spaces` lists all")
-    make = _load(known[family], name)
-    given = [rest] if rest else []
-    try:
-        signature(make).bind(*given)
-    except TypeError as error:
-        wants = "takes nothing after its name" if rest else f"wants to know which one, as in {family}:NAME"
-        raise UnknownSpace(f"no space is called {name!r}: {family} {wants}") from error
-    encoder = make(*given)
+    family, colon, rest = name.partition(":")
+    place = spaces().get(family + colon)
+    if place is None or (colon and not rest):
+        raise UnknownSpace(f"no space is called {name!r}{_nearest(name, spaces())}; `bindsearch spaces` lists all")
+    make = _load(place, name)
+    encoder = make(rest) if rest else make()
     if not isinstance(encoder, Encoder):
-        raise UnknownSpace(f"space {name!r}: {known[family]} does not give an encoder")
+        raise UnknownSpace(f"space {name!r}: {place} does not give an encoder")
     return encoder
 
 

@@ -82,6 +82,12 @@ def test_unknown_names_offer_the_nearest():
         load_index("exakt")
 
 
+@pytest.mark.parametrize("name", ["toy:x", "bound", "bound:", ":x", ""])
+def test_a_family_wants_a_name_and_a_space_takes_none(name):
+    with pytest.raises(UnknownSpace, match="bindsearch spaces"):
+        load_space(name)
+
+
 def test_a_missing_package_is_named(monkeypatch):
     monkeypatch.setitem(SPACES, "big", "no_such_package.big:Encoder")
     with pytest.raises(MissingExtra, match="no_such_package"):

@@ -42,6 +42,8 @@ def _card(name: str) -> dict[str, Any]:
     from bindsearch.registry import load_space
     from bindsearch.types import Modality
 
+    if name.endswith(":"):
+        return {"name": name, "available": False, "reason": f"a family: write what follows, as in {name}NAME"}
     try:
         spec = load_space(name).spec
     except BindsearchError as error:
@@ -61,7 +63,7 @@ def _card(name: str) -> dict[str, Any]:
 def _lines(card: dict[str, Any], screen: Screen) -> list[str]:
     title = screen.styled(card["name"], "bold") + (" (default)" if card["default"] else "")
     if not card["available"]:
-        return [title, f"    not on this machine: {card['reason']}"]
+        return [title, f"    {card['reason']}"]
     terms = card["licence"] + ("" if card["commercial"] else ", not for commercial use")
     facts = f"{', '.join(card['modalities'])} · {card['dim']} dimensions · licence: {terms}"
     return [title, f"    {card['summary']}", f"    {facts}"]
