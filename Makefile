@@ -36,6 +36,7 @@ docs: $(READY)
 
 bench: $(READY)
 	$(RUN) scripts/bench_startup.py
+	$(RUN) scripts/bench_search.py --quick
 
 wheel: $(READY)
 	$(RUN) -m build
