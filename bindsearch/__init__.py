@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from bindsearch.errors import BindsearchError as BindsearchError
     from bindsearch.library import Library as Library, open as open
-    from bindsearch.query import Query as Query, file as file, text as text
+    from bindsearch.query import Query as Query, concept as concept, file as file, text as text
     from bindsearch.report import Report as Report
     from bindsearch.spaces import Space as Space, space as space
     from bindsearch.types import Hit as Hit, Hits as Hits, Item as Item, Modality as Modality, Segment as Segment
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _PLACES = {
     "errors": ["BindsearchError"],
     "library": ["Library", "open"],
-    "query": ["Query", "file", "text"],
+    "query": ["Query", "concept", "file", "text"],
     "report": ["Report"],
     "spaces": ["Space", "space"],
     "types": ["Hit", "Hits", "Item", "Modality", "Segment"],

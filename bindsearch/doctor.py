@@ -2,23 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from operator import methodcaller
+from pathlib import Path
 
 import numpy as np
 
+from bindsearch.edition import OpenEdition
 from bindsearch.errors import CorruptLibrary
 from bindsearch.gallery import Gallery, live_runs
 from bindsearch.identity import digest_of, is_gone, stamp_of
 from bindsearch.ledger import Change, Ledger
+from bindsearch.migration import remove
 from bindsearch.ports import Index
 from bindsearch.records import NO_CONTENT, PathRecord, run_ids
+from bindsearch.schema import read_card, strays
 from bindsearch.types import Modality
 from bindsearch.view import View, digest_in
 
 NORM_ERROR = 2e-3
 """How far float16 may move the length of a unit vector."""
+
+
+def examined(edition: OpenEdition, *, read_files: bool, repair: bool = False) -> list[str]:
+    """Say what does not hold in an edition, and mend it if asked to."""
+    doctor = Doctor(edition.ledger, edition.gallery, read_files=read_files)
+    return doctor.repair() if repair else doctor.examine()
+
+
+def examine_beside(beside: Mapping[str, OpenEdition], *, repair: bool = False) -> list[str]:
+    """Say what does not hold in the editions that do not answer. Their files are those of the one that does."""
+    return [
+        f"space {edition.edition.space} ({word}): {words}"
+        for word, edition in beside.items()
+        for words in examined(edition, read_files=False, repair=repair)
+    ]
+
+
+def examine_strays(folder: Path, *, repair: bool = False) -> list[str]:
+    """Say what an interrupted removal left, and remove it if asked to. The caller is the writer."""
+    told = []
+    for place in strays(folder, read_card(folder)):
+        told.append(f"{place.relative_to(folder)}: no space owns it; an interrupted removal left it")
+        if repair:
+            remove(place)
+    return told
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +112,7 @@ class Doctor:
                 if wrong:
                     told.append(f"{modality} index: {wrong} runs of vectors differ from the ledger's")
             return told + [
-                f"{modality} index: finds {found['worst']:.1%} of the ten best, and should find {found['target']:.0%}"
+                f"{modality} index: finds {found['worst']:.1%} of the ten best, not {100 * found['target']:g}%"
                 for modality, found in self._gallery.certificates().items()
                 if not found["holds"]
             ]

@@ -5,7 +5,8 @@ file, and what to do next. Errors of other libraries are mapped where they arise
 
     BindsearchError
     ├── MediaError: UnreadableMedia, UnsupportedMedia, MediaTooLarge
-    ├── SpaceError: UnknownSpace, SpaceMismatch, MissingWeights, MissingExtra, LicenceRefused
+    ├── SpaceError: UnknownSpace, SpaceMismatch
+    │   └── UnusableSpace: MissingWeights, DamagedWeights, MissingExtra, LicenceRefused
     ├── LibraryError: LibraryNotFound, LibraryBusy, LibraryFull, CorruptLibrary, SchemaTooNew
     ├── QueryError: BadQuery, EmptyQuery
     └── IndexingError: UnknownIndex, IndexUnavailable
@@ -46,15 +47,23 @@ class SpaceMismatch(SpaceError):
     """The library's vectors were made by another space than the one at hand."""
 
 
-class MissingWeights(SpaceError):
+class UnusableSpace(SpaceError):
+    """A space can take nothing at all, whatever it is given: what is under way stops, and no file is to blame."""
+
+
+class MissingWeights(UnusableSpace):
     """The weights of a space are not on this machine."""
 
 
-class MissingExtra(SpaceError):
+class DamagedWeights(UnusableSpace):
+    """The weights are not what was published, or are no weights at all."""
+
+
+class MissingExtra(UnusableSpace):
     """A package that this space or index needs is not installed."""
 
 
-class LicenceRefused(SpaceError):
+class LicenceRefused(UnusableSpace):
     """The licence of the weights does not allow the use that was asked for."""
 
 

@@ -11,13 +11,13 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 
-from bindsearch.errors import SpaceError
+from bindsearch.errors import SpaceError, UnusableSpace
 from bindsearch.identity import Looked, look
 from bindsearch.jobs import Job, decode_into
 from bindsearch.ledger import Ledger
@@ -26,7 +26,7 @@ from bindsearch.pools import Pools, put
 from bindsearch.records import NO_CONTENT, Stamp
 from bindsearch.report import Progress, Report
 from bindsearch.settlement import Settlement
-from bindsearch.spaces import BATCH, Space
+from bindsearch.spaces import Space
 from bindsearch.types import Modality, Piece
 
 SCAN_CHUNK = 256
@@ -71,12 +71,15 @@ class Ingest:
         self._settling: list[Job] = []
         self._last_commit = time.monotonic()
 
-    def run(self, roots: Sequence[Path]) -> Report:
-        """Index the roots. Raises `LibraryFull`; what was committed before stays."""
+    def run(self, roots: Sequence[Path], *, entries: Iterable[Found | Trouble] | None = None) -> Report:
+        """Index the roots, or these entries.
+
+        Raises `LibraryFull`, and `UnusableSpace` as soon as the space turns out to be so; what was committed stays.
+        """
         began = time.monotonic()
         with self._threads() as pools:
             changed: queue.Queue[Found | None] = queue.Queue(SCAN_AHEAD)
-            scanning = pools.scan.submit(self._scan, roots, changed)
+            scanning = pools.scan.submit(self._scan, iter(walk(roots) if entries is None else entries), changed)
             for job in self._jobs(changed, pools):
                 self._take(job)
                 if self._commit_due():
@@ -112,9 +115,8 @@ class Ingest:
 
     # -- scanning: which files need work
 
-    def _scan(self, roots: Sequence[Path], changed: queue.Queue[Found | None]) -> None:
+    def _scan(self, entries: Iterator[Found | Trouble], changed: queue.Queue[Found | None]) -> None:
         try:
-            entries = walk(roots)
             while chunk := list(islice(entries, SCAN_CHUNK)):
                 for found in self._needing_work(chunk):
                     self._queued += 1
@@ -194,7 +196,7 @@ class Ingest:
     # -- encoding
 
     def _take(self, job: Job) -> None:
-        """Take a job's pieces as they come, and encode whatever makes a batch."""
+        """Take a job's pieces as they come, and encode whatever makes a batch. Raises `UnusableSpace`."""
         while job.decoding:
             parcel = job.pieces.get()
             if parcel.piece is None:
@@ -202,19 +204,23 @@ class Ingest:
             self._enlist(job, parcel.piece, parcel.prepared)
             if self._stopping():
                 return
+        if job.unusable is not None:
+            raise job.unusable
         self._done += 1
         self._settling.append(job)
 
     def _enlist(self, job: Job, piece: Piece, prepared: object) -> None:
         batch = self._waiting.setdefault(piece.modality, [])
         batch.append((job, job.enlist(piece), prepared))
-        if len(batch) >= BATCH:
+        if len(batch) >= self._space.batch_size(piece.modality):
             self._encode(piece.modality)
 
     def _encode(self, modality: Modality) -> None:
         batch = self._waiting.pop(modality, [])
         try:
             rows = self._space.encode(modality, [prepared for _, _, prepared in batch])
+        except UnusableSpace:
+            raise
         except SpaceError:
             self._encode_singly(modality, batch)
             return
@@ -228,6 +234,8 @@ class Ingest:
             try:
                 job.vectors[place] = self._space.encode(modality, [prepared])[0]
                 self.report.segments += 1
+            except UnusableSpace:
+                raise
             except SpaceError as error:
                 job.failure = str(error)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from bindsearch.errors import MediaError
+from bindsearch.errors import MediaError, UnusableSpace
 from bindsearch.identity import CHANGED_MEANWHILE, NO_MEMORY, Looked, stamp_of
 from bindsearch.media import decode
 from bindsearch.pools import put
@@ -43,6 +43,8 @@ class Job:
     vectors: list[Vectors | None] = field(default_factory=list)
     failure: str = ""
     trouble: str = ""
+    unusable: UnusableSpace | None = None
+    """Why nothing can be prepared for the space, whatever the file."""
     duration: float | None = None
     covered: float = 1.0
 
@@ -110,6 +112,8 @@ def decode_into(job: Job, space: Space, halt: threading.Event) -> None:
         job.trouble = error.strerror or str(error)
     except MemoryError:
         job.trouble = NO_MEMORY
+    except UnusableSpace as error:
+        job.unusable = error
     except Exception as error:  # a decoder's bug must not stop the run: the file is put aside with its words
         job.failure = f"decoding failed: {type(error).__name__}: {error}"
     finally:

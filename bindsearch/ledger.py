@@ -12,7 +12,7 @@ Tables (numbers big-endian, so that keys sort as the numbers do):
     former      digest -> metadata                                             of the last path of gone contents
     quarantine  digest -> reason                                               contents that cannot be read
     log         position -> item came to life or went away                     what indexes follow
-    meta        counters, roots
+    meta        counters, roots, concepts
 
 An item is live while a path owns its digest. It keeps its vectors when the last path goes, so that a file that
 comes back costs no decoding.
@@ -21,7 +21,7 @@ comes back costs no decoding.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from operator import methodcaller
 from pathlib import Path
@@ -40,7 +40,7 @@ from bindsearch.records import (
     path_key,
 )
 from bindsearch.storage import FIRST_MAP, Storage
-from bindsearch.view import View, digest_in
+from bindsearch.view import View, concept_key, digest_in
 
 Result = TypeVar("Result")
 
@@ -112,6 +112,11 @@ class Change(View):
             self._note(digest, live=True)
         return item
 
+    def put_former(self, gone: tuple[bytes, Mapping[str, str]]) -> None:
+        """Keep the metadata of a content's last path in case the content comes back."""
+        digest, metadata = gone
+        self._txn.put("former", digest, json.dumps(dict(metadata)).encode())
+
     def put_quarantine(self, digest: bytes, reason: str) -> None:
         """Remember that a content cannot be read."""
         self._txn.put("quarantine", digest, reason.encode())
@@ -166,6 +171,15 @@ class Change(View):
     def set_roots(self, roots: Sequence[Path]) -> None:
         """Remember the folders and files that `index` was asked for."""
         self._txn.put("meta", b"roots", json.dumps([str(root) for root in roots]).encode())
+
+    def put_concept(self, concept: tuple[str, Mapping[str, Any]]) -> None:
+        """Save a concept: its name, and what is to be known of it."""
+        name, told = concept
+        self._txn.put("meta", concept_key(name), json.dumps(dict(told)).encode())
+
+    def drop_concept(self, name: str) -> None:
+        """Forget a concept."""
+        self._txn.drop("meta", concept_key(name))
 
     def prune_log(self, upto: int, *, most: int) -> None:
         """Drop at most some entries up to a position; indexes must have taken them in."""

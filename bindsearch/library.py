@@ -2,33 +2,49 @@
 
 from __future__ import annotations
 
+import math
 import os
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeAlias
 
-import numpy as np
-
-from bindsearch.errors import BadQuery, LibraryNotFound, UnreadableMedia
+from bindsearch.comparison import Answer, Comparison
+from bindsearch.concepts import Concepts
+from bindsearch.edition import OpenEdition
+from bindsearch.errors import BadQuery, LibraryBusy, LibraryError, LibraryNotFound, UnreadableMedia
+from bindsearch.explanation import WhyNot
 from bindsearch.filters import Filters, make_filters
 from bindsearch.gallery import AUTO, Gallery
 from bindsearch.identity import digest_of, is_gone
 from bindsearch.ledger import Ledger
 from bindsearch.lock import writing
-from bindsearch.operands import Operands
+from bindsearch.migration import Migration, MigrationReport
 from bindsearch.places import absolute, default_library, topmost
-from bindsearch.query import Query, compile_query, file, parse_one
+from bindsearch.query import file
+from bindsearch.question import Question, Words
 from bindsearch.registry import load_index
-from bindsearch.report import Progress, Report
-from bindsearch.schema import CARD, SCHEMA, Card, make_folder, read_card, upgrade, write_card
-from bindsearch.search import find
+from bindsearch.report import Building, Progress, Report
+from bindsearch.schema import (
+    CARD,
+    SCHEMA,
+    Card,
+    Edition,
+    make_folder,
+    read_card,
+    stamp_of_card,
+    strays,
+    upgrade,
+    write_card,
+)
 from bindsearch.spaces import Space
 from bindsearch.status import Status, status_of
 from bindsearch.types import Hits, Item, Vectors
-from bindsearch.view import View
+from bindsearch.wishes import Wishes
 from bindsearch.zeroshot import Classifier
 
 ROOT_IS_GONE = (
@@ -36,10 +52,13 @@ ROOT_IS_GONE = (
     "place, and if it is gone for good, `bindsearch forget` it"
 )
 
+ONE_SPACE = (
+    "{} has space {} only: `bindsearch migrate --space NAME` makes another beside it, and keeps the old one to compare"
+)
+
 CREATION_SECONDS = 10.0
 """How long to wait for another process that makes the same library."""
 
-Words: TypeAlias = str | os.PathLike[str] | Query
 Places: TypeAlias = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 
 
@@ -57,19 +76,30 @@ class Library:
     def __init__(self, folder: Path, card: Card, space: Space | None) -> None:
         self.path = folder
         self.card = card
-        self._space = space
-        self._ledger = Ledger.open(folder / "ledger", dim=card.dim)
         self._closed = False
-        self._gallery = Gallery(folder / "index" / _safe(card.space), dim=card.dim)
+        self._asked_for = [] if space is None else [space]
+        """The spaces that it may have, if somebody named one."""
+        self._spaces = {} if space is None else {(space.spec.name, space.spec.fingerprint): space}
+        self._editions: dict[int, OpenEdition] = {}
+        """All that were opened; one that another replaced stays open, because threads may be reading it."""
+        self._following = threading.Lock()
+        self._stamp: tuple[int, int, int] | None = None
+        self._edition = self._follow()
 
     @classmethod
     def open(
-        cls, path: str | os.PathLike[str] | None = None, *, space: str | Space | None = None, create: bool = True
+        cls,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        space: str | Space | None = None,
+        create: bool = True,
+        commercial: bool = False,
     ) -> Library:
         """Open a library, by default the user's own; make it if there is none and `create`.
 
         A new one is made with `space`, or the built-in one. Naming a space for an old one checks that it is that.
-        Raises `LibraryNotFound`, `SpaceMismatch`, `SchemaTooNew`, `CorruptLibrary`.
+        With `commercial`, now and from now on only spaces are let in whose licences allow commercial use.
+        Raises `LibraryNotFound`, `SpaceMismatch`, `LicenceRefused`, `SchemaTooNew`, `CorruptLibrary`.
         """
         folder = default_library() if path is None else absolute([path])[0]
         given = Space.named(space) if isinstance(space, str) else space
@@ -78,41 +108,46 @@ class Library:
         except LibraryNotFound:
             if not create:
                 raise
-            card = cls._create(folder, given)
+            card = cls._create(folder, given, commercial=commercial)
         if given is not None:
             card.check(given.spec, folder)
         if card.schema != SCHEMA:
             with writing(folder):
                 card = upgrade(folder, read_card(folder))
+        if commercial and not card.commercial:
+            with writing(folder):
+                card = replace(read_card(folder), commercial=True)
+                card.allow((given or Space.named(card.space)).spec)
+                write_card(folder, card)
         return cls(folder, card, given)
 
     @classmethod
-    def _create(cls, folder: Path, space: Space | None) -> Card:
-        from bindsearch.registry import DEFAULT_SPACE
+    def _create(cls, folder: Path, space: Space | None, *, commercial: bool) -> Card:
+        from bindsearch.registry import default_space
 
+        spec = (space or Space.named(default_space())).spec
+        card = replace(Card.fresh(spec), commercial=commercial)
+        card.allow(spec)
         make_folder(folder)
         with writing(folder, patience=CREATION_SECONDS):
             if (folder / CARD).exists():  # another process was faster
                 return read_card(folder)
             Ledger.open(folder / "ledger", dim=1, create=True).close()
-            card = Card.fresh((space or Space.named(DEFAULT_SPACE)).spec)
             write_card(folder, card)
         return card
 
     @property
     def space(self) -> Space:
         """The encoders, loaded on first use. Raises `SpaceMismatch` if they are not those of the vectors."""
-        if self._space is None:
-            space = Space.named(self.card.space)
-            self.card.check(space.spec, self.path)
-            self._space = space
-        return self._space
+        return self._now().space
 
     def close(self) -> None:
         """Let go of the files. A closed library cannot be used again; closing it again does nothing."""
-        if not self._closed:
-            self._closed = True
-            self._ledger.close()
+        with self._following:
+            if not self._closed:
+                self._closed = True
+                for edition in list(self._editions.values()):
+                    edition.close()
 
     def __enter__(self) -> Self:
         return self
@@ -138,9 +173,22 @@ class Library:
         """Bring the library to what lies in files and folders now: by default, in those that were indexed before.
 
         `metadata` is kept with each path for filters; `retry` tries quarantined files again; `stop` is asked after
-        every file. Raises `LibraryBusy` while another process writes, `LibraryFull`, `BadQuery` for a path where
-        nothing is.
+        every file. When all is committed, indexes that are due are made anew, during which others may search and
+        write. Raises `LibraryBusy` while another process writes, `LibraryFull`, `BadQuery` for a path where nothing is.
         """
+        with ExitStack() as afterwards:
+            return self._index(paths, afterwards, metadata=metadata, retry=retry, progress=progress, stop=stop)
+
+    def _index(
+        self,
+        paths: Places | None,
+        afterwards: ExitStack,
+        *,
+        metadata: Mapping[str, str] | None,
+        retry: bool,
+        progress: Callable[[Progress], None] | None,
+        stop: Callable[[], bool] | None,
+    ) -> Report:
         from bindsearch.ingest import Ingest
 
         with writing(self.path):
@@ -150,10 +198,8 @@ class Library:
             noted = None if metadata is None else {str(key): str(value) for key, value in metadata.items()}
             ingest = Ingest(self._ledger, self.space, metadata=noted, retry=retry, progress=progress, stop=stop)
             self._remember(roots)  # before the run, which may be killed
-            try:
-                report = ingest.run(roots)
-            finally:
-                self._save()
+            afterwards.callback(self._renew, self._now(), progress)  # also if the run fails: what is committed stays
+            report = ingest.run(roots)
             report.troubled.update(missing)
             return report
 
@@ -164,23 +210,16 @@ class Library:
         """
         with writing(self.path):
             tops = dict.fromkeys(absolute(_listed(paths)))
-            with self._ledger.read() as view:
-                records = [record for top in tops for record in view.paths(top)]
-                roots = [root for root in view.roots() if not any(top in tops for top in (root, *root.parents))]
-            self._ledger.write_each("forget", records)
-            self._ledger.write(lambda change: change.set_roots(roots))
-            self._save()
-            return len(records)
+            for edition in self._beside().values():
+                _forget(edition, tops)
+            return _forget(self._now(), tops)
 
     def forget_gone(self) -> int:
         """Remove the vectors that are kept for files that are gone; give the number of items."""
         with writing(self.path):
-            with self._ledger.read() as view:
-                live = {item for item, _ in view.live_items()}
-                dormant = [item for item, _ in view.items() if item not in live]
-            self._ledger.write_each("drop_item", dormant)
-            self._save()
-            return len(dormant)
+            for edition in self._beside().values():
+                _forget_gone(edition)
+            return _forget_gone(self._now())
 
     # -- a question comes out
 
@@ -195,14 +234,54 @@ class Library:
         ext: str | Iterable[str] | None = None,
         where: Mapping[str, str] | None = None,
         raw: bool = False,
+        also: Words | Iterable[Words] = (),
+        excluding: Words | Iterable[Words] = (),
+        more_like: int | Iterable[int] = (),
+        less_like: int | Iterable[int] = (),
+        why: bool = False,
     ) -> Hits:
         """Find the `k` items that are nearest to a query, of any modality or of those asked for.
 
-        A string that names a file stands for the file, and any other for itself; `bindsearch.text` and
-        `bindsearch.file` say which, and `+`, `-` and `*` compose them. Raises `QueryError`, `MediaError`.
+        A string that names a file stands for the file, and any other for itself; `bindsearch.text`, `bindsearch.file`
+        and `bindsearch.concept` say which, and `+`, `-` and `*` compose them. Results answer what is asked for `also`
+        as well, and nothing that `excluding` asks for. `more_like` and `less_like` are numbers of results of the same
+        search without them. With `why`, hits say what their scores are made of. Raises `QueryError`, `MediaError`.
         """
         filters = make_filters(modality=modality, under=under, since=since, ext=ext, where=where)
-        return self._find(self.vector(query), k=k, filters=filters, raw=raw)
+        asked = Question.of(query, also=also, excluding=excluding, more_like=more_like, less_like=less_like)
+        return self._now().answer(asked, k=_checked(k), filters=filters, raw=raw, why=why)
+
+    def why_not(
+        self,
+        path: str | os.PathLike[str],
+        query: Words,
+        *,
+        k: int = 10,
+        modality: str | Iterable[str] | None = None,
+        under: Places | None = None,
+        since: str | date | None = None,
+        ext: str | Iterable[str] | None = None,
+        where: Mapping[str, str] | None = None,
+        raw: bool = False,
+        also: Words | Iterable[Words] = (),
+        excluding: Words | Iterable[Words] = (),
+        more_like: int | Iterable[int] = (),
+        less_like: int | Iterable[int] = (),
+        max_expect: float = math.inf,
+    ) -> WhyNot:
+        """Say why a file is, or is not, among the hits of a search: its rank and score, or what keeps it out.
+
+        Everything else as in `search`. Raises `QueryError`, `MediaError`.
+        """
+        filters = make_filters(modality=modality, under=under, since=since, ext=ext, where=where)
+        asked = Question.of(query, also=also, excluding=excluding, more_like=more_like, less_like=less_like)
+        place = absolute([path])[0]
+        return self._now().account(place, asked, k=_checked(k), filters=filters, raw=raw, most=max_expect)
+
+    @property
+    def concepts(self) -> Concepts:
+        """The saved concepts, by name; `concepts.add` and `concepts.remove` change them."""
+        return Concepts(self.path, self._now)
 
     def similar(
         self,
@@ -223,23 +302,44 @@ class Library:
             own = digest_of(Path(query.operands[0].value))
         except OSError as error:
             raise UnreadableMedia(f"{path}: {error.strerror or error}") from error
-        return self._find(self.vector(query), k=k, filters=replace(filters, without=frozenset({own})), raw=raw)
+        edition, others = self._now(), replace(filters, without=frozenset({own}))
+        return _find(edition, edition.vector(query), k=k, filters=others, raw=raw)
+
+    def compare(
+        self,
+        query: Words,
+        *,
+        k: int = 10,
+        modality: str | Iterable[str] | None = None,
+        under: Places | None = None,
+        since: str | date | None = None,
+        ext: str | Iterable[str] | None = None,
+        where: Mapping[str, str] | None = None,
+        raw: bool = False,
+    ) -> Comparison:
+        """Ask the same of the library's space and of the one beside it: that which comes, else that which is kept.
+
+        Raises `LibraryError` where there is only one, and whatever `search` raises.
+        """
+        filters = make_filters(modality=modality, under=under, since=since, ext=ext, where=where)
+        now = self._now()
+        others = [(word, other) for word, other in self._beside().items() if other is not now]
+        if not others:
+            raise LibraryError(ONE_SPACE.format(self.path, now.edition.space))
+        self.card.allow(others[0][1].space.spec)
+        answers = [
+            Answer(each.edition.space, word, _find(each, each.vector(query), k=k, filters=filters, raw=raw))
+            for word, each in (("current", now), others[0])
+        ]
+        return Comparison(*answers)
 
     def vector(self, query: Words) -> Vectors:
         """Give the unit vector of a query. Raises `QueryError`, `MediaError`. *Shape:* (dim,)"""
-        asked = parse_one(query) if isinstance(query, str) else query if isinstance(query, Query) else file(query)
-        operands = Operands(self._ledger, self.space)
-        return compile_query(asked, operands.text, operands.file).vector
+        return self._now().vector(query)
 
     def classifier(self, labels: Sequence[str], *, templates: Sequence[str] | None = None) -> Classifier:
         """Make a zero-shot classifier in the library's space."""
         return Classifier(self.space, labels, templates=templates)
-
-    def _find(self, vector: Vectors, *, k: int, filters: Filters, raw: bool) -> Hits:
-        if not isinstance(k, int) or k < 1:
-            raise BadQuery(f"{k} results were asked for; ask for a whole number from 1 on")
-        with self._ledger.read() as view:
-            return find(view, self._gallery.follow(view), vector, k=k, filters=filters, raw=raw)
 
     # -- what is in it
 
@@ -249,54 +349,187 @@ class Library:
 
     def items_with_vectors(self) -> Iterator[tuple[Item, Vectors]]:
         """Give every live item with the unit vectors of its segments, as they are when the iteration comes to it."""
-        with self._ledger.read() as view:
+        edition = self._now()
+        with edition.ledger.read() as view:
             ids = [item for item, _ in view.live_items()]
         for item in ids:
-            with self._ledger.read() as view:
+            with edition.ledger.read() as view:
                 found = view.item(item)
                 if found is None or not found.paths:
                     continue
-                rows = self._rows(view, item)
+                rows = edition.rows(view, item)
             yield found, rows
 
     def vectors(self, item: Item) -> Vectors:
         """Give the unit vectors of an item's segments. *Shape:* (len(item.segments), dim)"""
-        with self._ledger.read() as view:
-            return self._rows(view, item.id)
-
-    def _rows(self, view: View, item: int) -> Vectors:
-        facts = view.facts(item) or {"runs": []}
-        blocks = [view.vectors(first) for first, _, _ in facts["runs"]]
-        return np.concatenate(blocks) if blocks else np.empty((0, self.card.dim), dtype=np.float32)
+        edition = self._now()
+        with edition.ledger.read() as view:
+            return edition.rows(view, item.id)
 
     def status(self) -> Status:
         """Say what is in the library, what is put aside and why, and what it costs."""
-        with self._ledger.read() as view:
-            return status_of(view, self.path, self.card, self._ledger.storage.bytes_used(), self._gallery)
+        edition = self._now()
+        beside = self._beside()
+        with edition.ledger.read() as view:
+            return status_of(view, self.path, self.card, edition, beside)
 
-    def rebuild_index(self, kind: str = AUTO) -> None:
+    def rebuild_index(self, kind: str = AUTO, *, progress: Callable[[Progress], None] | None = None) -> None:
         """Make the indexes anew, of one kind from now on, or of the kind that suits each if it is `auto`.
 
-        Raises `UnknownIndex`, `IndexUnavailable`, `LibraryBusy`.
+        Others may search and write meanwhile. Raises `UnknownIndex`, `IndexUnavailable`, and `LibraryBusy` while
+        another process makes them anew.
         """
         if kind != AUTO:
             load_index(kind)
+        edition = self._now()
+        with edition.ledger.read() as view:
+            edition.gallery.rebuild(view, kind=kind)
+        self._renew(edition, progress, everything=True)
+
+    @property
+    def wishes(self) -> Wishes:
+        """What is wished of the indexes. The next `index` honours what is set."""
+        self._now()
+        return self.card.wishes
+
+    @wishes.setter
+    def wishes(self, wishes: Wishes) -> None:
         with writing(self.path):
-            with self._ledger.read() as view:
-                self._gallery.rebuild(view, kind=kind)
-            self._ledger.prune_log(self._gallery.save(everything=True))
+            card = read_card(self.path)
+            if card.wishes != wishes:
+                write_card(self.path, replace(card, wishes=wishes))
 
     def doctor(self, *, repair: bool = False, read_files: bool = True) -> list[str]:
         """Prove that ledger, files and indexes agree; give what does not hold, in words. `repair` mends it."""
-        from bindsearch.doctor import Doctor
+        from bindsearch.doctor import examine_beside, examine_strays, examined
 
-        doctor = Doctor(self._ledger, self._gallery, read_files=read_files)
-        if not repair:
-            return doctor.examine()
+        if repair:
+            with writing(self.path):
+                return [
+                    *examined(self._now(), read_files=read_files, repair=True),
+                    *examine_beside(self._beside(), repair=True),
+                    *examine_strays(self.path, repair=True),
+                ]
+        told = [*examined(self._now(), read_files=read_files), *examine_beside(self._beside())]
+        if strays(self.path, read_card(self.path)):
+            with suppress(LibraryError), writing(self.path):  # while there is a writer, it may be removing them itself
+                told += examine_strays(self.path)
+        return told
+
+    # -- to another space
+
+    def migrate(
+        self,
+        space: str | Space | None = None,
+        *,
+        allow_missing: bool = False,
+        progress: Callable[[Progress], None] | None = None,
+        stop: Callable[[], bool] | None = None,
+    ) -> MigrationReport:
+        """Embed everything in another space beside the one that answers, and switch when all is done.
+
+        Without `space`, go on with the migration that is under way. It can be killed anywhere: the next call goes on.
+        Unless `allow_missing`, it does not switch while files cannot be read; what is done is kept. The old space is
+        kept for `rollback`, until `drop_old` or the next migration. Raises `LibraryBusy`, `LibraryFull`,
+        `LibraryError` where there is nothing to do, and what loading the space raises.
+        """
         with writing(self.path):
-            return doctor.repair()
+            self._now()
+            given = self._coming_space() if space is None else Space.named(space) if isinstance(space, str) else space
+            self._accept(given)
+            migration = Migration(self.path, self._open_edition)
+            return migration.run(given, allow_missing=allow_missing, progress=progress, stop=stop)
+
+    def rollback(self) -> str:
+        """Go back to the space before the last migration, and keep the other; give its name.
+
+        Files that came or changed since are embedded by the next `index`. Raises `LibraryError` if none is kept,
+        `LibraryBusy`, and what loading the space raises.
+        """
+        with writing(self.path):
+            self._now()
+            if self.card.kept is not None:
+                self._accept(self._open_edition(self.card.kept).space)
+            return Migration(self.path, self._open_edition).rollback()
+
+    def drop_old(self) -> int:
+        """Remove the space that is kept; give the bytes that were freed. Raises `LibraryError`, `LibraryBusy`."""
+        with writing(self.path):
+            return Migration(self.path, self._open_edition).drop("kept")
+
+    def cancel_migration(self) -> int:
+        """Remove what a migration has made so far; give the bytes. Raises `LibraryError`, `LibraryBusy`."""
+        with writing(self.path):
+            return Migration(self.path, self._open_edition).drop("coming")
 
     # -- inside
+
+    @property
+    def _ledger(self) -> Ledger:
+        return self._now().ledger
+
+    @property
+    def _gallery(self) -> Gallery:
+        return self._now().gallery
+
+    def _now(self) -> OpenEdition:
+        """Give the edition that answers. Whoever needs two things of it takes hold of it once."""
+        if self._closed or stamp_of_card(self.path) in (None, self._stamp):
+            return self._edition
+        with self._following:
+            return self._edition if self._closed else self._follow()
+
+    def _follow(self) -> OpenEdition:
+        """Read the card, which another process may have written, and open what it names.
+
+        Raises `SpaceMismatch` if the library was opened with a space that it has no more.
+        """
+        while True:
+            stamp = stamp_of_card(self.path)
+            card = read_card(self.path)
+            if self._asked_for and not any(card.current.is_of(space.spec) for space in self._asked_for):
+                card.check(self._asked_for[-1].spec, self.path)
+            try:
+                edition = self._open_edition(card.current)
+            except LibraryError:
+                if stamp_of_card(self.path) == stamp:
+                    raise
+                continue  # it was replaced and removed in this very moment
+            self.card, self._stamp, self._edition = card, stamp, edition
+            return edition
+
+    def _open_edition(self, edition: Edition, *, create: bool = False) -> OpenEdition:
+        """Open an edition, or give it if it is open. Raises `LibraryError`."""
+        opened = self._editions.get(edition.number)
+        if opened is None:
+            space = self._spaces.get((edition.space, edition.fingerprint))
+            fresh = OpenEdition(self.path, edition, space, create=create)
+            opened = self._editions.setdefault(edition.number, fresh)
+            if opened is not fresh:
+                fresh.close()
+        return opened
+
+    def _beside(self) -> dict[str, OpenEdition]:
+        """Give the editions beside the one that answers; one that is being made or removed is left out."""
+        self._now()
+        found = {}
+        for word, edition in self.card.beside.items():
+            with suppress(LibraryError):
+                found[word] = self._open_edition(edition)
+        return found
+
+    def _accept(self, space: Space) -> None:
+        """Take a space as one that the library may have from now on."""
+        self._spaces[space.spec.name, space.spec.fingerprint] = space
+        if self._asked_for:
+            self._asked_for.append(space)
+
+    def _coming_space(self) -> Space:
+        coming = self.card.coming
+        if coming is None:
+            raise BadQuery("no migration is under way: say to which space, as in `bindsearch migrate --space NAME`")
+        known = self._spaces.get((coming.space, coming.fingerprint))
+        return known or Space.named(coming.space)
 
     def _roots(self, paths: Places | None) -> list[Path]:
         """Give the folders and files to index; only those that are named now must exist."""
@@ -324,10 +557,18 @@ class Library:
         if merged != known:
             self._ledger.write(lambda change: change.set_roots(merged))
 
-    def _save(self) -> None:
-        with self._ledger.read() as view:
-            self._gallery.follow(view)
-        self._ledger.prune_log(self._gallery.save())
+    def _renew(
+        self, edition: OpenEdition, progress: Callable[[Progress], None] | None, *, everything: bool = False
+    ) -> None:
+        """Make the indexes anew that are due, while others search and write, then drop what of the log is done with."""
+
+        def tell(building: Building) -> None:
+            if progress is not None:
+                progress(Progress(0, None, 0, None, building))
+
+        reached = edition.renew(tell, everything=everything)
+        with suppress(LibraryBusy), writing(self.path):  # a later writer will do it
+            edition.ledger.prune_log(reached)
 
 
 def open(path: str | os.PathLike[str] | None = None, *, space: str | Space | None = None) -> Library:
@@ -347,9 +588,34 @@ def existing(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
     return tops
 
 
+def _forget(edition: OpenEdition, tops: Mapping[Path, None]) -> int:
+    with edition.ledger.read() as view:
+        records = [record for top in tops for record in view.paths(top)]
+        roots = [root for root in view.roots() if not any(top in tops for top in (root, *root.parents))]
+    edition.ledger.write_each("forget", records)
+    edition.ledger.write(lambda change: change.set_roots(roots))
+    edition.save()
+    return len(records)
+
+
+def _forget_gone(edition: OpenEdition) -> int:
+    with edition.ledger.read() as view:
+        live = {item for item, _ in view.live_items()}
+        dormant = [item for item, _ in view.items() if item not in live]
+    edition.ledger.write_each("drop_item", dormant)
+    edition.save()
+    return len(dormant)
+
+
 def _listed(paths: Places) -> list[str | os.PathLike[str]]:
     return [paths] if isinstance(paths, str | os.PathLike) else list(paths)
 
 
-def _safe(name: str) -> str:
-    return "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in name)
+def _find(edition: OpenEdition, vector: Vectors, *, k: int, filters: Filters, raw: bool) -> Hits:
+    return edition.find(vector, k=_checked(k), filters=filters, raw=raw)
+
+
+def _checked(k: int) -> int:
+    if not isinstance(k, int) or k < 1:
+        raise BadQuery(f"{k} results were asked for; ask for a whole number from 1 on")
+    return k

@@ -1,4 +1,4 @@
-"""One writer at a time: a lock that dies with its process and names it while it lives."""
+"""One writer at a time, and one who makes indexes anew: locks that die with their process, and name it till then."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from bindsearch.errors import LibraryBusy, LibraryError
 
 if sys.platform == "win32":
     import msvcrt
 
-    def _lock(file: IO[str]) -> None:
+    def _lock(file: IO[Any]) -> None:
         file.seek(1 << 20)  # far behind the text, which others may want to read
         msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
 
 else:
     import fcntl
 
-    def _lock(file: IO[str]) -> None:
+    def _lock(file: IO[Any]) -> None:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
@@ -34,15 +34,31 @@ def writing(folder: Path, *, patience: float = 0.0) -> Iterator[None]:
 
     Raises `LibraryBusy` with the name of the process that is the writer, `LibraryError` where nobody can write.
     """
+    with _holding(folder / "writer.lock", f"{folder} is being written by", patience):
+        yield
+
+
+@contextmanager
+def rebuilding(folder: Path, *, patience: float = 0.0) -> Iterator[None]:
+    """Be the one who makes the indexes in a folder anew, while others read and write the library.
+
+    Raises `LibraryBusy`, `LibraryError` as `writing` does.
+    """
+    with _holding(folder / "rebuild.lock", f"the indexes in {folder} are being made anew by", patience):
+        yield
+
+
+@contextmanager
+def _holding(path: Path, busy: str, patience: float) -> Iterator[None]:
     try:
-        file = (folder / "writer.lock").open("a+", encoding="utf-8")
+        file = path.open("a+", encoding="utf-8")
     except OSError as error:
-        raise LibraryError(f"{folder} cannot be written to: {error.strerror}") from error
+        raise LibraryError(f"{path.parent} cannot be written to: {error.strerror}") from error
     with file:
         until = time.monotonic() + patience
-        while not _is_locked(file):
+        while not is_locked(file):
             if time.monotonic() >= until:
-                raise LibraryBusy(f"{folder} is being written by {_holder(file)}; wait for it to end")
+                raise LibraryBusy(f"{busy} {_holder(file)}; wait for it to end")
             time.sleep(0.05)
         with suppress(OSError):  # a full disk: the lock holds, only its name is missing
             _sign(file)
@@ -51,7 +67,7 @@ def writing(folder: Path, *, patience: float = 0.0) -> Iterator[None]:
             file.truncate(0)
 
 
-def _is_locked(file: IO[str]) -> bool:
+def is_locked(file: IO[Any]) -> bool:
     """Try to lock a file; tell whether it is ours now."""
     try:
         _lock(file)

@@ -1,4 +1,4 @@
-"""The operands of a query -> vectors: words through the space, files from the ledger where it knows them."""
+"""The operands of a query -> vectors: words through the space, files and concepts from the ledger if it knows them."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
+from bindsearch.concepts import Concept, no_such_concept
 from bindsearch.errors import BadQuery
 from bindsearch.identity import is_gone, stamp_of
 from bindsearch.ledger import Ledger
-from bindsearch.query import Operand
+from bindsearch.query import Operand, compile_query
 from bindsearch.records import NO_CONTENT
 from bindsearch.spaces import Space, mean_vector
 from bindsearch.types import Segment, Vectors
@@ -22,6 +23,12 @@ class Operands:
     def __init__(self, ledger: Ledger, space: Space) -> None:
         self._ledger = ledger
         self._space = space
+
+    def embed(self, operand: Operand) -> Vectors:
+        """Give the vector of an operand, of any length. Raises `MediaError`, `BadQuery`. *Shape:* (dim,)"""
+        if operand.kind == "text":
+            return self.text(operand.value)
+        return self.file(operand) if operand.kind == "file" else self.concept(operand.value)
 
     def text(self, words: str) -> Vectors:
         """Embed words. *Shape:* (dim,)"""
@@ -36,6 +43,17 @@ class Operands:
         if not chosen:
             raise BadQuery(f"{path} has nothing between {operand.start or 0} s and {operand.end or 'its end'}")
         return mean_vector(rows[chosen], [segments[place].modality for place in chosen])
+
+    def concept(self, name: str) -> Vectors:
+        """Give the vector of a concept; one of another space is embedded anew. Raises `BadQuery`. *Shape:* (dim,)"""
+        with self._ledger.read() as view:
+            told = view.concept(name)
+            if told is None:
+                raise no_such_concept(name, view.concepts())
+        concept = Concept.from_record(name, told)
+        if concept.fingerprint == self._space.spec.fingerprint:
+            return concept.vector
+        return compile_query(concept.parts, self.embed).vector
 
     def _known(self, path: Path) -> tuple[list[Segment], Vectors] | None:
         """Give what the ledger holds of a file, if it knows it and it has not changed."""

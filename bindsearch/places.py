@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sys
 from collections.abc import Iterable
@@ -14,6 +15,19 @@ def default_library() -> Path:
     """Give `BINDSEARCH_LIBRARY`, else one library in the user's data folder."""
     named = os.environ.get("BINDSEARCH_LIBRARY")
     return absolute([named])[0] if named else _data_folder() / "bindsearch" / "default.library"
+
+
+def weights_folder() -> Path:
+    """Give `BINDSEARCH_WEIGHTS`, else a folder for weights in the user's data folder."""
+    named = os.environ.get("BINDSEARCH_WEIGHTS")
+    return absolute([named])[0] if named else _data_folder() / "bindsearch" / "weights"
+
+
+def folder_of_weights(space: str) -> Path:
+    """Give where files of a space's weights may be put by hand. A path in its name is a hash there: it may be long."""
+    named, local, path = space.partition("local:")
+    hashed = hashlib.sha256(os.fsencode(path)).hexdigest()[:16] if local else ""
+    return weights_folder() / f"{named}{local}{hashed}".replace(":", "--").replace("/", "--")
 
 
 def absolute(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:

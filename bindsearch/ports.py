@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol, Self, runtime_checkable
 
@@ -30,6 +30,23 @@ class Encoder(Protocol):
 
         *Shape:* (len(batch), dim), float32.
         """
+        ...
+
+
+@runtime_checkable
+class Measured(Protocol):
+    """What an encoder may say besides, so that batches suit model and device.
+
+    All its pieces of a modality cost the same.
+    """
+
+    @property
+    def device(self) -> str:
+        """Where it runs: `cpu`, or the name of a kind of accelerator."""
+        ...
+
+    def cost(self, modality: Modality) -> float:
+        """Give what one prepared piece costs: pixels of a picture, tokens of a text, seconds of a sound."""
         ...
 
 
@@ -82,4 +99,36 @@ class Index(Protocol):
     def __len__(self) -> int: ...
 
 
-__all__ = ["Encoder", "Ids", "Index", "Mask", "Modality", "Piece", "Prepared", "Scores", "SpaceSpec", "Vectors"]
+@runtime_checkable
+class Built(Protocol):
+    """What an index may be besides: one that is built, from time to time, of what came and went since."""
+
+    def build(self, *, tell: Callable[[int, int], None]) -> None:
+        """Build, and tell now and then how many of how many segments are done."""
+        ...
+
+
+@runtime_checkable
+class Twinned(Protocol):
+    """What an index may be besides: one that gives, at no cost, another of the same content."""
+
+    def twin(self) -> Self:
+        """Give an index of the same, as it is at this moment; what is changed in one does not change the other."""
+        ...
+
+
+__all__ = [
+    "Built",
+    "Encoder",
+    "Ids",
+    "Index",
+    "Mask",
+    "Measured",
+    "Modality",
+    "Piece",
+    "Prepared",
+    "Scores",
+    "SpaceSpec",
+    "Twinned",
+    "Vectors",
+]

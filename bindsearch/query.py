@@ -4,6 +4,7 @@
     "2:golden retriever" - 0.5:./pool.jpg  weights
     clip.mp4#t=12,14                       a piece of a file, in seconds, mm:ss or h:mm:ss (a W3C media fragment)
     text:crowd.jpg, file:waves             what a word is, where it could be either
+    concept:harbour                        what was saved under this name, whatever files there are
 
 A word that names a file is that file; one that only looks like a file is refused rather than searched as words.
 """
@@ -15,8 +16,8 @@ import math
 import os
 import re
 import shlex
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from itertools import islice, takewhile
@@ -37,6 +38,7 @@ CANCELLED = 1e-6
 
 _SIGNS = ("+", "-")
 _LISTED = 10_000  # names of a folder that are compared with a misspelt one
+_NAME = re.compile(r"\w[\w.-]{0,63}")
 _NUMBER = r"(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)"
 _WEIGHT = re.compile(rf"([+-]?{_NUMBER}):(?!\d)(.*)", re.DOTALL)
 _CLOCK = re.compile(rf"(?:(?:([0-9]+):)?([0-5]?[0-9]):(?=[0-5]?[0-9](?:\.|$)))?({_NUMBER})")
@@ -44,9 +46,12 @@ _CLOCK = re.compile(rf"(?:(?:([0-9]+):)?([0-5]?[0-9]):(?=[0-5]?[0-9](?:\.|$)))?(
 
 @dataclass(frozen=True, slots=True)
 class Operand:
-    """A text, a file or a piece of a file, and how much it counts. Raises `QueryError` for what counts for nothing."""
+    """A text, a file, a piece of a file or a saved concept, and how much it counts.
 
-    kind: Literal["text", "file"]
+    Raises `QueryError` for what counts for nothing.
+    """
+
+    kind: Literal["text", "file", "concept"]
     value: str
     weight: float = 1.0
     """Negative where the operand is subtracted."""
@@ -57,10 +62,12 @@ class Operand:
         shown = _shown(self.value)
         if self.kind == "text" and not self.value.strip():
             raise EmptyQuery(f"{shown} has no words to search for: write some, or name a file")
+        if self.kind == "concept" and not _NAME.fullmatch(self.value):
+            raise BadQuery(f"{shown} is no name of a concept: write letters, digits, - and _, as in concept:harbour")
         if not math.isfinite(self.weight) or self.weight == 0:
             raise BadQuery(f"{shown} cannot have the weight {self.weight}: give a finite number other than 0")
         start, end = self.start or 0.0, math.inf if self.end is None else self.end
-        timeless = self.kind == "text" and (self.start, self.end) != (None, None)
+        timeless = self.kind != "file" and (self.start, self.end) != (None, None)
         if timeless or not 0 <= start < end or self.end == math.inf:
             raise BadQuery(f"{shown} has no piece from {start} s to {end} s: name a file, a start and a later end")
 
@@ -123,6 +130,11 @@ def file(path: str | os.PathLike[str], *, start: float | None = None, end: float
     return Query((Operand("file", found, start=start, end=end),))
 
 
+def concept(name: str) -> Query:
+    """Make a query of a saved concept. Raises `BadQuery` for what cannot be a name."""
+    return Query((Operand("concept", name),))
+
+
 # Words -> a query -------------------------------------------------------------------------------------------------
 
 
@@ -165,6 +177,11 @@ def parse_one(word: str) -> Query:
         return Query((_read(word)[0],))
 
 
+def query_of(asked: str | os.PathLike[str] | Query) -> Query:
+    """Read what a program asks for: a query, a path, or a string, which is a file or a text of any number of words."""
+    return parse_one(asked) if isinstance(asked, str) else asked if isinstance(asked, Query) else file(asked)
+
+
 def _read(word: str) -> tuple[Operand, bool]:
     """Give the operand that a word is, and whether it is a plain word, which its neighbours may join."""
     weighted = _WEIGHT.fullmatch(word)
@@ -178,7 +195,7 @@ def _read_unweighted(word: str) -> tuple[Operand, bool]:
     if word.startswith("text:"):
         return Operand("text", word.removeprefix("text:")), False
     if word.startswith("concept:"):
-        raise BadQuery(f"saved concepts are not known to this version: {_shown(word)}; {_as_text(word)}")
+        return Operand("concept", word.removeprefix("concept:")), False
     name = word.removeprefix("file:")
     if found := _file_named(name):
         return found, False
@@ -300,6 +317,10 @@ def _decimal(number: float) -> str:
 # A query -> a vector ----------------------------------------------------------------------------------------------
 
 
+MORE, LESS = 0.75, 0.25
+"""What results that are to the point, and results that are not, weigh together, where the query itself weighs 1."""
+
+
 @dataclass(frozen=True, eq=False)
 class Compiled:
     """A query's unit vector, and what it is made of."""
@@ -308,24 +329,46 @@ class Compiled:
     vector: Vectors
     """*Shape:* (dim,)"""
     terms: tuple[tuple[float, Vectors], ...]
-    """The weight and the unit vector of each operand, in the query's order."""
+    """The weight and the unit vector of each operand, in the query's order, then those of results it leans on."""
+    names: tuple[str, ...]
+    """What each term is, as it is typed, without its sign."""
+
+    @property
+    def signed_names(self) -> list[str]:
+        """What each term is, with a sign before those that are taken away."""
+        signs = ["- " if weight < 0 else "" for weight, _ in self.terms]
+        return [sign + name for sign, name in zip(signs, self.names, strict=True)]
 
     def contributions(self, hit_vector: Vectors) -> list[float]:
-        """Split the score of a hit into one part for each operand; the parts add up to the score."""
+        """Split the score of a hit into one part for each term; the parts add up to the score."""
         return [float(part) for part in _shares(self.terms) @ hit_vector]
 
+    def leaning(self, more: Mapping[str, Vectors], less: Mapping[str, Vectors]) -> Compiled:
+        """Move towards some results and away from others, as Rocchio does; both are given as name -> unit vector.
 
-def compile_query(
-    query: Query, embed_text: Callable[[str], Vectors], embed_file: Callable[[Operand], Vectors]
-) -> Compiled:
+        Raises `EmptyQuery` if nothing is left.
+        """
+        own = zip(_weights(self.terms).tolist(), [vector for _, vector in self.terms], strict=True)
+        liked = [(MORE / len(more), vector) for vector in more.values()]
+        disliked = [(-LESS / len(less), vector) for vector in less.values()]
+        terms = (*own, *liked, *disliked)
+        return Compiled(self.query, combine(terms), terms, (*self.names, *more, *less))
+
+
+def compile_query(query: Query, embed: Callable[[Operand], Vectors]) -> Compiled:
     """Embed every operand and add them up. Raises `EmptyQuery` if they cancel out, and what embedding raises."""
     import numpy as np
 
     from bindsearch.records import unit
 
-    raw = [embed_text(part.value) if part.kind == "text" else embed_file(part) for part in query.operands]
+    raw = []
+    for place, operand in enumerate(query.operands):
+        with (
+            _pointing(query.words, 2 * place + (query.words[0] == "-")) if operand.kind == "concept" else nullcontext()
+        ):
+            raw.append(embed(operand))
     terms = tuple(zip([part.weight for part in query.operands], unit(np.stack(raw)), strict=True))
-    return Compiled(query, combine(terms), terms)
+    return Compiled(query, combine(terms), terms, tuple(part.word for part in query.operands))
 
 
 def combine(terms: Sequence[tuple[float, Vectors]]) -> Vectors:
@@ -338,12 +381,21 @@ def _shares(terms: Sequence[tuple[float, Vectors]]) -> NDArray[np.float64]:
     """Scale the terms so that they add up to a unit vector. *Shape:* (len(terms), dim)"""
     import numpy as np
 
+    weights = _weights(terms)
+    shares: NDArray[np.float64] = weights[:, None] * np.stack([vector for _, vector in terms], dtype=np.float64)
+    return shares
+
+
+def _weights(terms: Sequence[tuple[float, Vectors]]) -> NDArray[np.float64]:
+    """Scale the weights so that the terms add up to a unit vector. *Shape:* (len(terms),)"""
+    import numpy as np
+
     if not any(weight for weight, _ in terms):
         raise EmptyQuery("the query is empty: write words, or name a file")
     weights = np.array([weight for weight, _ in terms], dtype=np.float64)
     weights /= np.abs(weights).max()  # so that no weight, however large or small, leaves the range of floats
-    scaled: NDArray[np.float64] = weights[:, None] * np.stack([vector for _, vector in terms], dtype=np.float64)
-    length = np.linalg.norm(scaled.sum(axis=0))
+    length = np.linalg.norm(weights @ np.stack([vector for _, vector in terms], dtype=np.float64))
     if length < CANCELLED * np.abs(weights).sum():
         raise EmptyQuery("the operands cancel out, and nothing is left to search for: change a weight or drop one")
-    return scaled / length
+    scaled: NDArray[np.float64] = weights / length
+    return scaled

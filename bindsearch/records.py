@@ -34,6 +34,10 @@ class Stamp:
     mtime_ns: int
 
 
+UNSEEN = Stamp(-1, -1)
+"""Of a path that is known by name only: no file has this stamp, so the next run reads it."""
+
+
 @dataclass(frozen=True, slots=True)
 class PathRecord:
     """What the ledger knows of one path."""

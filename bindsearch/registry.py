@@ -6,6 +6,7 @@ Other packages add their own through the entry-point groups `bindsearch.spaces` 
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Mapping
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -21,6 +22,11 @@ DEFAULT_INDEX = "exact"
 SPACES = {
     "toy": "bindsearch.encoders.toy:ToyEncoder",
     "bound:": "bindsearch.encoders.pocket_bound:BoundEncoder",
+    "openclip:": "bindsearch.encoders.openclip:OpenClipEncoder",
+    "local:": "bindsearch.encoders.openclip:local",
+    "imagebind": "bindsearch.encoders.imagebind:ImageBindEncoder",
+    "imagebind/local:": "bindsearch.encoders.imagebind:local",
+    "clap:": "bindsearch.encoders.clap:ClapEncoder",
 }
 """Name -> what gives an Encoder when called. A name that ends in a colon is a family, called with what follows."""
 
@@ -30,6 +36,14 @@ INDEXES = {
     "torch": "bindsearch.indexes.torch_gpu:TorchIndex",
 }
 """Name -> a class that keeps the `Index` protocol; called with `dim`."""
+
+_PACKAGES = {"faiss": "faiss-cpu", "open_clip": "open_clip_torch"}
+"""Module -> the package that brings it, where they are not called alike."""
+
+
+def default_space() -> str:
+    """Give what `BINDSEARCH_SPACE` names, else the built-in space."""
+    return os.environ.get("BINDSEARCH_SPACE") or DEFAULT_SPACE
 
 
 def spaces() -> dict[str, str]:
@@ -55,6 +69,13 @@ def load_space(name: str) -> Encoder:
     return encoder
 
 
+def members(family: str) -> list[dict[str, Any]]:
+    """Describe the spaces that a family knows by name: name, licence, commercial, here. Raises `MissingExtra`."""
+    made = _load(spaces()[family], family)
+    told: list[dict[str, Any]] = made.members() if hasattr(made, "members") else []
+    return told
+
+
 def load_index(kind: str) -> type[Index]:
     """Load an index class by name. Raises `UnknownIndex`."""
     known = indexes()
@@ -64,18 +85,28 @@ def load_index(kind: str) -> type[Index]:
     return loaded
 
 
-def choose_index(count: int, dim: int) -> str:
-    """Give the kind of index for so many vectors on this machine."""
-    chosen: str = _load("bindsearch.indexes.choose:choose", "the choice of an index")(count, dim).kind
-    return chosen
+def choose_index(count: int, dim: int, *, recall: float, memory: int | None, device: str) -> tuple[str, str]:
+    """Give the kind of index for so many vectors on this machine, and why it is that."""
+    choose = _load("bindsearch.indexes.choose:choose", "the choice of an index")
+    chosen = choose(count, dim, recall=recall, memory=memory, device=device)
+    return chosen.kind, chosen.why
 
 
-def certify_index(index: Index, queries: Mapping[str, Vectors], *, mend: bool) -> dict[str, Any] | None:
-    """Measure, and `mend` if asked to, what an index finds, by origin of the queries; None for one that finds all."""
-    if not hasattr(index, "search_exactly"):
-        return None
+def devices() -> dict[str, Any]:
+    """Say which FAISS is here and which cards, and why none is used."""
+    told: dict[str, Any] = _load("bindsearch.indexes.devices:devices", "the devices of this machine")().as_json()
+    return told
+
+
+def may_miss(index: Index) -> bool:
+    """Tell whether an index may not find everything."""
+    return hasattr(index, "search_exactly")
+
+
+def certify_index(index: Index, queries: Mapping[str, Vectors], *, target: float, mend: bool) -> dict[str, Any]:
+    """Measure, and `mend` if asked to, what an index that may miss something finds, by origin of the queries."""
     certify = _load(f"bindsearch.indexes.certificate:{'mend' if mend else 'certify'}", "the recall certificate")
-    told: dict[str, Any] = certify(index, queries).as_json()
+    told: dict[str, Any] = certify(index, queries, target=target).as_json()
     return told
 
 
@@ -90,7 +121,8 @@ def _load(place: str, name: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name and error.name.startswith("bindsearch"):
             raise
-        raise MissingExtra(f"{name} needs the package {error.name!r}: pip install {error.name}") from error
+        package = _PACKAGES.get(str(error.name), error.name)
+        raise MissingExtra(f"{name} needs the package {error.name!r}: pip install {package}") from error
 
 
 def _nearest(name: str, known: dict[str, str]) -> str:

@@ -52,6 +52,19 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True)
+class Building:
+    """How far an index has come that is made anew, while the one before it answers."""
+
+    modality: str
+    kind: str
+    stage: str
+    """`building`, `measuring`, `writing`, `switching`, `clearing`."""
+    done: int = 0
+    total: int = 0
+    """Of its segments, while it is built."""
+
+
+@dataclass(frozen=True, slots=True)
 class Progress:
     """How far a run has come."""
 
@@ -62,3 +75,5 @@ class Progress:
     segments: int
     path: Path | None
     """The file that was settled last; None at the end."""
+    building: Building | None = None
+    """Once all files are settled: the index that is made anew."""

@@ -5,21 +5,72 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
-from bindsearch.errors import CorruptLibrary, LibraryError, LibraryNotFound, SchemaTooNew, SpaceMismatch
+from bindsearch.errors import (
+    CorruptLibrary,
+    LibraryError,
+    LibraryNotFound,
+    LicenceRefused,
+    SchemaTooNew,
+    SpaceMismatch,
+)
 from bindsearch.gallery import write_whole
 from bindsearch.types import SpaceSpec
+from bindsearch.wishes import Wishes
 
-SCHEMA = 1
+SCHEMA = 2
 CARD = "library.json"
+LONGEST_NAME = 60
+"""Letters of a space's name in the name of its folder: a path in it may be longer than a folder's name may be."""
 
 Migration = Callable[[Path], None]
-MIGRATIONS: Mapping[int, Migration] = {}
-"""Schema -> what brings a library of it to the next one. Must be safe to run again after an interruption."""
+MIGRATIONS: Mapping[int, Migration] = {1: lambda folder: None}
+"""Schema -> what brings a library of it to the next one. Must be safe to run again after an interruption.
+
+From 1 to 2 nothing changes on disk; but who knows only 1 would open the wrong edition of a library that was migrated.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Edition:
+    """A library's ledger and indexes in one space. A library may have several beside each other, and shows one."""
+
+    number: int
+    """No number is used twice in a library."""
+    space: str
+    fingerprint: str
+    dim: int
+
+    @classmethod
+    def of(cls, spec: SpaceSpec, number: int) -> Edition:
+        """Give the edition of a space."""
+        return cls(number, spec.name, spec.fingerprint, spec.dim)
+
+    def ledger(self, folder: Path) -> Path:
+        """Give where in a library the ledger lies."""
+        return folder / ("ledger" if self.number == 1 else f"ledger-{self.number}")
+
+    def index(self, folder: Path) -> Path:
+        """Give where in a library the indexes lie."""
+        return folder / "index" / (_safe(self.space) if self.number == 1 else f"{self.number}-{_safe(self.space)}")
+
+    def is_of(self, spec: SpaceSpec) -> bool:
+        """Tell whether the vectors are of this space."""
+        return (self.space, self.fingerprint) == (spec.name, spec.fingerprint)
+
+    def check(self, spec: SpaceSpec, folder: Path) -> None:
+        """Raise `SpaceMismatch`, which names both, unless the vectors are of this space."""
+        if not self.is_of(spec):
+            raise SpaceMismatch(
+                f"{folder} was made with space {self.space} ({self.fingerprint[:12]}), not with {spec.name} "
+                f"({spec.fingerprint[:12]}): open it with the space it was made with, index into a new library, or "
+                f"`bindsearch migrate --space {spec.name}`"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +83,18 @@ class Card:
     dim: int
     created_by: str
     created: str
+    edition: int = 1
+    """The number of the edition that answers."""
+    editions: int = 1
+    """The highest number that an edition ever had."""
+    kept: Edition | None = None
+    """The edition that answered before the last migration."""
+    coming: Edition | None = None
+    """The edition that a migration is making."""
+    commercial: bool = False
+    """Whether only spaces are let in whose licences allow commercial use."""
+    wishes: Wishes = field(default_factory=Wishes)
+    """What its owner wishes of the indexes."""
 
     @classmethod
     def fresh(cls, spec: SpaceSpec) -> Card:
@@ -39,12 +102,38 @@ class Card:
         now = datetime.now().astimezone().isoformat(timespec="seconds")
         return cls(SCHEMA, spec.name, spec.fingerprint, spec.dim, f"bindsearch {version('bindsearch')}", now)
 
+    @property
+    def current(self) -> Edition:
+        """The edition that answers."""
+        return Edition(self.edition, self.space, self.fingerprint, self.dim)
+
+    @property
+    def beside(self) -> dict[str, Edition]:
+        """The other editions, by what they are: `coming`, `kept`."""
+        return {word: edition for word in ("coming", "kept") if (edition := getattr(self, word)) is not None}
+
+    def showing(self, edition: Edition) -> Card:
+        """Give the card with another edition that answers; the one that did is kept."""
+        return replace(
+            self,
+            space=edition.space,
+            fingerprint=edition.fingerprint,
+            dim=edition.dim,
+            edition=edition.number,
+            kept=self.current,
+            coming=None if self.coming == edition else self.coming,
+        )
+
     def check(self, spec: SpaceSpec, folder: Path) -> None:
         """Raise `SpaceMismatch` unless the library's vectors are of this space."""
-        if (self.space, self.fingerprint) != (spec.name, spec.fingerprint):
-            raise SpaceMismatch(
-                f"{folder} was made with space {self.space} ({self.fingerprint[:12]}), not with {spec.name} "
-                f"({spec.fingerprint[:12]}): open it with the space it was made with, or index into a new library"
+        self.current.check(spec, folder)
+
+    def allow(self, spec: SpaceSpec) -> None:
+        """Raise `LicenceRefused` for a space that must not be used commercially, where the library is to be."""
+        if self.commercial and not spec.commercial:
+            raise LicenceRefused(
+                f"space {spec.name} is refused, as the library is for commercial use: the licence of its weights is "
+                f"{spec.licence}; `bindsearch spaces` tells of others"
             )
 
 
@@ -59,13 +148,40 @@ def read_card(folder: Path) -> Card:
                 f"{folder} has schema {schema}, this bindsearch knows {SCHEMA}: a newer one wrote it "
                 f"({told.get('created_by', 'unknown')}); pip install --upgrade bindsearch"
             )
-        return Card(**{name: told[name] for name in Card.__dataclass_fields__})
+        return _card(told)
     except FileNotFoundError as error:
         raise LibraryNotFound(f"there is no library at {folder}; `bindsearch index FOLDER` makes one") from error
     except OSError as error:
         raise LibraryError(f"{file} cannot be read: {error.strerror}") from error
     except (ValueError, KeyError, TypeError) as error:
         raise CorruptLibrary(f"{file} is damaged ({error}); if the folder is a library, restore this file") from error
+
+
+def _card(told: Mapping[str, Any]) -> Card:
+    """Make a card of what the file says; what came into it later has its default."""
+    needed = {each.name for each in fields(Card) if each.default is each.default_factory is MISSING}
+    known = {each.name: told[each.name] for each in fields(Card) if each.name in told.keys() | needed}
+    wishes = known.pop("wishes", None) or {}
+    for word in ("kept", "coming"):
+        known[word] = Edition(**known[word]) if known.get(word) else None
+    return Card(**known, wishes=Wishes(**wishes))
+
+
+def stamp_of_card(folder: Path) -> tuple[int, int, int] | None:
+    """Give what tells whether the card was written anew; None where it cannot be looked at."""
+    try:
+        status = (folder / CARD).stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns, status.st_size
+
+
+def strays(folder: Path, card: Card) -> list[Path]:
+    """Give the ledgers and indexes that no edition owns: what an interrupted removal left."""
+    owned = {edition.ledger(folder) for edition in (card.current, *card.beside.values())}
+    owned |= {edition.index(folder) for edition in (card.current, *card.beside.values())}
+    found = {*folder.glob("ledger"), *folder.glob("ledger-*"), *folder.glob("dropped-*"), *folder.glob("index/*")}
+    return sorted(found - owned)
 
 
 def write_card(folder: Path, card: Card) -> None:
@@ -82,7 +198,7 @@ def upgrade(folder: Path, card: Card, migrations: Mapping[int, Migration] = MIGR
         if card.schema not in migrations:
             raise CorruptLibrary(f"{folder} has schema {card.schema}, from which no way leads to {SCHEMA}")
         migrations[card.schema](folder)
-        card = Card(**{**asdict(card), "schema": card.schema + 1})
+        card = replace(card, schema=card.schema + 1)
         write_card(folder, card)
     return card
 
@@ -96,3 +212,7 @@ def make_folder(folder: Path) -> None:
         raise LibraryError(f"a library cannot be made at {folder}: {error.strerror}") from error
     if strangers:
         raise LibraryError(f"{folder} holds other files ({min(strangers)}): give a new name for the library")
+
+
+def _safe(name: str) -> str:
+    return "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in name)[:LONGEST_NAME]

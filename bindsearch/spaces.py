@@ -1,22 +1,35 @@
-"""A space at work: the one place where media is batched, encoded, checked and normalised."""
+"""A space at work: media in, unit vectors out."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
+from stat import S_ISREG
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
 from bindsearch import registry
-from bindsearch.errors import BadQuery, BindsearchError, MediaError, SpaceError, UnreadableMedia, UnsupportedMedia
+from bindsearch.encoding import Encoding, Remembered
+from bindsearch.errors import BadQuery, MediaError, UnreadableMedia, UnsupportedMedia
 from bindsearch.ports import Encoder, Prepared
 from bindsearch.records import unit
 from bindsearch.types import Modality, Piece, Segment, SpaceSpec, Vectors
 
-BATCH = 32
-"""Pieces that are encoded together."""
+if TYPE_CHECKING:
+    from bindsearch.media.handed import Handed
+
+Thing: TypeAlias = "str | os.PathLike[str] | bytes | Piece | Handed"
+"""What can be embedded: a path, the bytes of a file, a decoded piece, a picture of Pillow's, an array of a picture
+(uint8, height x width x 3) or of mono sound (floats, at the rate of the space's windowing)."""
+FEW = 64
+"""A file of at most so many segments is remembered when it was embedded whole, as a query is..."""
+SMALL = 64 << 20
+"""...if it has at most so many bytes: it is known again by its content, which has to be read for that."""
 
 
 class Space:
@@ -31,6 +44,8 @@ class Space:
 
     def __init__(self, encoder: Encoder) -> None:
         self.encoder = encoder
+        self._encoding = Encoding(encoder)
+        self._remembered = Remembered()
 
     @classmethod
     def named(cls, name: str) -> Space:
@@ -42,17 +57,18 @@ class Space:
         """What the space is."""
         return self.encoder.spec
 
-    def embed(self, things: Sequence[str | os.PathLike[str] | Piece], *, modality: str | None = None) -> Vectors:
-        """Embed texts (strings, with `modality="text"`), files, or decoded pieces: one unit vector each.
+    def embed(self, things: Sequence[Thing], *, modality: str | None = None) -> Vectors:
+        """Embed texts (strings, with `modality="text"`), files, or what else a `Thing` is: one unit vector each.
 
         A file's vector is the mean over its pieces. `modality` otherwise picks what is looked at: of a video, say,
         only the sound. Raises `MediaError`, `BadQuery` for an unknown modality. *Shape:* (len(things), dim)
         """
-        if isinstance(things, str | os.PathLike):
+        if isinstance(things, str | bytes | os.PathLike):
             raise BadQuery(f"embed takes a list: [{things!r}]")
         wanted = None if modality is None else modality_named(modality)
-        rows = [self._embed_one(thing, wanted) for thing in things]
-        return np.stack(rows) if rows else self._nothing()
+        if wanted == Modality.TEXT and all(isinstance(thing, str) for thing in things):
+            return self._texts([_encodable(str(thing)) for thing in things])
+        return self._means(things, wanted)
 
     def segments(self, path: str | os.PathLike[str]) -> list[tuple[float | None, float | None, Vectors]]:
         """Embed every segment of a file: start, end (None where there is no time) and unit vector."""
@@ -62,33 +78,36 @@ class Space:
     def embed_whole(self, path: Path, *, modality: Modality | None = None) -> tuple[list[Segment], Vectors]:
         """Embed all that this space wants of a file, holding only a batch of it decoded. Segments are numbered from 0.
 
-        Raises `MediaError`, also where there is nothing for this space. *Shape:* (len(segments), dim)
+        Of a short file that is asked for again the vectors are remembered, by its content. Raises `MediaError`, also
+        where there is nothing for this space. *Shape:* (len(segments), dim)
         """
+        key = self._key(path, modality)
+        if key is not None and (known := self._remembered.get(key)) is not None:
+            return list(known[0]), known[1].copy()
         segments: list[Segment] = []
         blocks: list[Vectors] = []
         pieces = self.pieces(path, modality=modality)
-        while batch := list(islice(pieces, BATCH)):
+        while batch := list(islice(pieces, self._ahead)):
             blocks.append(self.embed_pieces(batch))
             segments += [Segment(len(segments) + at, piece.modality, piece.span) for at, piece in enumerate(batch)]
         if not segments:
-            raise UnsupportedMedia(f"{path}: holds no {modality or 'thing'} that space {self.spec.name} knows")
-        return segments, np.concatenate(blocks)
+            raise self._unsupported(path, modality)
+        rows = np.concatenate(blocks)
+        if key is not None and len(segments) <= FEW:
+            self._remembered.keep(key, (tuple(segments), rows.copy()))
+        return segments, rows
 
     def pieces(self, path: Path, *, modality: Modality | None = None) -> Iterator[Piece]:
         """Decode a file into the pieces that this space wants. Raises `MediaError`, with the path."""
         from bindsearch.media import decode, identify
 
         wanted = self.spec.modalities if modality is None else frozenset({modality})
-        try:
+        with _naming(path):
             kind = identify(path)
             if kind is None:
                 raise UnsupportedMedia("not a picture, sound, video or text that bindsearch reads")
             with decode(path, kind, self.spec.windowing, wanted=wanted) as decoding:
                 yield from decoding
-        except OSError as error:
-            raise UnreadableMedia(f"{path}: {error.strerror or error}") from error
-        except MediaError as error:
-            raise type(error)(f"{path}: {error}") from error
 
     def embed_pieces(self, pieces: Sequence[Piece]) -> Vectors:
         """Embed decoded pieces of any modalities, in their order. *Shape:* (len(pieces), dim)"""
@@ -103,36 +122,98 @@ class Space:
 
         Raises `SpaceError` when the encoder breaks its word: a wrong shape, or values that are not finite.
         """
-        starts = range(0, len(prepared), BATCH)
-        blocks = [self._encode_batch(modality, prepared[start : start + BATCH]) for start in starts]
-        return np.concatenate(blocks) if blocks else self._nothing()
+        return self._encoding.encode(modality, prepared)
+
+    def batch_size(self, modality: Modality) -> int:
+        """Give how many pieces of a modality are best encoded together."""
+        return self._encoding.batch_size(modality)
+
+    @property
+    def _ahead(self) -> int:
+        """Pieces of any modalities that are decoded before they are encoded together."""
+        return max(self.batch_size(modality) for modality in self.spec.modalities)
+
+    def _texts(self, texts: Sequence[str]) -> Vectors:
+        """Embed texts; those of the last queries are remembered."""
+        keys = [(self.spec.fingerprint, Modality.TEXT, text) for text in texts]
+        found = {key: self._remembered.get(key) for key in keys}
+        new = [key for key, row in found.items() if row is None]
+        for key, row in zip(new, self.embed_pieces([Piece(Modality.TEXT, text) for *_, text in new]), strict=True):
+            self._remembered.keep(key, row.copy())
+            found[key] = row
+        return np.stack([found[key] for key in keys]) if keys else self._nothing()
+
+    def _means(self, things: Sequence[Thing], modality: Modality | None) -> Vectors:
+        """Embed files and pieces, the pieces of several files together, to a mean vector each."""
+        rows: list[list[Vectors]] = [[] for _ in things]
+        kinds: list[list[Modality]] = [[] for _ in things]
+        pieces = self._numbered(things, modality)
+        while batch := list(islice(pieces, self._ahead)):
+            vectors = self.embed_pieces([piece for _, piece in batch])
+            for (place, piece), vector in zip(batch, vectors, strict=True):
+                rows[place].append(vector)
+                kinds[place].append(piece.modality)
+        means = [
+            part[0] if isinstance(thing, Piece) else mean_vector(np.stack(part), kind)
+            for thing, part, kind in zip(things, rows, kinds, strict=True)
+        ]
+        return np.stack(means) if means else self._nothing()
+
+    def _numbered(self, things: Iterable[Thing], modality: Modality | None) -> Iterator[tuple[int, Piece]]:
+        """Give the pieces of all things, each with the number of its thing."""
+        for place, thing in enumerate(things):
+            empty = True
+            for piece in self._pieces_of(thing, modality):
+                empty = False
+                yield place, piece
+            if empty:
+                name = thing if isinstance(thing, str | os.PathLike) else type(thing).__name__
+                raise self._unsupported(name, modality)
+
+    def _pieces_of(self, thing: Thing, modality: Modality | None) -> Iterator[Piece]:
+        if isinstance(thing, Piece):
+            yield thing
+        elif isinstance(thing, str) and modality == Modality.TEXT:
+            yield Piece(Modality.TEXT, _encodable(thing))
+        elif isinstance(thing, str | os.PathLike):
+            yield from self.pieces(Path(thing), modality=modality)
+        elif isinstance(thing, bytes):
+            with TemporaryDirectory() as folder:
+                path = Path(folder) / "bytes"
+                path.write_bytes(thing)
+                yield from self.pieces(path, modality=modality)
+        else:
+            from bindsearch.media.handed import pieces_of
+
+            wanted = self.spec.modalities if modality is None else {modality}
+            yield from (piece for piece in pieces_of(thing, self.spec.windowing) if piece.modality in wanted)
+
+    def _key(self, path: Path, modality: Modality | None) -> Hashable | None:
+        """Give what a file is remembered by: its content. None for one that is not worth it, or no regular file."""
+        from bindsearch.identity import digest_of
+
+        with _naming(path):
+            stat = os.stat(path)
+            if not S_ISREG(stat.st_mode) or stat.st_size > SMALL:
+                return None
+            return (self.spec.fingerprint, modality, path.suffix.lower(), digest_of(path))
+
+    def _unsupported(self, path: str | os.PathLike[str], modality: Modality | None) -> UnsupportedMedia:
+        return UnsupportedMedia(f"{path}: holds no {modality or 'thing'} that space {self.spec.name} knows")
 
     def _nothing(self) -> Vectors:
         return np.empty((0, self.spec.dim), dtype=np.float32)
 
-    def _encode_batch(self, modality: Modality, batch: Sequence[Prepared]) -> Vectors:
-        try:
-            vectors = self.encoder.encode(modality, batch)
-        except BindsearchError:
-            raise
-        except Exception as error:  # whatever a model raises: the run goes on without the file
-            raise SpaceError(f"space {self.spec.name} failed: {type(error).__name__}: {error}") from error
-        if vectors.shape != (len(batch), self.spec.dim):
-            raise SpaceError(f"space {self.spec.name} gave {vectors.shape}, not {(len(batch), self.spec.dim)}")
-        if not np.isfinite(vectors).all() or not vectors.any(axis=1).all():
-            raise SpaceError(f"space {self.spec.name} gave an {modality} vector that is zero or not finite")
-        return unit(vectors)
 
-    def _embed_one(self, thing: str | os.PathLike[str] | Piece, modality: Modality | None) -> Vectors:
-        if isinstance(thing, Piece):
-            rows = self.embed_pieces([thing])
-        elif isinstance(thing, str) and modality == Modality.TEXT:
-            rows = self.embed_pieces([Piece(Modality.TEXT, _encodable(thing))])
-        else:
-            segments, vectors = self.embed_whole(Path(thing), modality=modality)
-            return mean_vector(vectors, [segment.modality for segment in segments])
-        vector: Vectors = rows[0]
-        return vector
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Put the path before what goes wrong with a file, as a `MediaError`."""
+    try:
+        yield
+    except OSError as error:
+        raise UnreadableMedia(f"{path}: {error.strerror or error}") from error
+    except MediaError as error:
+        raise type(error)(f"{path}: {error}") from error
 
 
 def space(name: str) -> Space:

@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from bindsearch.gallery import Gallery
-from bindsearch.records import NO_CONTENT
+from bindsearch.edition import OpenEdition
+from bindsearch.gallery import Generation
+from bindsearch.migration import bytes_of
+from bindsearch.records import NO_CONTENT, UNSEEN
+from bindsearch.registry import devices
 from bindsearch.schema import Card
 from bindsearch.types import Modality
 from bindsearch.view import View, digest_in
+from bindsearch.wishes import Wishes
+
+
+@dataclass(frozen=True)
+class Beside:
+    """Another space that the library has beside the one that answers."""
+
+    space: str
+    fingerprint: str
+    dim: int
+    files: int
+    """Files that it knows."""
+    bytes: int
+    """What it costs on the disk."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +52,22 @@ class Status:
     index_bytes: int
     indexes: dict[str, str]
     """Modality -> kind of index."""
+    generations: dict[str, Generation]
+    """Modality -> its index on disk: why it is of its kind, what it takes, and what it was measured to find."""
+    wishes: Wishes
+    """What the indexes are chosen by."""
+    devices: dict[str, Any]
+    """Which FAISS searches here, which cards there are, and `why` none is used."""
     certificates: dict[str, dict[str, Any]]
     """Modality -> what its index was measured to find, for those that may not find everything."""
+    files: int
+    """Paths that are known, whatever they hold."""
+    unseen: int
+    """Paths that are known by name only, because their files were not there when the library was migrated."""
+    coming: Beside | None
+    """The space that a migration is making."""
+    kept: Beside | None
+    """The space before the last migration."""
 
     @property
     def items(self) -> int:
@@ -56,8 +88,8 @@ class Status:
         return told | {"items": self.items, "segments": self.segments}
 
 
-def status_of(view: View, path: Path, card: Card, ledger_bytes: int, gallery: Gallery) -> Status:
-    """Count what a view of the ledger holds."""
+def status_of(view: View, path: Path, card: Card, now: OpenEdition, beside: Mapping[str, OpenEdition]) -> Status:
+    """Count what a view of the ledger holds, and what the editions beside it cost."""
     items = dict.fromkeys(map(str, Modality), 0)
     segments = dict.fromkeys(map(str, Modality), 0)
     dormant, seconds = 0, 0.0
@@ -69,11 +101,12 @@ def status_of(view: View, path: Path, card: Card, ledger_bytes: int, gallery: Ga
         seconds += facts["duration"] or 0.0
         for _, modality, count in facts["runs"]:
             segments[modality] += count
+    generations = now.gallery.generations()
     return Status(
         path=path,
-        space=card.space,
-        fingerprint=card.fingerprint,
-        dim=card.dim,
+        space=now.edition.space,
+        fingerprint=now.edition.fingerprint,
+        dim=now.edition.dim,
         schema=card.schema,
         items_by_modality=items,
         segments_by_modality=segments,
@@ -81,11 +114,28 @@ def status_of(view: View, path: Path, card: Card, ledger_bytes: int, gallery: Ga
         dormant=dormant,
         quarantine=quarantine_of(view),
         roots=view.roots(),
-        ledger_bytes=ledger_bytes,
-        index_bytes=gallery.bytes_used(),
-        indexes=gallery.kinds(),
-        certificates=gallery.stored_certificates(),
+        ledger_bytes=now.ledger.storage.bytes_used(),
+        index_bytes=now.gallery.bytes_used(),
+        indexes={modality: told.kind for modality, told in generations.items()},
+        generations=generations,
+        wishes=card.wishes,
+        devices=devices(),
+        certificates={modality: told.certificate for modality, told in generations.items() if told.certificate},
+        files=view.path_count(),
+        unseen=sum(record.stamp == UNSEEN for record in view.paths()),
+        coming=_beside(path, beside.get("coming")),
+        kept=_beside(path, beside.get("kept")),
     )
+
+
+def _beside(folder: Path, opened: OpenEdition | None) -> Beside | None:
+    if opened is None:
+        return None
+    edition = opened.edition
+    with opened.ledger.read() as view:
+        files = view.path_count()
+    cost = bytes_of(edition.ledger(folder)) + bytes_of(edition.index(folder))
+    return Beside(edition.space, edition.fingerprint, edition.dim, files, cost)
 
 
 def quarantine_of(view: View) -> dict[Path, str]:

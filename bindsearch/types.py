@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from bindsearch.explanation import Why
+
 Vectors = NDArray[np.float32]
 """*Shape:* (n, dim), or (dim,) where one vector is meant."""
 Ids = NDArray[np.int64]
@@ -136,6 +138,8 @@ class Hit:
     copies: Sequence[Path] = ()
     """Further paths with the same content."""
     metadata: Mapping[str, str] = field(default_factory=dict)
+    why: Why | None = None
+    """What its score is made of, if that was asked for."""
 
     @property
     def start(self) -> float | None:
@@ -163,6 +167,7 @@ class Hit:
             "text": self.segment.text or None,
             "copies": [str(path) for path in self.copies],
             "metadata": dict(self.metadata),
+            **({} if self.why is None else {"why": self.why.as_json()}),
         }
 
 

@@ -143,6 +143,14 @@ class View:
             words = f"the vectors of segment {first} are missing or torn; `bindsearch doctor --repair` mends it"
             raise CorruptLibrary(words) from error
 
+    def vector(self, segment: int) -> Vectors:
+        """Give the unit vector of a segment. Raises `CorruptLibrary`. *Shape:* (dim,)"""
+        located = self._locate(segment)
+        if located is None:
+            raise CorruptLibrary(f"segment {segment} is missing; `bindsearch doctor --repair` mends it")
+        vector: Vectors = self.vectors(located[0])[segment - located[0]]
+        return vector
+
     def raw_vectors(self, first: int) -> NDArray[np.float16]:
         """Give the vectors of a run as they are stored. Raises `KeyError`, `ValueError` if the block is torn."""
         found = self._txn.view("vectors", key_of(first))
@@ -190,10 +198,33 @@ class View:
         found = self._txn.get("meta", b"roots")
         return [Path(root) for root in json.loads(found)] if found else []
 
+    def concept(self, name: str) -> dict[str, Any] | None:
+        """Give what is saved of a concept."""
+        found = self._txn.get("meta", concept_key(name))
+        return None if found is None else json.loads(found)
+
+    def concepts(self) -> dict[str, dict[str, Any]]:
+        """Give what is saved of all concepts, by name, in order."""
+        prefix = concept_key("")
+        found = ((key, value) for key, value in self._txn.scan("meta", prefix) if key.startswith(prefix))
+        return {key.removeprefix(prefix).decode(): json.loads(value) for key, value in found}
+
     def former_metadata(self, digest: bytes) -> dict[str, str]:
         """Give the metadata that the last path of a content had when it went."""
         found = self._txn.get("former", digest)
         return {} if found is None else json.loads(found)
+
+    def former(self) -> Iterator[tuple[bytes, dict[str, str]]]:
+        """Give the metadata of the last path of every content that is gone."""
+        return ((key, json.loads(value)) for key, value in self._txn.scan("former"))
+
+    def path_count(self) -> int:
+        """Give the number of known paths."""
+        return self._txn.count("paths")
+
+    def item_count(self) -> int:
+        """Give the number of items, live or not."""
+        return self._txn.count("items")
 
     def _locate(self, segment: int) -> tuple[int, memoryview] | None:
         """Find the run that holds a segment: its first segment and its value."""
@@ -213,6 +244,11 @@ class View:
     def _counter(self, name: str) -> int:
         found = self._txn.get("meta", name.encode())
         return 0 if found is None else number_of(found)
+
+
+def concept_key(name: str) -> bytes:
+    """Give the key of a concept among the library's other facts."""
+    return b"concept:" + name.encode()
 
 
 def digest_in(facts: dict[str, Any]) -> bytes:

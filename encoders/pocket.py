@@ -1,7 +1,7 @@
 """The `pocket` space: three small towers trained by this project, shipped inside, for pictures, texts and sounds.
 
 The weights lie beside this file: `weights/pocket.safetensors` (float16), `weights/words.txt`, `weights/card.json`.
-torch is imported, and the weights are read, when something is encoded for the first time.
+The weights are read when something is encoded for the first time; torch is imported for pictures and sounds only.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from bindsearch.ports import Modality, Piece, Prepared, SpaceSpec, Vectors
 from bindsearch.types import Windowing
 
 from .pocket_sound import spectrogram
+from .pocket_text import TextReader
 from .pocket_words import UNKNOWN, Pieces
 
 WEIGHTS = Path(__file__).parent / "weights"
@@ -71,11 +72,14 @@ class PocketEncoder:
         """Embed a batch of one modality. *Shape:* (len(batch), dim), float32."""
         if not batch:
             return np.empty((0, self.spec.dim), np.float32)
-        tower = self._tower(modality)
+        tower, rows = self._tower(modality), np.stack(batch)
+        if modality == Modality.TEXT:
+            read: Vectors = tower(rows)
+            return read
         import torch
 
         with torch.inference_mode():
-            vectors: Vectors = tower(torch.from_numpy(np.stack(batch))).numpy()
+            vectors: Vectors = tower(torch.from_numpy(rows)).numpy()
         return vectors
 
     @functools.cached_property
@@ -113,22 +117,20 @@ def _numbers(text: str, words: Pieces) -> NDArray[np.int64]:
 
 
 def _loaded(path: Path, kind: Modality, digest: str) -> Any:
-    """Read one tower out of the file that holds all three, and put it in float32 and evaluation mode."""
+    """Read one tower out of the file that holds all three, in float32."""
     try:
         from safetensors import safe_open
 
-        towers = import_module("bindsearch.encoders.pocket_towers")
+        towers = None if kind == Modality.TEXT else import_module("bindsearch.encoders.pocket_towers")
     except ModuleNotFoundError as error:
         raise MissingExtra(f"the pocket space needs the package {error.name!r}: pip install {error.name}") from error
     if not path.exists() or hashlib.sha256(path.read_bytes()).hexdigest() != digest:
         raise MissingWeights(f"{path} is not the file that card.json beside it describes: install bindsearch again")
-    with safe_open(path, framework="pt") as file:
+    with safe_open(path, framework="pt" if towers else "np") as file:
         mine = [name for name in file.keys() if name.startswith(f"{kind}.")]
-        weights = {name.removeprefix(f"{kind}."): _real(file.get_tensor(name)) for name in mine}
+        weights = {name.removeprefix(f"{kind}."): file.get_tensor(name) for name in mine}
+    if towers is None:
+        return TextReader({name: value.astype(np.float32) for name, value in weights.items()})
     tower = towers.built(str(kind), weights)
     tower.load_state_dict(weights)
-    return tower.eval()
-
-
-def _real(tensor: Any) -> Any:
-    return tensor.float() if tensor.is_floating_point() else tensor
+    return tower.float().eval()

@@ -17,6 +17,8 @@ from torch.nn import functional as F
 
 DIM = 256
 """Of the space."""
+SEEN = 1280
+"""Features of a picture before the head."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,7 @@ class Trunk:
 
 
 PHOTO = Trunk(channels=3, stem=32, widths=(32, 64, 160, 384), depths=(1, 2, 7, 12), group=16)
-"""RegNetX-400MF: 4.8 M parameters."""
+"""RegNetX-400MF: 4.7 M parameters."""
 SOUND = Trunk(channels=1, stem=24, widths=(32, 64, 160, 368), depths=(1, 2, 5, 7), group=16)
 
 
@@ -84,11 +86,33 @@ class Convolutions(nn.Module):
                 layers.append(Block(before, width, 2 if place == 0 else 1, shape.group))
                 before = width
         self.layers = nn.Sequential(*layers)
-        self.width = before
+        self.width, self.width_before = before, shape.widths[-2]
+        self._last = shape.depths[-1]
+
+    def places(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Give what the last two stages see. *Shape:* (n, channels, h, w) to (n, width, h / 16, w / 16), / 32."""
+        before = self.layers[: -self._last](x)
+        return before, self.layers[-self._last :](before)
 
     def forward(self, x: Tensor) -> Tensor:
         """*Shape:* (batch, channels, h, w) to (batch, width, h / 32, w / 32)."""
         return self.layers(x)
+
+
+class Head(nn.Module):
+    """From what is seen or read to the space: a straight line and a bend."""
+
+    def __init__(self, width: int, *, hidden: int = 256, drop: float = 0.0, dim: int = DIM) -> None:
+        super().__init__()
+        self.through = nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Dropout(drop), nn.Linear(hidden, dim))
+        self.straight = nn.Linear(width, dim, bias=False)
+        self.register_buffer("mean", torch.zeros(width))
+        self.register_buffer("scale", torch.ones(width))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """*Shape:* (n, width) to (n, dim), not normalised."""
+        x = (features - self.mean) / self.scale
+        return self.through(x) + self.straight(x)
 
 
 class PhotoTower(nn.Module):
@@ -97,11 +121,12 @@ class PhotoTower(nn.Module):
     def __init__(self, shape: Trunk = PHOTO, dim: int = DIM) -> None:
         super().__init__()
         self.trunk = Convolutions(shape)
-        self.head = nn.Linear(self.trunk.width, dim)
+        self.widen = nn.Sequential(*_convolution(self.trunk.width, SEEN, 1), nn.ReLU(inplace=True))
+        self.head = Head(SEEN, dim=dim)
 
     def features(self, pixels: Tensor) -> Tensor:
-        """*Shape:* (batch, 3, side, side), centred, to (batch, width)."""
-        return self.trunk(pixels).mean(dim=(2, 3))
+        """*Shape:* (batch, 3, side, side), centred, to (batch, SEEN)."""
+        return self.widen(self.trunk(pixels)).mean(dim=(2, 3))
 
     def forward(self, pixels: Tensor) -> Tensor:
         """*Shape:* (batch, 3, side, side) to (batch, dim), not normalised."""
@@ -161,7 +186,7 @@ class Layer(nn.Module):
         self.before, self.between = nn.LayerNorm(width), nn.LayerNorm(width)
         self.ask = nn.Linear(width, 3 * width)
         self.answer = nn.Linear(width, width)
-        self.neurons = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+        self.neurons = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU("tanh"), nn.Linear(4 * width, width))
 
     def forward(self, x: Tensor, there: Tensor) -> Tensor:
         """*Shape:* (batch, length, width) and (batch, length) to (batch, length, width)."""

@@ -5,6 +5,7 @@ FAISS's inverted file with RaBitQ codes. It only names candidates; their scores 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -22,6 +23,8 @@ ROWS = 1 << 16
 """Rows that are placed at once."""
 ROUNDS = 8
 """Of moving the centres of cells."""
+Tell = Callable[[int, int], None]
+"""Is told how many rows of how many are in their cells."""
 FINE = 8
 """Bits to which a query is rounded when it is compared with a row's bits."""
 
@@ -50,7 +53,7 @@ class Cells:
         return int(self._inverted.ntotal)
 
     @classmethod
-    def of(cls, vectors: Vectors) -> Self:
+    def of(cls, vectors: Vectors, *, tell: Tell = lambda done, total: None) -> Self:
         """Train on an even sample, then place all rows; the memory that it takes beside the cells is bounded.
 
         Raises `IndexUnavailable` without faiss.
@@ -60,9 +63,11 @@ class Cells:
         inverted: Any = faiss.index_factory(dim, f"IVF{cells_for(count)},RaBitQ", faiss.METRIC_INNER_PRODUCT)
         inverted.cp.niter = ROUNDS
         inverted.cp.min_points_per_centroid = 1
+        tell(0, count)
         inverted.train(vectors[np.linspace(0, count - 1, min(count, TRAIN_ROWS)).astype(np.int64)])
         for start in range(0, count, ROWS):
             inverted.add(np.ascontiguousarray(vectors[start : start + ROWS]))
+            tell(min(start + ROWS, count), count)
         return cls(inverted)
 
     def candidates(self, queries: Vectors, *, part: Part, effort: Effort) -> Ids:

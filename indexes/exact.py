@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import threading
 from collections.abc import Iterator
@@ -63,6 +64,12 @@ class ExactIndex:
         Raises `ValueError` for queries of a wrong shape and for values that are not finite.
         """
         return self._search(queries, k, allowed, self._looks)
+
+    def twin(self) -> Self:
+        """Give an index of the same, as it is at this moment; what is changed in one does not change the other."""
+        twin = copy.copy(self)
+        twin._changing = threading.RLock()
+        return twin
 
     def sample(self, n: int) -> Vectors:
         """Give up to `n` of the vectors, spread evenly over the ids; not writable."""

@@ -13,7 +13,7 @@ import numpy as np
 from bindsearch.types import Ids, Scores, Vectors
 
 from ._blocks import Block, Moment
-from ._cells import Cells, Effort, LookAtCells
+from ._cells import Cells, Effort, LookAtCells, Tell
 from .exact import ExactIndex
 
 MIN_ROWS = 1 << 14
@@ -56,7 +56,14 @@ class IvfIndex(ExactIndex):
             super().remove(ids)
             self._gone.append(np.asarray(ids, dtype=np.int64))
 
-    def build(self) -> None:
+    def twin(self) -> Self:
+        """Give an index of the same, as it is at this moment; what is changed in one does not change the other."""
+        with self._changing:
+            twin = super().twin()
+        twin._building, twin._gone = threading.Lock(), []
+        return twin
+
+    def build(self, *, tell: Tell = lambda done, total: None) -> None:
         """Put everything into cells. Searching, adding and removing go on meanwhile.
 
         Raises `IndexUnavailable` without faiss.
@@ -64,7 +71,7 @@ class IvfIndex(ExactIndex):
         with self._building:
             with self._changing:
                 start, self._gone = self._now, []
-            block = self._with_cells(start)
+            block = self._with_cells(start, tell)
             if block is not None:
                 with self._changing:
                     self._now = _joined(block, start, self._now, np.concatenate([np.empty(0, np.int64), *self._gone]))
@@ -100,13 +107,13 @@ class IvfIndex(ExactIndex):
             return True
         return len(now.blocks) == 1 and now.blocks[0].alive is None and now.blocks[0].cells is not None
 
-    def _with_cells(self, now: Moment) -> Block | None:
+    def _with_cells(self, now: Moment, tell: Tell) -> Block | None:
         """Give one block of all rows that are alive, with cells if there are enough; None where there are none."""
         if not len(now):
             return None
         block = now.blocks[0].compact() if len(now.blocks) == 1 else Block(now.ids, now.gather(now.ids))
         codes = block.encode(self._looks.coder)
-        cells = Cells.of(block.vectors) if len(block.ids) >= self._min_rows else None
+        cells = Cells.of(block.vectors, tell=tell) if len(block.ids) >= self._min_rows else None
         return Block(block.ids, block.vectors, codes=codes, settled=block.settled or cells is not None, cells=cells)
 
 

@@ -5,6 +5,8 @@ from the page cache.
 
     python scripts/bench_growth.py                       10,000, 100,000 and 1,000,000 vectors of 512; needs 8 GB
     python scripts/bench_growth.py --sizes 10000 --json  one object a row
+    python scripts/bench_growth.py --plot growth.png     a picture besides
+    python scripts/bench_growth.py --rows docs/growth.jsonl --plot docs/growth.png   of rows that were measured before
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 from bench_vectors import Space
+from plot_growth import plot
 
 from bindsearch.ports import Index
 from bindsearch.registry import load_index
@@ -74,11 +77,19 @@ def main() -> None:
     parser.add_argument("--kinds", nargs="+", default=["exact", "ivf"], metavar="KIND")
     parser.add_argument("--dim", type=int, default=512)
     parser.add_argument("--json", action="store_true", help="one object a row")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the rows as a picture: growth.png")
+    parser.add_argument("--rows", type=Path, metavar="FILE", help="measure nothing: plot the rows of an earlier --json")
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.here:
         print(json.dumps(measure(options.kinds[0], options.sizes[0], options.dim)))
         return
+    if options.rows:
+        if options.plot is None:
+            parser.error("--rows is for --plot: say where to draw")
+        plot([json.loads(line) for line in options.rows.read_text().splitlines()], options.plot)
+        return
+    rows = []
     if not options.json:
         print(f"{'kind':<6}{'n':>10}" + "".join(f"{name:>16}" for name in COLUMNS))
     for kind in options.kinds:
@@ -86,8 +97,11 @@ def main() -> None:
             own = [sys.executable, __file__, "--here", "--kinds", kind, "--sizes", str(n), "--dim", str(options.dim)]
             row = subprocess.run(own, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
             told = json.loads(row)
+            rows.append(told)
             numbers = "".join(f"{told[name]:>16,.1f}" for name in COLUMNS)
             print(row if options.json else f"{kind:<6}{n:>10,}{numbers}", flush=True)
+    if options.plot:
+        plot(rows, options.plot)
 
 
 if __name__ == "__main__":

@@ -7,16 +7,20 @@ Students then learn to land where these heads do.
 from __future__ import annotations
 
 import csv
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from bindsearch.encoders.pocket_towers import SEEN, Head
+from torch import Tensor
 from torch.nn import functional as F
 
-DIM = 256
+from bindsearch.evaluation.split import caltech_held_out, flickr_dev
+
+READ = 384
+"""What MiniLM makes of a text."""
+TEXT_HIDDEN = 1024
 
 
 def held_out(source: str, name: str) -> bool:
@@ -24,7 +28,7 @@ def held_out(source: str, name: str) -> bool:
     if source == "flickr8k":
         return name in _dev_photos()
     if source == "caltech101":
-        return int(hashlib.sha256(name.encode()).hexdigest(), 16) % 6 == 0
+        return caltech_held_out(name)
     return False
 
 
@@ -39,24 +43,7 @@ def _dev_photos() -> set[str]:
 
 def read_split(data: Path) -> None:
     """Learn which of Flickr8k's photos are for measuring."""
-    with (data / "flickr8k" / "captions.csv").open(newline="") as file:
-        _DEV.update(row["image"] for row in csv.DictReader(file) if row["split"] == "dev")
-
-
-class Head(nn.Module):
-    """A teacher's features in the space."""
-
-    def __init__(self, width: int, *, hidden: int = 1024, drop: float = 0.3) -> None:
-        super().__init__()
-        self.through = nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Dropout(drop), nn.Linear(hidden, DIM))
-        self.straight = nn.Linear(width, DIM, bias=False)
-        self.register_buffer("mean", torch.zeros(width))
-        self.register_buffer("scale", torch.ones(width))
-
-    def forward(self, features: Tensor) -> Tensor:
-        """*Shape:* (n, width) to (n, dim), unit length."""
-        x = (features - self.mean) / self.scale
-        return F.normalize(self.through(x) + self.straight(x), dim=1)
+    _DEV.update(flickr_dev(data / "flickr8k" / "captions.csv"))
 
 
 @dataclass
@@ -74,7 +61,7 @@ class Anchor:
         if not (folder / "done").exists():
             return None
         state = torch.load(folder / "anchor.pt", weights_only=True)
-        image_head, text_head = Head(1280).eval(), Head(384).eval()
+        image_head, text_head = Head(SEEN).eval(), Head(READ, hidden=TEXT_HIDDEN).eval()
         image_head.load_state_dict(state["image"])
         text_head.load_state_dict(state["text"])
         return cls(image_head, text_head, state["bank"], state["dev"])
@@ -90,12 +77,12 @@ class Anchor:
     @torch.no_grad()
     def images(self, features: Tensor) -> Tensor:
         """Photos in the space, by their teacher's features."""
-        return self.image_head(features)  # type: ignore[no-any-return]
+        return F.normalize(self.image_head(features), dim=1)
 
     @torch.no_grad()
     def texts(self, vectors: Tensor) -> Tensor:
         """Texts in the space, by their teacher's vectors."""
-        return self.text_head(vectors)  # type: ignore[no-any-return]
+        return F.normalize(self.text_head(vectors), dim=1)
 
     def captions_of(self, names: list[str]) -> tuple[Tensor, Tensor]:
         """The development captions of photos, and which photo each belongs to."""

@@ -28,7 +28,7 @@ coughing, sneezing, sneeze: | face, mouth, nose
 cow: ox | cow, cows, cattle
 crackling fire, campfire, bonfire, firewood burning: stove, volcano | fire, campfire, bonfire, flames
 crickets, insects at night, cicadas: cricket, grasshopper, cicada | insect, night
-crow: | crow, blackbird
+crow, crows: magpie, black grouse, vulture, kite | crow, crows, blackbird
 dog, dog barking: Labrador retriever, golden retriever, German shepherd, beagle, boxer | dog, dogs
 door wood creaks, door wood knock, knock, door opening, doorbell: sliding door | door, doorway
 drinking sipping, drinking water: cup, water bottle, beer glass | drinking, drinks
@@ -37,12 +37,12 @@ fireworks, firework: | fireworks, sparkler, sparklers
 footsteps, high heels walking: running shoe, sandal | walking, walks
 frog, frogs: bullfrog, tree frog, tailed frog | frog
 glass breaking: goblet, beer glass | glass, glasses
-hand saw: | saw, wood, carpenter
+hand saw: carpenter's kit, plane, hammer, lumbermill | saw, wood, carpenter
 helicopter: helicopter | helicopter
-hen, chicken: hen, prairie chicken | chicken, chickens
+hen, chicken: hen, cock, prairie chicken, partridge | chicken, chickens
 insects, bee, fly, mosquito, bee buzzing: bee, fly, dragonfly | bee, insect
 keyboard typing, typing on a keyboard, keyboard: computer keyboard, laptop, space bar, typewriter keyboard | computer, laptop, keyboard
-laughing, laughter: | laughing, laughs, laugh
+laughing, laughter: | laughing, laughs, laugh, smiles, smiling
 mouse click, click: mouse, desktop computer, laptop | computer
 pig: hog, wild boar | pig
 pouring water, water flow, dripping water, water drop: pitcher, water jug, fountain | pouring, hose, sprinkler
@@ -52,11 +52,11 @@ sea waves, waves, ocean waves, sea, ocean, seaside: seashore, sandbar, promontor
 sheep: ram, bighorn | sheep
 siren, ambulance, police car, fire engine: ambulance, police van, fire engine | police, ambulance, firefighter, firetruck
 snoring: studio couch, four-poster | sleeping, sleeps, asleep, bed
-thunderstorm, thunder: | storm, lightning, stormy, cloudy
-toilet flush, toilet flushing: toilet seat | toilet, bathroom
+thunderstorm, thunder: | storm, lightning, stormy, cloudy, clouds
+toilet flush, toilet flushing: toilet seat, washbasin | toilet, bathroom
 train: steam locomotive, electric locomotive, passenger car, bullet train, freight car | train, railroad, tracks
-vacuum cleaner: vacuum | vacuum, vacuuming
-washing machine, dryer: washer | laundry
+vacuum cleaner: vacuum, broom | vacuum, vacuuming
+washing machine, dryer: washer, dishwasher | laundry
 water drops, bubbles, bubble: bubble, washbasin | bubbles, bubble, faucet
 wind, howling wind, heavy wind, desert wind, wind in trees: | wind, windy, kite, kites
 air conditioner, fan: electric fan, window shade | fan

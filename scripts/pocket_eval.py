@@ -1,6 +1,9 @@
-"""Measure exported pocket weights on what was held out: whole files in, through `prepare` and `encode`, figures out.
+"""What `bindsearch eval` cannot ask of the pocket space: do held-out sounds find photos of what makes them?
 
-python scripts/pocket_eval.py DATA WEIGHTS
+Which photos show what is the table that the training used (scripts/pocket_concepts.py); the sounds are ESC-50's
+held-out recordings, which it did not hear. Prints precision at 10, of each concept too, and what ten sounds find.
+
+    python scripts/pocket_eval.py DATA [--weights FOLDER]
 """
 
 from __future__ import annotations
@@ -8,132 +11,113 @@ from __future__ import annotations
 import argparse
 import csv
 import io
+import re
 import tarfile
-import time
-from collections.abc import Callable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from bindsearch.encoders.pocket import PocketEncoder
+from bindsearch.encoders.pocket import WEIGHTS, PocketEncoder
+from numpy.typing import NDArray
 from PIL import Image
-from pocket_anchor import held_out, read_split
+from pocket_concepts import own_words, shown_by
 from pocket_sounds import decoded, esc50
-from pocket_texts import caltech_name
-from train_pocket_sound import measured_by
+from pocket_texts import caltech_name, imagenet_names
 
+from bindsearch.evaluation.split import sound_held_out
 from bindsearch.records import unit
 from bindsearch.spaces import Space
-from bindsearch.templates import TEMPLATES
 from bindsearch.types import Modality, Piece, Vectors
 
 RATE = 16_000
+MOST = 40
+"""Photos of one concept: no concept fills the gallery."""
 
 
-def photos(tar: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[str, Piece]]:
-    """The wanted members of a tar file."""
-    with tarfile.open(tar) as file:
-        for member in file:
-            opened = file.extractfile(member) if wanted(member.name) else None
-            if opened:
-                yield member.name, Piece(Modality.IMAGE, Image.open(io.BytesIO(opened.read())).convert("RGB"))
-
-
-def labels(space: Space, names: list[str], modality: Modality) -> Vectors:
-    """Vectors of names, as the product makes them. *Shape:* (len(names), dim)"""
-    templates = TEMPLATES[modality]
-    prompts = [template.replace("{}", name) for name in names for template in templates]
-    rows = space.embed(prompts, modality="text")
-    return unit(rows.reshape(len(names), len(templates), -1).mean(axis=1))
-
-
-def flickr(space: Space, data: Path) -> str:
-    """Text to image over the development photos."""
+def tokens(data: Path) -> dict[str, set[str]]:
+    """What each photo shows: its class, or the words that two of its captions share."""
+    found: dict[str, set[str]] = {}
+    with tarfile.open(data / "caltech101" / "images.tar") as tar:
+        found |= {f"caltech101/{each.name}": {caltech_name(each.name.split("/")[0]).lower()} for each in tar}
+    with tarfile.open(data / "imagenet_samples" / "images.tar") as tar:
+        names = sorted(each.name for each in tar)
+    synonyms = imagenet_names(data)[1:]
+    found |= {f"imagenet_samples/{name}": {synonyms[row][0].lower()} for row, name in enumerate(names)}
+    said: dict[str, Counter[str]] = defaultdict(Counter)
     with (data / "flickr8k" / "captions.csv").open(newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row["split"] == "dev"]
-    dev = {row["image"] for row in rows}
-    names, pieces = zip(*photos(data / "flickr8k" / "images.tar", dev.__contains__), strict=True)
-    images = space.embed_pieces(pieces)
-    texts = space.embed([row["caption"] for row in rows], modality="text")
-    truth = np.array([names.index(row["image"]) for row in rows])
-    scores = texts @ images.T
-    rank = (scores > scores[np.arange(len(rows)), truth][:, None]).sum(axis=1)
-    return (
-        f"Flickr8k dev, text to image, {len(names)} photos: R@1 {(rank < 1).mean():.3f} R@10 {(rank < 10).mean():.3f}"
-    )
+        for row in csv.DictReader(file):
+            said[row["image"]].update(set(re.findall(r"[a-z]+", row["caption"].lower())))
+    return found | {
+        f"flickr8k/{name}": {f"said {word}" for word, times in counts.items() if times > 1}
+        for name, counts in said.items()
+    }
 
 
-def caltech(space: Space, data: Path) -> str:
-    """Zero-shot over Caltech101's names, held-out photos."""
-
-    def wanted(name: str) -> bool:
-        return held_out("caltech101", name) and not name.startswith("BACKGROUND")
-
-    names, pieces = zip(*photos(data / "caltech101" / "images.tar", wanted), strict=True)
-    truth = [caltech_name(name.split("/")[0]) for name in names]
-    things = sorted(set(truth))
-    guess = (space.embed_pieces(pieces) @ labels(space, things, Modality.IMAGE).T).argmax(axis=1)
-    right = np.mean([things[i] == name for i, name in zip(guess, truth, strict=True)])
-    return f"Caltech101, {len(names)} held-out photos, {len(things)} names: {right:.3f}"
+def gallery(shown: dict[str, set[str]], concepts: list[str]) -> dict[str, set[int]]:
+    """Photos that show what makes one of the sounds, and the numbers of the concepts that they show."""
+    photos: dict[str, set[int]] = defaultdict(set)
+    order = np.random.default_rng(0).permutation(sorted(shown)).tolist()
+    for number, concept in enumerate(concepts):
+        line = shown_by().get(concept) or own_words(concept)
+        wanted = {name.lower() for name in line.classes} | {f"said {word}" for word in line.words}
+        for name in [name for name in order if shown[name] & wanted][:MOST]:
+            photos[name].add(number)
+    return photos
 
 
-def esc(space: Space, data: Path) -> str:
-    """Zero-shot and retrieval over ESC-50's held-out recordings."""
-    clips = list(esc50(data))
-    things = sorted({clip.concept for clip in clips})
-    held = [clip for clip in clips if measured_by(clip.name, clip.recording)]
-    heard = unit(np.stack([_clip(space, clip.content) for clip in held]))
-    scores = heard @ labels(space, things, Modality.AUDIO).T
-    truth = np.array([things.index(clip.concept) for clip in held])
-    right = (scores.argmax(axis=1) == truth).mean()
-    precise, found = [], []
-    for thing in set(truth.tolist()):
-        order = np.argsort(-scores[:, thing], kind="stable")
-        own = truth[order] == thing
-        precise.append((own.cumsum() / np.arange(1, len(own) + 1))[own].mean())
-        found.append(own[:10].sum() / min(10, own.sum()))
-    return (
-        f"ESC-50, {len(held)} held-out clips, {len(things)} names: zero-shot {right:.3f}; "
-        f"text to sound R@10 {np.mean(found):.3f} mAP {np.mean(precise):.3f}"
-    )
+def opened(data: Path, names: list[str]) -> Iterator[Piece]:
+    """Photos out of their tar files, in order."""
+    tars = {name: tarfile.open(data / name / "images.tar") for name in {name.split("/")[0] for name in names}}
+    for name in names:
+        source, _, member = name.partition("/")
+        file = tars[source].extractfile(member)
+        assert file is not None
+        yield Piece(Modality.IMAGE, Image.open(io.BytesIO(file.read())).convert("RGB"))
 
 
-def _clip(space: Space, content: bytes) -> Vectors:
+def heard(space: Space, content: bytes) -> Vectors:
+    """A clip's mean over its windows."""
     samples = decoded(content)
     starts = range(0, max(1, len(samples) - RATE), 2 * RATE)
-    pieces = [Piece(Modality.AUDIO, samples[start : start + 2 * RATE]) for start in starts]
-    mean: Vectors = space.embed_pieces(pieces).mean(axis=0)
+    mean: Vectors = space.embed_pieces([Piece(Modality.AUDIO, samples[at : at + 2 * RATE]) for at in starts]).mean(
+        axis=0
+    )
     return mean
 
 
-def speed(space: Space) -> str:
-    """Pieces a second through `prepare` and `encode`."""
-    chance = np.random.default_rng(0)
-    picture = Image.fromarray(chance.integers(0, 255, (320, 400, 3), dtype=np.uint8))
-    trials = {
-        "photos/s": (Piece(Modality.IMAGE, picture), 1.0),
-        "texts/s": (Piece(Modality.TEXT, "a dog runs along the beach with a ball"), 1.0),
-        "x real time of sound": (Piece(Modality.AUDIO, chance.normal(size=2 * RATE).astype(np.float32)), 2.0),
-    }
-    told = []
-    for name, (piece, worth) in trials.items():
-        space.embed_pieces([piece] * 32)
-        began = time.perf_counter()
-        space.embed_pieces([piece] * 128)
-        told.append(f"{128 * worth / (time.perf_counter() - began):.0f} {name}")
-    return ", ".join(told)
+def precision(near: NDArray[np.intp], shows: list[set[int]], truth: NDArray[np.intp]) -> NDArray[np.float64]:
+    """Share of the nearest photos that show what is heard, of every sound. *Shape:* (n, k) to (n,)."""
+    return np.array([np.mean([t in shows[row] for row in rows]) for rows, t in zip(near, truth, strict=True)])
 
 
 def main() -> None:
-    """Print the table."""
-    parser = argparse.ArgumentParser(description="measure exported pocket weights")
+    """Measure, and print."""
+    parser = argparse.ArgumentParser(description="measure sounds to photos")
     parser.add_argument("data", type=Path)
-    parser.add_argument("weights", type=Path)
+    parser.add_argument("--weights", type=Path, default=WEIGHTS)
     given = parser.parse_args()
-    read_split(given.data)
     space = Space(PocketEncoder(given.weights))
-    for measure in (flickr, caltech, esc):
-        print(measure(space, given.data), flush=True)
-    print(speed(space))
+    clips = list(esc50(given.data))
+    concepts = sorted({clip.concept for clip in clips})
+    photos = gallery(tokens(given.data), concepts)
+    names, shows = list(photos), list(photos.values())
+    seen = space.embed_pieces(list(opened(given.data, names)))
+    shown = set().union(*shows)
+    held = [c for c in clips if sound_held_out(c.name, c.recording) and concepts.index(c.concept) in shown]
+    truth = np.array([concepts.index(clip.concept) for clip in held])
+    scores = unit(np.stack([heard(space, clip.content) for clip in held])) @ seen.T
+    near = np.argsort(-scores, axis=1, kind="stable")[:, :10]
+    share = precision(near, shows, truth)
+    chance = np.mean([np.mean([t in each for each in shows]) for t in truth])
+    turned = np.roll(np.unique(truth), 1)[np.searchsorted(np.unique(truth), truth)]
+    print(f"{len(held)} held-out clips of {len(set(truth))} concepts, {len(names)} photos: sound->photo P@10")
+    print(f"{share.mean():.3f}, concepts exchanged {precision(near, shows, turned).mean():.3f}, chance {chance:.3f}")
+    for number in sorted(set(truth), key=lambda number: -share[truth == number].mean()):
+        print(f"  {share[truth == number].mean():.2f} {concepts[number]}")
+    for row in np.random.default_rng(1).permutation(len(held))[:10]:
+        found = ["/".join(names[place].split("/")[1:]) for place in near[row, :3]]
+        print(f"{held[row].concept}: {', '.join(found)}")
 
 
 if __name__ == "__main__":

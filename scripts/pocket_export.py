@@ -9,25 +9,63 @@ import argparse
 import hashlib
 import json
 import shutil
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import torch
 from bindsearch.encoders.pocket_towers import DIM
 from safetensors.torch import save_file
 
 LARGEST = 32 * 2**20
+TEACHERS = {
+    "photos": "MobileNetV2, which had seen ImageNet's photos and labels",
+    "texts": "all-MiniLM-L6-v2, which had seen a billion pairs of sentences",
+    "sounds": "YAMNet, which had heard AudioSet's sounds and labels",
+    "names": "CLIP ViT-B/32's vectors of 2,068 names and of photos of Caltech101",
+}
 
 
-def kept(home: Path) -> dict[str, torch.Tensor]:
-    """The running means of all three towers, by modality."""
-    photo = torch.load(home / "ckpt" / "photo.pt", weights_only=True)["average"]
-    text = torch.load(home / "ckpt" / "text.pt", weights_only=True)["average"]
-    sound = torch.load(home / "ckpt" / "sound.pt", weights_only=True)["kept"]
-    found = {
-        f"image.{name.removeprefix('tower.')}": value for name, value in photo.items() if name.startswith("tower.")
+def trained(home: Path) -> dict[str, dict[str, Any]]:
+    """The checkpoints of all three towers."""
+    return {name: torch.load(home / "ckpt" / f"{name}.pt", weights_only=True) for name in ("photo", "text", "sound")}
+
+
+def kept(home: Path, towers: dict[str, dict[str, Any]]) -> dict[str, torch.Tensor]:
+    """The running means of all three towers, by modality; the photo tower's head is the one that was fitted last."""
+    head = torch.load(home / "tower" / "anchor.pt", weights_only=True)["image"]
+    photo = {name: value for name, value in towers["photo"]["average"].items() if name.startswith("tower.")}
+    found = {f"image.{name.removeprefix('tower.')}": value for name, value in photo.items()}
+    found |= {f"image.head.{name}": value for name, value in head.items()}
+    found |= {f"text.{name}": value for name, value in towers["text"]["average"].items()}
+    return found | {f"audio.{name}": value for name, value in towers["sound"]["kept"].items()}
+
+
+def card(
+    home: Path, towers: dict[str, dict[str, Any]], weights: dict[str, torch.Tensor], digest: str
+) -> dict[str, Any]:
+    """What the weights are, and what they were made from."""
+    sizes: Counter[str] = Counter()
+    for name, value in weights.items():
+        sizes[name.split(".")[0]] += value.numel()
+    lists = sorted(home.glob("cache/photos/*/names.txt"))
+    photos = {path.parent.name: len(path.read_text().splitlines()) for path in lists}
+    sounds = {
+        path.parent.name: len({line.split("\t")[0] for line in path.read_text().splitlines()})
+        for path in sorted(home.glob("cache/sounds/*/windows.txt"))
     }
-    found |= {f"text.{name}": value for name, value in text.items()}
-    return found | {f"audio.{name}": value for name, value in sound.items()}
+    return {
+        "dim": DIM,
+        "weights": digest,
+        "parameters": dict(sizes),
+        "photos": {name: count for name, count in photos.items() if "." not in name},
+        "views": sum(photos.values()),
+        "texts": len((home / "cache/texts/texts.txt").read_text().splitlines()),
+        "sounds": sounds,
+        "seen": {"photos": towers["photo"]["views"], "texts": towers["text"]["views"]},
+        "sound recipe": towers["sound"]["recipe"],
+        "teachers": TEACHERS,
+    }
 
 
 def main() -> None:
@@ -37,14 +75,16 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
-    weights = {name: value.half() if value.is_floating_point() else value for name, value in kept(given.home).items()}
+    towers = trained(given.home)
+    found = kept(given.home, towers)
+    weights = {name: value.half() if value.is_floating_point() else value for name, value in found.items()}
     path = given.out / "pocket.safetensors"
     save_file({name: value.contiguous() for name, value in weights.items()}, path)
     if path.stat().st_size > LARGEST:
         raise SystemExit(f"{path} has {path.stat().st_size} bytes, more than may be shipped")
     shutil.copyfile(given.home / "cache" / "pocket_words.txt", given.out / "words.txt")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    (given.out / "card.json").write_text(json.dumps({"dim": DIM, "weights": digest}, indent=2) + "\n")
+    (given.out / "card.json").write_text(json.dumps(card(given.home, towers, weights, digest), indent=2) + "\n")
     print(f"{path}: {path.stat().st_size / 2**20:.1f} MiB")
 
 

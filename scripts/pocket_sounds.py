@@ -3,7 +3,7 @@
 Writes one folder per source: `spectra.f16` (windows of 2 s, 200 frames of 64 bands), `features.f16` (YAMNet's mean
 over the patches of the same window), and `windows.txt` (clip, recording, concept). Silent windows are left out.
 
-    python scripts/pocket_sounds.py DATA HOME --mirror MIRROR
+    python scripts/pocket_sounds.py DATA HOME [--mirror REPOSITORIES]
 """
 
 from __future__ import annotations
@@ -135,11 +135,6 @@ def instruments(mirror: Path) -> Iterator[Clip]:
         yield Clip(path, path, f"dirt {path.split('/')[0]}", content)
 
 
-def streets(mirror: Path) -> Iterator[Clip]:
-    for path, content in repository(mirror, "ekkezia+sonyc-dataviz", r"\.wav$"):
-        yield Clip(path, path, "", content)
-
-
 def gather(clips: Iterator[Clip], out: Path, teacher: SoundTeacher) -> int:
     """Write one source; how many windows it gave. A source that is complete is left alone."""
     if (out / "windows.txt").exists():
@@ -166,12 +161,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="gather sounds, their spectrograms and their teacher's features")
     parser.add_argument("data", type=Path)
     parser.add_argument("home", type=Path)
-    parser.add_argument("--mirror", type=Path, required=True, help="the folder with fetched repositories")
+    parser.add_argument("--mirror", type=Path, help="a folder with repositories of more sounds")
     given = parser.parse_args()
     teacher = SoundTeacher(given.data / "teachers" / "yamnet.tflite")
     sources = {"esc50": esc50(given.data), "named": named(given.data)}
-    sources |= {"animals": animals(given.mirror), "cries": cries(given.mirror), "urban": urban(given.mirror)}
-    sources |= {"instruments": instruments(given.mirror), "streets": streets(given.mirror)}
+    if given.mirror:
+        sources |= {"animals": animals(given.mirror), "cries": cries(given.mirror), "urban": urban(given.mirror)}
+        sources |= {"instruments": instruments(given.mirror)}
     for name, clips in sources.items():
         try:
             count = gather(clips, given.home / "cache" / "sounds" / name, teacher)

@@ -1,12 +1,13 @@
 """The frozen teachers of the pocket model: a photo or a second of sound in, one feature vector out.
 
 Both are public tflite files that end in class scores. What a student should learn is the vector just before
-those scores, so the file's list of outputs is rewritten in memory to name that tensor instead.
+those scores, so the file's list of outputs is rewritten in memory to name that tensor, and others on the way, instead.
 """
 
 from __future__ import annotations
 
 import struct
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +20,41 @@ PATCH = 15_600  # samples that YAMNet listens to: 0.975 s at 16 kHz
 HOP = 7_680  # half a patch, in whole hops of YAMNet's spectrogram
 
 
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What MobileNetV2 makes of a picture, place by place and on the whole."""
+
+    middle: NDArray[np.int8]
+    """Half-way up. *Shape:* (14, 14, 96), in the teacher's own steps."""
+    deep: NDArray[np.int8]
+    """Before the last widening. *Shape:* (7, 7, 320), in the teacher's own steps."""
+    features: Floats
+    """*Shape:* (1280,)."""
+
+
 class PhotoTeacher:
     """MobileNetV2 of ImageNet: 1,280 features, and the logits of 1,001 classes that follow from them."""
 
     def __init__(self, path: Path) -> None:
-        self._run = _interpreter(path, before="CONV_2D")
+        content = bytearray(path.read_bytes())
+        plain = _started(content)
+        places = {tuple(tensor["shape"][1:]): int(tensor["index"]) for tensor in _results(plain)}
+        _name_outputs(content, [places[14, 14, 96], places[7, 7, 320], places[7, 7, 1280]])
+        self._run = _started(content)
         self._weight, self._bias = _last_layer(self._run, "CONV_2D")
 
-    def features(self, pixels: NDArray[np.uint8]) -> Floats:
-        """*Shape:* (224, 224, 3) to (1280,)."""
-        return _invoke(self._run, pixels[None])
+    def see(self, pixels: NDArray[np.uint8]) -> Seen:
+        """*Shape:* (224, 224, 3)."""
+        self._run.set_tensor(self._run.get_input_details()[0]["index"], pixels[None])
+        self._run.invoke()
+        outputs = self._run.get_output_details()
+        middle, deep, last = (self._run.get_tensor(each["index"])[0] for each in outputs)
+        return Seen(middle.copy(), deep.copy(), _real(last, outputs[2]).mean(axis=(0, 1)))
+
+    @property
+    def classes(self) -> tuple[Floats, Floats]:
+        """The last layer. *Shape:* (1001, 1280) and (1001,)."""
+        return self._weight, self._bias
 
     def logits(self, features: Floats) -> Floats:
         """*Shape:* (n, 1280) to (n, 1001)."""
@@ -39,7 +65,9 @@ class SoundTeacher:
     """YAMNet of AudioSet: 1,024 features a second, and the logits of 521 classes that follow from them."""
 
     def __init__(self, path: Path) -> None:
-        self._run = _interpreter(path, before="FULLY_CONNECTED")
+        content = bytearray(path.read_bytes())
+        _name_outputs(content, [int(_last(_started(content), "FULLY_CONNECTED")["inputs"][0])])
+        self._run = _started(content)
         self._weight, self._bias = _last_layer(self._run, "FULLY_CONNECTED")
 
     def features(self, patch: Floats) -> Floats:
@@ -51,34 +79,40 @@ class SoundTeacher:
         return features @ self._weight.T + self._bias
 
 
-def _interpreter(path: Path, *, before: str) -> Any:
+def _started(content: bytearray) -> Any:
     from ai_edge_litert.interpreter import Interpreter
 
-    content = bytearray(path.read_bytes())
-    plain = Interpreter(model_content=bytes(content))
-    wanted = int(_last(plain, before)["inputs"][0])
-    _rewrite_outputs(content, wanted)
     run = Interpreter(model_content=bytes(content), num_threads=1)
     run.allocate_tensors()
     return run
+
+
+def _results(run: Any) -> list[Any]:
+    """What the operations make, in their order: of several tensors of one shape the last one tells most."""
+    details = {tensor["index"]: tensor for tensor in run.get_tensor_details()}
+    return [details[int(op["outputs"][0])] for op in run._get_ops_details() if op["op_name"] != "DELEGATE"]
 
 
 def _last(run: Any, operation: str) -> Any:
     return [op for op in run._get_ops_details() if op["op_name"] == operation][-1]
 
 
-def _rewrite_outputs(content: bytearray, tensor: int) -> None:
-    # Model.subgraphs is field 2 and SubGraph.outputs field 2 of tflite's schema: follow both and overwrite in place.
-    model = _u32(content, 0)
-    graphs = _field(content, model, 2)
+def _name_outputs(content: bytearray, tensors: list[int]) -> None:
+    # Model.subgraphs is field 2 and SubGraph.outputs field 2 of tflite's schema: a new list goes behind the file's end.
+    graphs = _field(content, _u32(content, 0), 2)
     graph = graphs + 4 + _u32(content, graphs + 4)
-    outputs = _field(content, graph, 2)
-    struct.pack_into("<Ii", content, outputs, 1, tensor)
+    content.extend(bytes(-len(content) % 4))
+    struct.pack_into("<I", content, _slot(content, graph, 2), len(content) - _slot(content, graph, 2))
+    content.extend(struct.pack(f"<I{len(tensors)}i", len(tensors), *tensors))
+
+
+def _slot(content: bytearray, table: int, number: int) -> int:
+    vtable = table - int(struct.unpack_from("<i", content, table)[0])
+    return table + int(struct.unpack_from("<H", content, vtable + 4 + 2 * number)[0])
 
 
 def _field(content: bytearray, table: int, number: int) -> int:
-    vtable = table - struct.unpack_from("<i", content, table)[0]
-    place = table + struct.unpack_from("<H", content, vtable + 4 + 2 * number)[0]
+    place = _slot(content, table, number)
     return place + _u32(content, place)
 
 

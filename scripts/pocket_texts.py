@@ -1,7 +1,8 @@
 """Gather texts for training the pocket model, with what the sentence teacher (MiniLM) makes of each.
 
 Writes `<out>/texts.txt` (one a line: kind, tab, text) and `<out>/vectors.f16`. Kinds: `caption` of a training photo,
-`part` of such a caption, `dev` caption (for measuring only), `name` of a thing, `prompt` and `sound` around a name.
+`part` of such a caption, `dev` caption (for measuring only), `name` of a thing, `prompt` and `sound` around a name,
+`phrase` of names, qualities and places.
 """
 
 from __future__ import annotations
@@ -27,7 +28,15 @@ PROMPTS = (
     "a scene with {}",
 )
 SOUNDS = ("the sound of {}", "a sound of {}", "a recording of {}", "you can hear {}", "an audio clip of {}")
-PARTS = 40_000
+QUALITIES = (
+    "red blue green yellow white black brown grey orange pink old new small large tall broken wooden empty wet dirty "
+    "shiny beautiful colourful dark bright loud quiet distant"
+).split()
+PLACES = (
+    "on the beach|in the snow|in a forest|at night|in the rain|on a street|in a kitchen|in the garden|near the water|"
+    "at sunset|on a table|in the mountains|on grass|in a room|in the city|under the sky|in fog|on a road|in a field"
+).split("|")
+PARTS, PHRASES = 40_000, 24_000
 
 
 def captions(data: Path, split: str) -> list[str]:
@@ -44,6 +53,19 @@ def parts(whole: list[str], count: int) -> Iterator[str]:
         length = min(len(words), chance.randint(2, 8))
         start = chance.randint(0, len(words) - length)
         yield " ".join(words[start : start + length])
+
+
+def phrases(things: list[str], count: int) -> Iterator[str]:
+    """Things with qualities, at places, and beside each other."""
+    chance = random.Random(1)
+    for number in range(count):
+        one, other = chance.choice(things), chance.choice(things)
+        yield (
+            f"{chance.choice(QUALITIES)} {one}",
+            f"{one} {chance.choice(PLACES)}",
+            f"{one} and {other}",
+            f"a {chance.choice(QUALITIES)} {one} {chance.choice(PLACES)}",
+        )[number % 4]
 
 
 def imagenet_names(data: Path) -> list[list[str]]:
@@ -90,6 +112,7 @@ def gather(data: Path) -> list[tuple[str, str]]:
     rows += [("sound", SOUNDS[i % 5].format(name)) for i, name in enumerate(things)]
     rows += [("prompt", PROMPTS[(i + j) % 6].format(name)) for j in range(2) for i, name in enumerate(things)]
     rows += [("part", text) for text in parts(train, PARTS)]
+    rows += [("phrase", text) for text in phrases(things, PHRASES)]
     return list(
         dict.fromkeys([*rows[: len(train)], *(("name", name) for name in caltech_names(data)), *rows[len(train) :]])
     )

@@ -132,7 +132,7 @@ def main() -> None:
     """Read the command line and train."""
     parser = argparse.ArgumentParser(description="train the text tower")
     parser.add_argument("home", type=Path)
-    parser.add_argument("--views", type=int, default=1_500_000)
+    parser.add_argument("--views", type=int, default=900_000)
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--seed", type=int, default=0)

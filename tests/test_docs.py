@@ -19,7 +19,7 @@ from bindsearch.cli import build_parser
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = {"bindsearch": "bindsearch", "encoders": "bindsearch.encoders", "indexes": "bindsearch.indexes"}
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-VERBS = {"index", "search", "similar", "classify", "status", "doctor", "export", "forget", "spaces", "train"}
+VERBS = {"index", "search", "similar", "classify", "eval", "status", "doctor", "export", "forget", "spaces", "train"}
 LENIENT = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 

@@ -18,7 +18,23 @@ ROOT = Path(__file__).resolve().parent.parent
 ROOMS = {"bindsearch": "bindsearch", "encoders": "bindsearch.encoders", "indexes": "bindsearch.indexes"}
 OPEN_TO_ADAPTERS = {"bindsearch.types", "bindsearch.errors", "bindsearch.ports"}
 EXTRAS = {"faiss", "open_clip", "pyarrow", "safetensors", "torch", "torchaudio", "torchvision", "transformers"}
-VERBS = ["index", "search", "similar", "classify", "status", "doctor", "export", "forget", "spaces", "train"]
+VERBS = [
+    "index",
+    "search",
+    "similar",
+    "why-not",
+    "concepts",
+    "classify",
+    "eval",
+    "status",
+    "doctor",
+    "export",
+    "forget",
+    "spaces",
+    "migrate",
+    "compare",
+    "train",
+]
 
 SOURCES = [file for room in ROOMS for file in sorted((ROOT / room).rglob("*.py"))]
 

@@ -4,16 +4,17 @@ import os
 import shutil
 import sys
 import threading
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 from media_files import passage, picture, small_collection, sound, tone
 
 import bindsearch
-from bindsearch.errors import BadQuery
+from bindsearch.errors import BadQuery, DamagedWeights, LicenceRefused, MissingExtra, MissingWeights
 from bindsearch.library import Library
 from bindsearch.report import Report
+from bindsearch.types import Modality
 
 
 @pytest.fixture
@@ -273,9 +274,11 @@ def test_the_same_files_give_the_same_ledger(tmp_path, media):
 def test_progress_tells_how_far_it_is(library, media):
     told = []
     library.index(media, progress=told.append)
-    assert [progress.done for progress in told] == [*range(1, 10), 9]
-    assert told[-1].total == 9
-    assert told[-1].segments >= 9
+    files = [progress for progress in told if progress.building is None]
+    assert [progress.done for progress in files] == [*range(1, 10), 9]
+    assert files[-1].total == 9
+    assert files[-1].segments >= 9
+    assert told[: len(files)] == files  # indexes are made anew afterwards
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no such pipes")
@@ -371,3 +374,45 @@ def test_a_file_that_the_encoder_cannot_bear_fails_alone(tmp_path, media):
     assert report.added == 8
     assert [path.name for path in report.quarantined] == ["red.png"]
     assert "out of memory" in report.quarantined[media / "pictures" / "red.png"]
+
+
+class Lacking:
+    """The toy's encoder, but one of its towers turns out to be missing when it is used for the first time."""
+
+    def __init__(self, toy, *, where, error):
+        self.toy, self.spec, self.where, self.error = toy, toy.spec, where, error
+
+    def prepare(self, piece):
+        if self.where == "prepare" and piece.modality == Modality.TEXT:
+            raise self.error
+        return self.toy.prepare(piece)
+
+    def encode(self, modality, batch):
+        if self.where == "encode" and modality == Modality.TEXT:
+            raise self.error
+        return self.toy.encode(modality, batch)
+
+
+@pytest.mark.parametrize("where", ["prepare", "encode"])
+@pytest.mark.parametrize("kind", [MissingWeights, MissingExtra, DamagedWeights, LicenceRefused])
+def test_a_space_that_cannot_be_used_stops_the_run_and_no_file_is_to_blame(tmp_path, media, where, kind):
+    toy = bindsearch.space("toy").encoder
+    passage(media / "words.txt", "red paint")
+    space = bindsearch.Space(Lacking(toy, where=where, error=kind("get the tower first")))
+    with Library.open(tmp_path / "lacking.library", space=space) as library:
+        with pytest.raises(kind, match="get the tower first"):
+            library.index(media)
+        assert library.status().quarantine == {}
+    with Library.open(tmp_path / "lacking.library") as library:
+        report = library.index(media)
+        assert not report.quarantined
+        assert "words.txt" in {path.name for item in library.items() for path in item.paths}
+
+
+def test_the_name_of_a_space_may_be_longer_than_that_of_a_folder(tmp_path, media):
+    toy = bindsearch.space("toy").encoder
+    lengthy = Lacking(toy, where="nowhere", error=None)
+    lengthy.spec = replace(toy.spec, name="local:/" + "long/" * 100)
+    with Library.open(tmp_path / "my.library", space=bindsearch.Space(lengthy)) as library:
+        assert library.index(media).added == 9
+        assert library.search("red")

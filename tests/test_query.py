@@ -13,7 +13,7 @@ import pytest
 from hypothesis import assume, given, strategies as st
 
 from bindsearch.errors import BadQuery, EmptyQuery, QueryError
-from bindsearch.query import Operand, Query, combine, compile_query, file, parse, parse_one, text
+from bindsearch.query import LESS, MORE, Operand, Query, combine, compile_query, concept, file, parse, parse_one, text
 
 NAMES = [
     "gulls.wav",
@@ -30,6 +30,7 @@ NAMES = [
     "2:weighted.wav",
     "it's.wav",
     "waves",
+    "concept:file",
 ]
 
 
@@ -54,6 +55,10 @@ def file_of(value: str, weight: float = 1.0, start: float | None = None, end: fl
     return Operand("file", value, weight, start, end)
 
 
+def concept_of(name: str, weight: float = 1.0) -> Operand:
+    return Operand("concept", name, weight)
+
+
 # What words mean --------------------------------------------------------------------------------------------------
 
 
@@ -71,6 +76,9 @@ def file_of(value: str, weight: float = 1.0, start: float | None = None, end: fl
         (["-", "a", "red", "barn", "+", "a dark", "sky"], [words_of("a red barn", -1), words_of("a dark sky")]),
         (["waves"], [file_of("waves")]),
         (["text:waves"], [words_of("waves")]),
+        (["concept:waves", "-", "2:concept:a_b-c.1"], [concept_of("waves"), concept_of("a_b-c.1", -2)]),
+        (["text:concept:x", "+", "sea"], [words_of("concept:x"), words_of("sea")]),
+        (["file:concept:file"], [file_of("concept:file")]),
         (["text:+", "+", "text:file:x"], [words_of("+"), words_of("file:x")]),
     ],
 )
@@ -112,7 +120,18 @@ def test_one_operand_is_never_split(word):
     assert parse_one(word) == text(word)
 
 
-@pytest.mark.parametrize("name", NAMES)
+def test_a_file_never_hides_a_concept():
+    assert parse(["concept:file"]) == concept("file") == Query((concept_of("file"),))
+    assert parse(["file:concept:file"]) == file("concept:file")
+
+
+@pytest.mark.parametrize("name", ["", " ", "a b", "-a", "a/b", "x" * 65, "a\n", "a#t=1", "\udcff"])
+def test_what_cannot_be_the_name_of_a_concept_is_refused(name):
+    with pytest.raises(BadQuery, match="is no name of a concept: write letters"):
+        concept(name)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if not name.startswith("concept:")])
 def test_every_name_of_a_file_is_that_file(name):
     assert parse([name]) == parse([f"file:{name}"]) == parse_one(name) == file(name) == Query((file_of(name),))
     assert parse([f"2:file:{name}#t=1.5,"[:-1]]) == Query((file_of(name, 2, 1.5),))
@@ -190,8 +209,10 @@ def test_a_name_wins_over_a_fragment():
         (["and/or"], "no such file: and/or; to search for these words, write text:and/or", "and/or"),
         (["./sub dir/"], '"./sub dir/" is a folder: name one file in it', '"./sub dir/"'),
         (["file:sub dir"], '"sub dir" is a folder: name one file in it', '"file:sub dir"'),
-        (["concept:harbour"], "saved concepts are not known to this version: concept:harbour", "concept:harbour"),
-        (["sea", "+", "2:concept:x"], "saved concepts are not known to this version: concept:x", "2:concept:x"),
+        (["concept:my harbour"], '"my harbour" is no name of a concept: write letters', '"concept:my harbour"'),
+        (["sea", "+", "2:concept:"], '"" is no name of a concept', "2:concept:"),
+        (["concept:harbour#t=1"], "harbour#t=1 is no name of a concept", "concept:harbour#t=1"),
+        (["concept:a", "red", "barn"], "concept:a and red stand side by side", "red"),
         (["0:sea"], "sea cannot have the weight 0.0: give a finite number other than 0", "0:sea"),
         (
             ["gulls.wav#t=5,2"],
@@ -268,9 +289,8 @@ def test_a_file_must_be_there():
         file(Path("sub dir"))
 
 
-typed = st.text(st.characters(codec=None), max_size=12) | st.sampled_from(
-    ["+", "-", "gulls.wav", "~", "~/x", "2:", "0:", "file:", "text:", "#t=", "gulls.wav#t=1:2,", "/", "a.jpg", "\0.wav"]
-)
+ODD = ["+", "-", "gulls.wav", "~", "~/x", "2:", "0:", "file:", "text:", "concept:", "#t=", "gulls.wav#t=1:2,", "/"]
+typed = st.text(st.characters(codec=None), max_size=12) | st.sampled_from([*ODD, "a.jpg", "\0.wav"])
 
 
 @given(st.lists(st.lists(typed, max_size=3).map("".join) | typed, max_size=5))
@@ -305,6 +325,7 @@ operands = st.one_of(
         weights,
         spans,
     ),
+    st.builds(concept_of, st.from_regex(r"\w[\w.-]{0,63}", fullmatch=True), weights),
 )
 queries = st.lists(operands, min_size=1, max_size=5).map(lambda parts: Query(tuple(parts)))
 
@@ -313,6 +334,25 @@ queries = st.lists(operands, min_size=1, max_size=5).map(lambda parts: Query(tup
 def test_a_query_reads_back_from_its_words(query):
     assert parse(shlex.split(str(query))) == query
     assert parse(query.words) == query
+
+
+@given(st.lists(operands, min_size=1, max_size=4), st.integers(0, 3))
+def test_a_concept_that_is_not_saved_is_pointed_at(parts, place):
+    place = min(place, len(parts))
+    query = Query((*parts[:place], concept_of("nowhere"), *parts[place:]))
+
+    def embed(operand: Operand) -> np.ndarray:
+        if operand.value == "nowhere":
+            raise BadQuery("no concept is called nowhere")
+        return np.ones(2, np.float32)
+
+    with pytest.raises(BadQuery) as caught:
+        compile_query(query, embed)
+    _, line, carets = str(caught.value).split("\n")
+    assert "concept:nowhere" in line
+    if line.isascii():
+        assert line[carets.index("^") :].startswith("concept:nowhere")
+    assert carets.strip() == "^" * len("concept:nowhere")
 
 
 def test_a_query_is_written_as_it_would_be_typed():
@@ -333,7 +373,7 @@ def vector_of(name: str) -> np.ndarray:
 
 
 def compiled(query: Query):
-    return compile_query(query, vector_of, lambda operand: vector_of(operand.value))
+    return compile_query(query, lambda operand: vector_of(operand.value))
 
 
 small = st.floats(min_value=0.1, max_value=10) | st.floats(min_value=-10, max_value=-0.1)
@@ -424,10 +464,26 @@ def test_contributions_add_up_to_the_score(query, direction):
     assert parts == pytest.approx(expected, rel=1e-4, abs=1e-5)
 
 
+@given(sums, st.lists(st.floats(-1, 1, width=32), min_size=8, max_size=8))
+def test_leaning_on_results_is_rocchio_and_still_splits(query, direction):
+    assume(np.linalg.norm(direction) > 0.1 and np.linalg.norm(pull(query)) > 0.01)
+    hit = (np.array(direction) / np.linalg.norm(direction)).astype(np.float32)
+    liked = {f"result:{at}": row for at, row in enumerate(np.eye(8, dtype=np.float32)[:2])}
+    disliked = {"result:3": np.eye(8, dtype=np.float32)[3]}
+    before = compiled(query)
+    moved = before.vector + MORE * np.mean(list(liked.values()), axis=0) - LESS * disliked["result:3"]
+    assume(np.linalg.norm(moved) > 0.01)
+    after = before.leaning(liked, disliked)
+    np.testing.assert_allclose(after.vector, moved / np.linalg.norm(moved), atol=1e-4)
+    assert sum(after.contributions(hit)) == pytest.approx(float(after.vector @ hit), abs=1e-6)
+    assert after.names == (*(part.word for part in query.operands), "result:0", "result:1", "result:3")
+    assert compiled(query).leaning({}, {}).vector == pytest.approx(before.vector, abs=1e-6)
+
+
 def test_a_query_of_three_operands_by_hand():
     axes = dict(zip(["sea", "sand", "gulls.wav"], np.eye(3, dtype=np.float32) * [[5], [1], [0.1]], strict=True))
     query = 2 * text("sea") - text("sand") + 2 * file("gulls.wav")
-    result = compile_query(query, axes.__getitem__, lambda operand: axes[operand.value])
+    result = compile_query(query, lambda operand: axes[operand.value])
     np.testing.assert_allclose(result.vector, [2 / 3, -1 / 3, 2 / 3], atol=1e-7)
     assert [weight for weight, _ in result.terms] == [2, -1, 2]
     np.testing.assert_array_equal([unit for _, unit in result.terms], np.eye(3))
@@ -441,7 +497,7 @@ def test_pieces_of_files_reach_the_encoder():
         asked.append(operand)
         return np.ones(2, np.float32)
 
-    compile_query(parse(["clip.mp4#t=3,4"]), vector_of, embed)
+    compile_query(parse(["clip.mp4#t=3,4"]), embed)
     assert asked == [file_of("clip.mp4", 1, 3, 4)]
 
 

@@ -9,12 +9,44 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from bindsearch.cli import classify, doctor, export, forget, index, search, similar, spaces, status, train
+from bindsearch.cli import (
+    classify,
+    compare,
+    concepts,
+    doctor,
+    eval,
+    export,
+    forget,
+    index,
+    migrate,
+    search,
+    similar,
+    spaces,
+    status,
+    train,
+    why_not,
+)
 from bindsearch.cli.faults import guarded
 from bindsearch.cli.parser import Parser, add_common
 from bindsearch.cli.screen import never_fail_to_encode
 
-VERBS = (index, search, similar, classify, status, doctor, export, forget, spaces, train)
+VERBS = (
+    index,
+    search,
+    similar,
+    why_not,
+    concepts,
+    classify,
+    eval,
+    status,
+    doctor,
+    export,
+    forget,
+    spaces,
+    migrate,
+    compare,
+    train,
+)
 
 EPILOG = """\
 a first look:

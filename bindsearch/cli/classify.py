@@ -89,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
 def _space(args: argparse.Namespace) -> Space:
     """Give the space that is named, else the library's if there is one, else the built-in one."""
     from bindsearch.library import Library
-    from bindsearch.registry import DEFAULT_SPACE
+    from bindsearch.registry import default_space
     from bindsearch.spaces import Space
 
     if args.space:
@@ -100,7 +100,7 @@ def _space(args: argparse.Namespace) -> Space:
     except LibraryNotFound:
         if args.library:
             raise
-        return Space.named(DEFAULT_SPACE)
+        return Space.named(default_space())
 
 
 def _labels(words: str) -> list[str]:

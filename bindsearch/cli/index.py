@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bindsearch.cli.faults import DONE, PARTLY
 from bindsearch.cli.interrupt import Interrupt
-from bindsearch.cli.parser import Parser, Verbs, add_common, pair
+from bindsearch.cli.parser import Parser, Verbs, add_common, pair, positive
 from bindsearch.cli.progress import Bar
 from bindsearch.cli.screen import Screen, escaped, shown
 from bindsearch.cli.wording import counted, reason, share, span
@@ -49,12 +49,23 @@ def add(verbs: Verbs) -> None:
     parser.add_argument("paths", nargs="*", metavar="PATH", help="a file, or a folder with all that is below it")
     parser.add_argument("--space", metavar="NAME", help="make a new library with this space (see `bindsearch spaces`)")
     parser.add_argument(
+        "--commercial",
+        action="store_true",
+        help="from now on, let only spaces into this library whose licences allow commercial use",
+    )
+    parser.add_argument(
         "--meta", action="append", type=pair, metavar="KEY=VALUE", help="note this with each file; can be given again"
     )
     parser.add_argument("--retry", action="store_true", help="try the files again that could not be read before")
     parser.add_argument(
         "--rebuild-index", metavar="KIND", help="make the indexes anew: `exact`, `ivf`, or `auto` for what suits them"
     )
+    group = parser.add_argument_group("what the indexes may cost (kept in the library)")
+    group.add_argument(
+        "--memory", metavar="SIZE", help="let all together need so much memory: 2GB; `auto` for no limit"
+    )
+    group.add_argument("--recall", type=positive, metavar="R", help="find this share of the ten best (0.99); 1: all")
+    group.add_argument("--device", metavar="NAME", help="search on `cpu`, on `cuda`, or on what suits (`auto`)")
     add_common(parser)
     parser.set_defaults(run=run)
 
@@ -63,12 +74,15 @@ def run(args: argparse.Namespace) -> int:
     """Index, showing progress; give 3 if files failed."""
     from bindsearch.library import Library, existing
 
+    wished = _wished(args)
     create = bool(existing(args.paths))  # before a library is made for a mistyped folder
     with (
-        Library.open(args.library, space=args.space, create=create) as library,
+        Library.open(args.library, space=args.space, create=create, commercial=args.commercial) as library,
         Interrupt() as interrupt,
         Bar(sys.stderr, quiet=args.quiet) as bar,
     ):
+        if wished:
+            library.wishes = replace(library.wishes, **wished)
         report = library.index(
             args.paths or None,
             metadata=dict(args.meta) if args.meta else None,
@@ -77,7 +91,7 @@ def run(args: argparse.Namespace) -> int:
             stop=interrupt.asked,
         )
         if args.rebuild_index and not report.stopped:
-            library.rebuild_index(args.rebuild_index)
+            library.rebuild_index(args.rebuild_index, progress=bar.show)
     if args.json:
         sys.stdout.write(json.dumps(as_json(report)) + "\n")
     elif not args.quiet:
@@ -87,6 +101,17 @@ def run(args: argparse.Namespace) -> int:
     if report.stopped:
         return interrupt.status
     return PARTLY if report.quarantined or report.troubled else DONE
+
+
+def _wished(args: argparse.Namespace) -> dict[str, Any]:
+    """Give what is wished anew. Raises `BadQuery` for what makes no sense, before a library is made."""
+    from bindsearch.wishes import Wishes, bytes_in
+
+    wished = {name: getattr(args, name) for name in ("recall", "device") if getattr(args, name) is not None}
+    if args.memory is not None:
+        wished["memory"] = bytes_in(args.memory)
+    Wishes(**wished)
+    return wished
 
 
 def as_json(report: Report) -> dict[str, object]:

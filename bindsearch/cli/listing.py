@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import sys
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from bindsearch.cli.faults import DONE, FAILED
@@ -13,6 +14,7 @@ from bindsearch.cli.screen import Screen, address, columns, complain, cut, escap
 from bindsearch.cli.wording import chance, counted, moment
 
 if TYPE_CHECKING:
+    from bindsearch.explanation import Moment, Why
     from bindsearch.types import Hit, Hits
 
 HEADER = ("", "by chance", "score", "kind", "moment", "path")
@@ -55,6 +57,8 @@ def _write_table(hits: list[Hit], searched: int, screen: Screen, *, quiet: bool)
         screen.write(screen.styled(_row(HEADER, widths), "dim"))
     for hit, row in zip(hits, rows, strict=True):
         screen.write(_row(_coloured(row, hit, widths, screen), widths) + _snippet(hit, row, widths, screen))
+        for line in reasons(hit.why):
+            screen.write(screen.styled(f"    {line}", "dim"))
     if not quiet:
         screen.write(screen.styled(_legend(searched), "dim"))
 
@@ -63,6 +67,28 @@ def _cells(rank: int, hit: Hit, screen: Screen) -> tuple[str, ...]:
     path = screen.linked(shown(hit.path), address(hit.path, start=hit.start, end=hit.end))
     copies = f" (+{counted(len(hit.copies), 'copy', 'copies')})" if hit.copies else ""
     return str(rank), chance(hit.expect), f"{hit.score:.2f}", _kind(hit), moment(hit.start, hit.end), path + copies
+
+
+def reasons(why: Why | None) -> Iterator[str]:
+    """Say what a score is made of, and which moments of the file are the best."""
+    if why is None:
+        return
+    for term in why.terms:
+        yield f"{term.part:+.2f}  {escaped(term.word)}"
+    for answer in why.answers:
+        word = "wanted" if answer.wanted else "unwanted"
+        yield f"{word}  {escaped(answer.query)}: {_moment(answer.moment)}, by chance {chance(answer.moment.expect)}"
+    if len(why.moments) > 1:
+        mixed = len({told.segment.modality for told in why.moments}) > 1
+        yield f"moments  {', '.join(_moment(told, mixed=mixed) for told in why.moments)}"
+
+
+def _moment(told: Moment, *, mixed: bool = False) -> str:
+    """Say where a segment lies, if it is a part of its file, whether it is seen or heard, and its score."""
+    span, text = told.segment.span, told.segment.text
+    where = moment(span.start, span.end) or (f"“{cut(escaped(text), SNIPPET_FROM)}”" if text else "")
+    part = ("sound" if told.segment.modality == "audio" else "picture") if mixed else ""
+    return " ".join(word for word in (where, part, f"{told.score:.2f}") if word)
 
 
 def _kind(hit: Hit) -> str:

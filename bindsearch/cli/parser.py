@@ -55,8 +55,8 @@ def add_common(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--traceback", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
 
 
-def add_ranking(parser: argparse.ArgumentParser) -> None:
-    """Add what search and similar share: how many results, of what kind, from where, and how they are shown."""
+def add_filters(parser: argparse.ArgumentParser) -> None:
+    """Add how many results, of what kind, from where, in which order."""
     add = parser.add_argument
     add("-k", type=at_least_one, default=10, metavar="N", help="give N results (10)")
     add("-m", "--modality", type=modalities, metavar="KIND,...", help=f"only these kinds: {', '.join(MODALITIES)}")
@@ -65,6 +65,12 @@ def add_ranking(parser: argparse.ArgumentParser) -> None:
     add("--ext", type=listed, metavar="EXT,...", help="only these endings: jpg,png")
     add("--where", action="append", type=pair, metavar="KEY=VALUE", help="only files indexed with this --meta")
     add("--raw", action="store_true", help="order by plain cosine instead of by expectation")
+
+
+def add_ranking(parser: argparse.ArgumentParser) -> None:
+    """Add what search and similar share: the filters, and how results are shown."""
+    add_filters(parser)
+    add = parser.add_argument
     add(
         "--max-expect",
         type=positive,
@@ -110,6 +116,11 @@ def modalities(words: str) -> list[str]:
         if name not in MODALITIES:
             raise argparse.ArgumentTypeError(f"there is no kind {name!r}; there are {', '.join(MODALITIES)}")
     return listed(words)
+
+
+def numbers(words: str) -> list[int]:
+    """Read whole numbers from 1 on, between commas."""
+    return [at_least_one(word) for word in listed(words)]
 
 
 def pair(words: str) -> tuple[str, str]:

@@ -64,14 +64,18 @@ class Bar:
 
 
 def _bar(progress: Progress) -> list[str]:
-    if not progress.total:
+    told = progress.building or progress
+    if not told.total:
         return []
-    halves = 2 * BAR * min(progress.done, progress.total) // progress.total
+    halves = 2 * BAR * min(told.done, told.total) // told.total
     full = "━" * (halves // 2) + "╸" * (halves % 2)
-    return [f"{full:·<{BAR}} {100 * progress.done // progress.total:3d}%"]
+    return [f"{full:·<{BAR}} {100 * told.done // told.total:3d}%"]
 
 
 def _facts(progress: Progress, elapsed: float) -> list[str]:
+    if (building := progress.building) is not None:
+        stage = f"{building.stage} the index of {building.modality} ({building.kind})"
+        return [stage, counted(building.total, "segment")] if building.total else [stage]
     rate = progress.done / elapsed if elapsed > 0 else 0.0
     speed = f"{rate:,.0f} files/s" if rate >= 9.5 else f"{rate:.1f} files/s"
     if progress.total is None:

@@ -5,13 +5,23 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Mapping
 from typing import Any
 
+from bindsearch.cli import spaces_get
 from bindsearch.cli.parser import Parser, Verbs, add_common
-from bindsearch.cli.screen import Screen
-from bindsearch.errors import BindsearchError
+from bindsearch.cli.screen import Screen, complain
+from bindsearch.errors import BindsearchError, MissingExtra, MissingWeights
 
 DESCRIPTION = "List the embedding spaces that a library can be made with, and what their licences allow."
+FAMILIES = {
+    "bound:": ("FOLDER", "another space that `bindsearch train --out FOLDER` taught to hear"),
+    "clap:": ("REPOSITORY", "CLAP models of the hub, for comparison: clap:laion/clap-htsat-unfused"),
+    "imagebind/local:": ("FOLDER", "ImageBind's files in a folder of your own"),
+    "local:": ("FOLDER", "a model of your own, as open_clip saves them"),
+    "openclip:": ("MODEL/TAG", "one of open_clip's models: `bindsearch spaces --all` lists them"),
+}
+"""Family -> what follows its colon, and what it holds."""
 
 
 def add(verbs: Verbs) -> None:
@@ -19,17 +29,27 @@ def add(verbs: Verbs) -> None:
     parser: Parser = verbs.add_parser(
         "spaces", help="list the embedding spaces", usage="%(prog)s [options]", description=DESCRIPTION
     )
+    parser.add_argument(
+        "--all",
+        metavar="PATTERN",
+        nargs="?",
+        const="*",
+        help="list what families hold as well, as in --all 'PE-Core*'; nothing is downloaded",
+    )
     add_common(parser)
     parser.set_defaults(run=run)
+    spaces_get.add(parser.add_subparsers(title="verbs", metavar="VERB", prog="bindsearch spaces"))
 
 
 def run(args: argparse.Namespace) -> int:
     """List them all; one that cannot be used on this machine says why."""
-    from bindsearch.registry import DEFAULT_SPACE, spaces
+    from bindsearch.registry import default_space, spaces
 
     screen = Screen.of(sys.stdout)
+    if args.all is not None:
+        return _list_members(args.all, screen, as_json=args.json)
     for name in sorted(spaces()):
-        card = _card(name) | {"default": name == DEFAULT_SPACE}
+        card = _card(name) | {"default": name == default_space()}
         if args.json:
             screen.write(json.dumps(card))
         else:
@@ -38,14 +58,49 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _list_members(pattern: str, screen: Screen, *, as_json: bool) -> int:
+    """List the spaces whose name, with or without its family, fits a pattern; whether their weights are here."""
+    from bindsearch.registry import members, spaces
+
+    found = 0
+    for family in (name for name in sorted(spaces()) if name.endswith(":")):
+        try:
+            told = [each for each in members(family) if _fits(each["name"], pattern)]
+        except MissingExtra as error:  # the others may still have what is looked for
+            complain(str(error))
+            continue
+        found += len(told)
+        for each in told:
+            where = "here" if each["here"] else "to be had"
+            line = f"{screen.styled(each['name'], 'bold')}  {where} · licence: {_terms(each)}"
+            screen.write(json.dumps(each) if as_json else line)
+    if not found:
+        complain(f"no family holds a space like {pattern!r}; `bindsearch spaces` lists the families")
+    return 0 if found else 1
+
+
+def _terms(told: Mapping[str, Any]) -> str:
+    why = "so " if told["licence"] == "not stated" else ""
+    return f"{told['licence']}" + ("" if told["commercial"] else f", {why}not for commercial use")
+
+
+def _fits(name: str, pattern: str) -> bool:
+    from fnmatch import fnmatch
+
+    return any(fnmatch(each.lower(), pattern.lower()) for each in (name, name.partition(":")[2]))
+
+
 def _card(name: str) -> dict[str, Any]:
     from bindsearch.registry import load_space
     from bindsearch.types import Modality
 
     if name.endswith(":"):
-        return {"name": name, "available": False, "reason": f"a family: write what follows, as in {name}NAME"}
+        follows, what = FAMILIES.get(name, ("NAME", "a family: write what follows"))
+        return {"name": name, "available": False, "follows": follows, "reason": what}
     try:
         spec = load_space(name).spec
+    except MissingWeights as error:
+        return {"name": name, "available": False, "reason": _to_be_had(name) or str(error)}
     except BindsearchError as error:
         return {"name": name, "available": False, "reason": str(error)}
     return {
@@ -60,10 +115,19 @@ def _card(name: str) -> dict[str, Any]:
     }
 
 
+def _to_be_had(name: str) -> str:
+    """Say in a few words how to come by the weights of a space; nothing where that is not known."""
+    from bindsearch.weights import KNOWN, in_words
+
+    if name not in KNOWN:
+        return ""
+    size = sum(file.about for file in KNOWN[name].files)
+    return f"not on this machine: `bindsearch spaces get {name}` fetches {in_words(size)}; {KNOWN[name].permit}"
+
+
 def _lines(card: dict[str, Any], screen: Screen) -> list[str]:
-    title = screen.styled(card["name"], "bold") + (" (default)" if card["default"] else "")
+    title = screen.styled(card["name"], "bold") + card.get("follows", "") + (" (default)" if card["default"] else "")
     if not card["available"]:
         return [title, f"    {card['reason']}"]
-    terms = card["licence"] + ("" if card["commercial"] else ", not for commercial use")
-    facts = f"{', '.join(card['modalities'])} · {card['dim']} dimensions · licence: {terms}"
+    facts = f"{', '.join(card['modalities'])} · {card['dim']} dimensions · licence: {_terms(card)}"
     return [title, f"    {card['summary']}", f"    {facts}"]

@@ -6,11 +6,12 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bindsearch.cli.parser import Parser, Verbs, add_common
 from bindsearch.cli.screen import Screen, escaped, shown
 from bindsearch.cli.wording import counted, reason, size, span
+from bindsearch.wishes import RECALL
 
 if TYPE_CHECKING:
     from bindsearch.status import Status
@@ -63,13 +64,64 @@ def _facts(status: Status) -> Iterator[tuple[str, str]]:
             "gone",
             f"{counted(status.dormant, 'item')}, kept in case the files return (`forget --gone` drops them)",
         )
+    yield from _other_spaces(status)
     if status.quarantine:
         yield "unreadable", f"{counted(len(status.quarantine), 'file')} (`status --quarantine` says why)"
-    for modality, found in status.certificates.items():
-        measured = f"{found['queries']} queries, of the worst kind"
-        yield (
-            "index",
-            f"{modality}: {status.indexes[modality]}, finds {found['worst']:.1%} of the ten best ({measured})",
-        )
+    yield from _indexes(status)
     kinds = ", ".join(sorted(set(status.indexes.values()))) or "no"
     yield "on disk", f"{size(status.ledger_bytes)} ledger, {size(status.index_bytes)} index ({kinds})"
+
+
+def _indexes(status: Status) -> Iterator[tuple[str, str]]:
+    """Say of each index what it takes and what it finds, what they are chosen by, and what searches."""
+    for place, (modality, told) in enumerate(status.generations.items()):
+        built = "" if told.build_s is None else f", made in {span(told.build_s)}"
+        each = f"{told.bytes_per_segment:,.0f} bytes a segment"
+        yield "" if place else "index", f"{modality}: {told.kind}, {each}{built}{_finds(told.certificate)}"
+        if told.why and told.kind != "exact":
+            yield "", f"{modality}: {told.kind}, because {told.why}"
+    wishes = status.wishes
+    wished = [f"recall {wishes.recall:.2%}"] if wishes.recall != RECALL else []
+    wished += [f"{size(wishes.memory)} of memory"] if wishes.memory is not None else []
+    wished += [f"on {wishes.device}"] if wishes.device != "auto" else []
+    if wished:
+        yield "wished", ", ".join(wished)
+    yield "faiss", _faiss(status.devices)
+
+
+def _finds(certificate: dict[str, Any] | None) -> str:
+    """Say what an index was measured to find, of the ten and the hundred best, for the worst origin of queries."""
+    if certificate is None:
+        return ""
+    worst = {at: min(certificate[at].items(), key=lambda pair: pair[1]["share"]) for at in ("at10", "at100")}
+    found = [
+        f"{recall['share']:.1%} of the {best} best ({recall['low']:.1%} to {recall['high']:.1%}, asked by {origin})"
+        for best, (origin, recall) in zip(("ten", "hundred"), worst.values(), strict=True)
+    ]
+    when = f", measured {certificate['measured'][:10]}" if "measured" in certificate else ""
+    return f"; finds {' and '.join(found)}: {counted(certificate['queries'], 'query', 'queries')}{when}"
+
+
+def _faiss(devices: dict[str, Any]) -> str:
+    packages = devices["faiss_packages"]
+    told = "none (pip install 'bindsearch[faiss]')" if devices["faiss"] is None else devices["faiss"]
+    if len(packages) == 1:
+        told += f" ({packages[0]})"
+    elif packages:
+        told += f": {' and '.join(packages)} all bring it, so uninstall all but one"
+    return f"{told}; {devices['why']}"
+
+
+def _other_spaces(status: Status) -> Iterator[tuple[str, str]]:
+    """Say what a migration left undone, and what the spaces beside the one that answers cost."""
+    if status.unseen:
+        yield (
+            "not seen",
+            f"{counted(status.unseen, 'file')} that a migration missed; the next `index` reads what is there",
+        )
+    if status.coming:
+        far = f"{status.coming.files:,} of {counted(status.files, 'file')}, {size(status.coming.bytes)}"
+        yield "coming", f"space {status.coming.space}: {far} (`migrate` goes on, `migrate --cancel` gives up)"
+    if status.kept:
+        cost = f"space {status.kept.space}, {size(status.kept.bytes)}"
+        yield "kept", f"{cost} (`migrate --rollback` goes back to it, `migrate --drop-old` frees it)"

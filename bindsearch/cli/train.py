@@ -51,12 +51,12 @@ def run(args: argparse.Namespace) -> int:
     """Train, telling on stderr how it goes; the figures at the end are the answer."""
     from dataclasses import asdict
 
-    from bindsearch.registry import DEFAULT_SPACE
+    from bindsearch.registry import default_space
     from bindsearch.spaces import Space
     from bindsearch.training.session import bind
 
     errors = Screen.of(sys.stderr)
-    space = Space.named(args.space or DEFAULT_SPACE)
+    space = Space.named(args.space or default_space())
     out = Path(args.out).expanduser()
     result = bind(
         Path(args.manifest).expanduser(),

@@ -93,10 +93,14 @@ class _Walk:
         with os.scandir(folder) as entries:
             names = sorted((entry.name for entry in entries), key=os.fsencode)
         self._walked.add(place)
-        if {"library.json", "ledger"} <= set(names) and os.path.isdir(os.path.join(folder, "ledger")):
+        if "library.json" in names and any(_is_ledger(folder, name) for name in names):
             return []
         visible = (os.path.join(folder, name) for name in names if not name.startswith("."))
         return [path for path in visible if self._skip is _nothing or not self._skip(Path(path))]
+
+
+def _is_ledger(folder: str, name: str) -> bool:
+    return (name == "ledger" or name.startswith("ledger-")) and os.path.isdir(os.path.join(folder, name))
 
 
 def _absolute(path: Path) -> str:

@@ -22,6 +22,10 @@ HIT_FIELDS = {
 }
 
 
+def name_of(verb) -> str:
+    return verb.__name__.rpartition(".")[2].replace("_", "-")
+
+
 def paths(ran):
     return [os.path.basename(json.loads(line)["path"]) for line in ran.lines]
 
@@ -33,10 +37,10 @@ def test_the_kinds_are_those_of_the_engine():
 def test_without_a_verb_help_is_shown_and_the_status_is_2(run):
     ran = run()
     assert (ran.status, ran.out) == (2, "")
-    assert all(f"    {verb.__name__.rpartition('.')[2]} " in ran.err for verb in VERBS)
+    assert all(f"    {name_of(verb)} " in ran.err for verb in VERBS)
 
 
-@pytest.mark.parametrize("verb", [verb.__name__.rpartition(".")[2] for verb in VERBS])
+@pytest.mark.parametrize("verb", [name_of(verb) for verb in VERBS])
 def test_every_verb_helps(run, verb):
     ran = run(verb, "--help")
     assert ran.status == 0

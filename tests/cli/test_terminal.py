@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from bindsearch.cli.parser import Parser, add_common, add_ranking
 from bindsearch.cli.progress import Bar
 from bindsearch.cli.screen import Screen, address, columns, cut, escaped, padded, shown
 from bindsearch.cli.wording import chance, clock, moment, share, size, span
-from bindsearch.report import Progress
+from bindsearch.report import Building, Progress
 from bindsearch.types import Hit, Hits, Modality, Segment, Span
 
 
@@ -62,6 +63,17 @@ def test_the_bar_has_share_count_speed_and_what_is_left(monkeypatch):
     told = drawn(Terminal(), (10.0, progress(250, 1000, Path("/media/field/rain.wav"))))
     bar = "━━━━━━··················  25%".replace("━━━━━━", "━" * 6)
     assert told == f"\r\x1b[K{bar}  250/1,000 files  25 files/s  0:30 left  /media/field/rain.wav\r\x1b[K"
+
+
+def test_an_index_that_is_made_anew_has_a_bar_too(monkeypatch):
+    monkeypatch.setenv("NO_COLOR", "1")
+    steps = [
+        (10.0, replace(progress(0, None), building=Building("audio", "ivf", "building", 500_000, 1_000_000))),
+        (20.0, replace(progress(0, None), building=Building("audio", "ivf", "measuring"))),
+    ]
+    bar = "━" * 12 + "·" * 12
+    told = f"\r\x1b[K{bar}  50%  building the index of audio (ivf)  1,000,000 segments"
+    assert drawn(Terminal(), *steps) == f"{told}\r\x1b[Kmeasuring the index of audio (ivf)\r\x1b[K"
 
 
 def test_while_the_scan_runs_there_is_no_bar():

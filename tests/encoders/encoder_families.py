@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import encoder_media as media
+import openclip_models
+import small_models
 from bindsearch.encoders.toy import ToyEncoder
 
 from bindsearch.ports import Encoder
@@ -44,4 +46,34 @@ TOY = Family(
     margin=0.2,
 )
 
-FAMILIES = [TOY]
+
+def seen(words: str, picture: Piece) -> Meaning:
+    frame = Piece(Modality.VIDEO, picture.content)
+    return {Modality.TEXT: media.text(words), Modality.IMAGE: picture, Modality.VIDEO: frame}
+
+
+SEEN = [
+    seen("a red wall", media.plain("red")),
+    seen("green forest", media.plain("green")),
+    seen("the deep blue sea", media.plain("blue")),
+    seen("static noise", media.speckled()),
+    seen("night", media.plain("black")),
+    seen("a chess board", media.chequered()),
+]
+
+OPENCLIP = Family(
+    name=f"local:{openclip_models.TRAINED}",
+    make=lambda: openclip_models.trained(SEEN),
+    meanings=SEEN,
+    margin=0.2,
+)
+
+IMAGEBIND = Family(
+    name=f"imagebind/local:{small_models.IMAGEBIND}",
+    make=small_models.imagebind,
+    meanings=[],  # its weights are random
+    margin=0,
+)
+CLAP = Family(name=f"clap:local:{small_models.CLAP}", make=small_models.clap, meanings=[], margin=0)
+
+FAMILIES = [TOY, OPENCLIP, IMAGEBIND, CLAP]

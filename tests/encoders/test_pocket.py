@@ -152,3 +152,35 @@ def test_the_spec_loads_neither_weights_nor_torch(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["256", "False"]
+
+
+def test_a_question_in_words_does_not_load_torch(tmp_path):
+    source = (
+        "import sys; from pathlib import Path; from bindsearch.encoders.pocket import PocketEncoder;"
+        "from bindsearch.types import Modality, Piece;"
+        f"encoder = PocketEncoder(Path({str(untrained(tmp_path))!r}));"
+        "row = encoder.encode(Modality.TEXT, [encoder.prepare(Piece(Modality.TEXT, 'a dog'))]);"
+        "print(row.shape[1], 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["256", "False"]
+
+
+def test_texts_are_read_in_numpy_as_they_were_learnt_in_torch():
+    torch = pytest.importorskip("torch", reason="the towers need torch")
+    from bindsearch.encoders.pocket_text import TextReader
+    from bindsearch.encoders.pocket_towers import TextTower, Words
+
+    torch.manual_seed(0)
+    tower = TextTower(Words(500)).eval()
+    for parameter in tower.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    chance = np.random.default_rng(0)
+    pieces = np.zeros((40, 32), np.int64)
+    for row, length in zip(pieces, chance.integers(1, 33, len(pieces)), strict=True):
+        row[:length] = chance.integers(1, 500, length)
+    with torch.inference_mode():
+        wanted = tower(torch.from_numpy(pieces)).numpy()
+    found = TextReader({name: value.numpy() for name, value in tower.state_dict().items()})(pieces)
+    assert found.dtype == np.float32
+    assert np.abs(found - wanted).max() < 1e-5 * np.abs(wanted).max()

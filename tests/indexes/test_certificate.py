@@ -88,7 +88,7 @@ def test_a_certificate_is_plain_values():
     ],
 )
 def test_the_choice_follows_from_size_and_what_there_is(count, recall, has_faiss, kind):
-    assert choose(count, 512, recall=recall, has_faiss=has_faiss).kind == kind
+    assert choose(count, 512, recall=recall, has_faiss=has_faiss, gpu_bytes=0).kind == kind
 
 
 def test_what_a_segment_takes_is_what_is_on_disk(index, tmp_path):

@@ -1,0 +1,91 @@
+"""`bindsearch concepts`: queries that are saved under a name."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+
+from bindsearch.cli.parser import Parser, Verbs, add_common
+from bindsearch.cli.screen import Screen, complain, escaped
+
+DESCRIPTION = """\
+Keep what you mean under a name: the sum of pictures, sounds, videos and words. In queries it is `concept:NAME`.
+Concepts are saved in the library, and go with it to another space.
+"""
+EPILOG = """\
+examples:
+  bindsearch concepts add harbour a.jpg b.wav "masts in fog"
+  bindsearch search concept:harbour - people
+  bindsearch concepts list
+  bindsearch concepts remove harbour
+"""
+
+
+def add(verbs: Verbs) -> None:
+    """Add the verb and its own verbs."""
+    parser: Parser = verbs.add_parser(
+        "concepts", help="save queries under names", usage="%(prog)s [VERB]", description=DESCRIPTION, epilog=EPILOG
+    )
+    add_common(parser)
+    parser.set_defaults(run=show)
+    inner = parser.add_subparsers(title="verbs", metavar="VERB", prog="bindsearch concepts")
+    adding = _verb(inner, "add", save, "save a concept; one of the same name is replaced")
+    adding.add_argument("name", metavar="NAME", help="letters, digits, - and _")
+    adding.add_argument(
+        "parts", nargs="+", metavar="PART", help="a file, or words as one argument; `0.5:` before it weighs it"
+    )
+    removing = _verb(inner, "remove", forget, "forget a concept")
+    removing.add_argument("name", metavar="NAME", help="which one")
+    _verb(inner, "list", show, "list the concepts, which is also what happens without a verb")
+
+
+def _verb(verbs: Verbs, name: str, run: Callable[[argparse.Namespace], int], words: str) -> Parser:
+    parser: Parser = verbs.add_parser(name, help=words, description=f"{words[0].upper()}{words[1:]}.")
+    add_common(parser)
+    parser.set_defaults(run=run)
+    return parser
+
+
+def show(args: argparse.Namespace) -> int:
+    """List the concepts and their parts."""
+    from bindsearch.library import Library
+
+    with Library.open(args.library, create=False) as library:
+        found = list(library.concepts.values())
+    screen = Screen.of(sys.stdout)
+    for concept in found:
+        if args.json:
+            screen.write(json.dumps(concept.as_json()))
+        else:
+            screen.write(f"{screen.styled(concept.name, 'bold')} = {escaped(str(concept.parts))}")
+    if not found and not args.json and not args.quiet:
+        complain("no concepts are saved; `bindsearch concepts add NAME PART...` saves one")
+    return 0
+
+
+def save(args: argparse.Namespace) -> int:
+    """Save a concept and say so."""
+    from bindsearch.library import Library
+
+    with Library.open(args.library, create=False) as library:
+        known = args.name in library.concepts
+        concept = library.concepts.add(args.name, *args.parts)
+    screen = Screen.of(sys.stdout)
+    if args.json:
+        screen.write(json.dumps(concept.as_json()))
+    elif not args.quiet:
+        screen.write(f"{'replaced' if known else 'saved'}: write concept:{concept.name} in a query")
+    return 0
+
+
+def forget(args: argparse.Namespace) -> int:
+    """Remove a concept."""
+    from bindsearch.library import Library
+
+    with Library.open(args.library, create=False) as library:
+        library.concepts.remove(args.name)
+    if args.json:
+        Screen.of(sys.stdout).write(json.dumps({"removed": args.name}))
+    return 0

@@ -1,0 +1,1 @@
+"""How good a space is on data with a known truth: readers, measures, emergence, contamination."""

@@ -1,0 +1,57 @@
+"""Words as people type them, embedded once: what indexes are certified with besides the vectors they hold.
+
+They are the same for everybody. What somebody really asked is never kept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+
+from bindsearch.errors import BindsearchError
+from bindsearch.spaces import Space
+from bindsearch.types import Modality, Vectors
+
+WORDS = tuple(
+    """\
+a dog barking in the distance|rain on a roof|birds singing at dawn|waves on a beach|a crowd cheering in a stadium
+church bells|a steam train passing|someone laughing|footsteps on gravel|a door closing|thunder far away|a baby crying
+an engine starting|a helicopter overhead|glass breaking|wind in the trees|a piano in an empty room|drums|applause
+a phone ringing|typing on a keyboard|frogs at night|a cat purring|fireworks|a siren going by|water dripping|cows
+sunset over the sea|a red car|people dancing at a wedding|snow on mountains|a child on a bicycle|my grandmother
+a birthday cake with candles|a map|street at night with neon lights|a boat in a harbour|a bowl of soup|sunflowers
+two people shaking hands|a page of handwriting|an empty classroom|a black and white portrait|a market with fruit
+a waterfall in a forest|a bridge in fog|a football match|the moon|a horse in a field|a kitchen|an old castle
+someone plays guitar by a campfire|a concert from the crowd|a speech|a recipe|a meeting about the budget|how to fix it
+dark and quiet|something funny|summer|music|nature|machine noise|underwater""".replace("\n", "|").split("|")
+)
+
+
+def typed_vectors(space: Callable[[], Space], folder: Path, dim: int) -> Vectors:
+    """Give the words' vectors, from a file in the folder if they are there; none in a space that has no text."""
+    file = folder / f"typed-{hashlib.sha256('|'.join(WORDS).encode()).hexdigest()[:8]}.npy"
+    with suppress(OSError, ValueError):
+        kept: Vectors = np.load(file)
+        if kept.ndim == 2 and kept.shape[1] == dim and kept.dtype == np.float32:
+            return kept
+    try:
+        vectors = _embedded(space(), dim)
+    except BindsearchError:  # weights that are not at hand: nobody asks by words here, today
+        return np.empty((0, dim), dtype=np.float32)
+    with suppress(OSError):
+        draft = folder / f"{file.stem}-{os.getpid()}.new"
+        with draft.open("wb") as out:
+            np.save(out, vectors)
+        draft.replace(file)
+    return vectors
+
+
+def _embedded(space: Space, dim: int) -> Vectors:
+    if Modality.TEXT not in space.spec.modalities:
+        return np.empty((0, dim), dtype=np.float32)
+    return space.embed(WORDS, modality="text")

@@ -1,0 +1,126 @@
+"""Sets, concepts, results to lean on, and why, as they are typed."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+
+def told(ran):
+    assert (ran.status, ran.err) == (0, "")
+    return [json.loads(line) for line in ran.lines]
+
+
+def test_and_and_not_take_whole_queries(run):
+    both = told(run("search", "night", "--and", "rain", "-", "0.5:sun", "--not", "blue", "sea", "-k", "20", "--json"))
+    turned = told(run("search", "rain", "-", "0.5:sun", "--not", "blue sea", "--and", "night", "-k", "20", "--json"))
+    assert len(both) > 3
+    assert [hit["path"] for hit in both] == [hit["path"] for hit in turned]
+    assert [hit["expect"] for hit in both] == pytest.approx([hit["expect"] for hit in turned], rel=1e-3)
+
+
+def test_words_behind_another_option_belong_to_the_query(run):
+    assert run("search", "dark", "--and", "rain", "-k", "3", "night") == run(
+        "search", "dark night", "--and", "rain", "-k", "3"
+    )
+
+
+def test_a_query_without_itself_finds_nothing(run):
+    ran = run("search", "night", "--not", "night")
+    assert (ran.status, ran.out) == (1, "")
+    assert "nothing found" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("words", "said", "pointed"),
+    [
+        (["night", "--and", "rain", "+"], "nothing follows +", "+"),
+        (["night", "--not", "sea", "-", "gone.wav"], "no such file: gone.wav", "gone.wav"),
+        (["night", "--and", "concept:nowhere"], "no concept is called nowhere", "concept:nowhere"),
+        (["night", "+", "concept:no/name"], "no/name is no name of a concept", "concept:no/name"),
+    ],
+)
+def test_mistakes_are_pointed_at_in_every_query(run, words, said, pointed):
+    ran = run("search", *words)
+    assert ran.status == 2
+    message, line, carets = ran.err.splitlines()
+    assert said in message
+    assert line[carets.index("^") :] == pointed
+    assert carets.strip() == "^" * len(pointed)
+
+
+def test_results_are_leaned_on_by_their_numbers(run):
+    before = told(run("search", "night", "--json"))
+    after = told(
+        run("search", "night", "--more-like", "4,5", "--more-like", "5", "--less-like", "1", "--why", "--json")
+    )
+    operands = [term["operand"] for term in after[0]["why"]["terms"]]
+    assert operands == ["text:night", "result:4", "result:5", "- result:1"]
+    scores = {hit["path"]: hit["score"] for hit in after}
+    assert scores.get(before[0]["path"], -1) < before[0]["score"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--more-like", "0"], "'0' is not a whole number of at least 1"),
+        (["--less-like", "two"], "'two' is not a whole number"),
+        (["--more-like", "1", "--less-like", "1"], "result 1 cannot be both"),
+        (["--more-like", "10000"], "there is no result 10000: the same search without it finds"),
+        (["--more-like", "2", "--modality", "image", "--ext", "heic"], "there is no result 2"),
+    ],
+)
+def test_numbers_that_no_result_has_are_refused(run, words, said):
+    ran = run("search", "night", *words)
+    assert (ran.status, ran.out) == (2, "")
+    assert said in ran.err
+
+
+def test_why_is_the_same_in_text_and_json(run):
+    words = ["search", "blue sea", "-", "0.5:summer", "--why", "-k", "3"]
+    hits, lines = told(run(*words, "--json")), run(*words).lines
+    for hit in hits:
+        parts = [term["part"] for term in hit["why"]["terms"]]
+        assert sum(parts) == pytest.approx(hit["score"], abs=2e-6)
+        assert f"    {parts[0]:+.2f}  text:blue sea" in lines
+        assert f"    {parts[1]:+.2f}  - 0.5:text:summer" in lines
+        best = hit["why"]["moments"][0]
+        assert (best["start"], best["end"], best["score"]) == (hit["start"], hit["end"], hit["score"])
+    assert any(line.startswith("    moments  0:0") for line in lines)
+
+
+def test_a_concept_lives_through_its_verbs(own, run):
+    said = run("concepts")
+    assert (said.status, said.out) == (0, "")
+    assert "no concepts are saved" in said.err
+    assert run("concepts", "add", "camp", "night/campfire.jpg", "2:night").out.startswith("saved: write concept:camp")
+    assert run("concepts", "add", "camp", "night/campfire.jpg", "2:fire", "--quiet").out == ""
+    assert run("concepts", "add", "camp", "night/campfire.jpg", "2:fire").out.startswith("replaced")
+    [listed] = told(run("concepts", "list", "--json"))
+    assert listed["parts"] == [f"file:{own / 'night' / 'campfire.jpg'}", "+", "2:text:fire"]
+    assert run("concepts").lines == [f"camp = file:{own / 'night' / 'campfire.jpg'} + 2:text:fire"]
+    by_name, by_parts = (
+        told(run("search", *words, "--json")) for words in (["concept:camp"], ["night/campfire.jpg", "+", "2:fire"])
+    )
+    assert [hit["path"] for hit in by_name] == [hit["path"] for hit in by_parts]
+    assert run("concepts", "remove", "camp").status == 0
+    again = run("concepts", "remove", "camp")
+    assert (again.status, again.out) == (2, "")
+    assert "no concept is called camp" in again.err
+
+
+def test_why_not_tells_the_rank_that_search_shows(run):
+    hits = told(run("search", "night", "-k", "12", "--json"))
+    [answer] = told(run("why-not", hits[11]["path"], "night", "--json"))
+    assert (answer["verdict"], answer["rank"]) == ("behind", 12)
+    assert answer["score"] == pytest.approx(hits[11]["score"], abs=1e-5)
+    assert run("why-not", hits[11]["path"], "night", "-k", "12").lines[0].endswith(": it is number 12")
+    assert "removed by --ext wav" in run("why-not", hits[0]["path"], "night", "--ext", "wav").out
+    assert "cannot be read" in run("why-not", "samples/photos/broken.jpg", "night").out
+    assert run("why-not", "gone.jpg", "night").status == 2
+
+
+def test_why_not_takes_the_words_behind_options_too(run):
+    one = run("why-not", "samples/photos/night/campfire.jpg", "dark", "-k", "3", "night")
+    assert one == run("why-not", "samples/photos/night/campfire.jpg", "dark night", "-k", "3")

@@ -1,0 +1,216 @@
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from weights_server import serving
+
+from bindsearch import weights
+from bindsearch.cli import main
+from bindsearch.weights import File, Weights
+
+CONTENT = bytes(range(256)) * 4000
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+
+
+@pytest.fixture
+def server(monkeypatch):
+    with serving({"/tower.bin": CONTENT}) as served:
+        yield served
+
+
+@pytest.fixture
+def trial(server, monkeypatch):
+    """A space whose weights lie on a server here, under a licence that is not for commerce."""
+
+    def known(sha256=SHA256):
+        file = File("tower.bin", len(CONTENT), address=f"{server.address}/tower.bin", sha256=sha256)
+        made = Weights("trial", (file,), "CC-BY-NC-4.0", False, "By attribution, not for commercial use.")
+        monkeypatch.setitem(weights.KNOWN, "trial", made)
+        return made
+
+    known()
+    return known
+
+
+@pytest.fixture
+def get(capsys, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+
+    def get(*words: str) -> tuple[int, str, str]:
+        capsys.readouterr()
+        status = main(["spaces", "get", *words])
+        return status, *capsys.readouterr()
+
+    return get
+
+
+def test_the_licence_is_shown_and_accepted_and_the_file_comes(trial, get, server):
+    status, out, err = get("trial", "--accept-licence")
+    name, _, path = out.strip().partition(": ")
+    assert (status, name) == (0, "tower.bin")
+    assert Path(path).read_bytes() == CONTENT
+    assert err.startswith("trial: licence CC-BY-NC-4.0, not for commercial use. By attribution")
+    server.asked.clear()
+    assert get("trial")[:2] == (0, out)  # nothing is asked or fetched again
+    assert server.asked == []
+
+
+def test_json_tells_file_path_and_licence(trial, get):
+    status, out, _ = get("trial", "--accept-licence", "--json", "--quiet")
+    told = json.loads(out)
+    assert status == 0
+    assert (told["space"], told["file"], told["licence"], told["commercial"]) == (
+        "trial",
+        "tower.bin",
+        "CC-BY-NC-4.0",
+        False,
+    )
+    assert Path(told["path"]).read_bytes() == CONTENT
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(("answer", "status"), [("y\n", 0), ("yes\n", 0), ("n\n", 1), ("\n", 1), ("", 1)])
+def test_on_a_terminal_the_licence_is_asked_for(trial, get, server, monkeypatch, answer, status):
+    monkeypatch.setattr(sys, "stdin", Terminal(answer))
+    found, _, err = get("trial")
+    assert found == status
+    assert "Accept the licence of trial (CC-BY-NC-4.0)? [y/N]" in err
+    assert bool(server.asked) == (status == 0)
+
+
+def failing(get, *words: str) -> str:
+    """The last line that a command writes on stderr when it ends with 1."""
+    status, out, err = get(*words)
+    assert (status, out) == (1, "")
+    return err.splitlines()[-1]
+
+
+def test_without_a_yes_nothing_comes(trial, get, server):
+    assert failing(get, "trial") == (
+        "bindsearch: trial was not fetched: its licence (CC-BY-NC-4.0) was not accepted; --accept-licence accepts it "
+        "without a question"
+    )
+    assert server.asked == []
+
+
+def test_for_commercial_use_it_is_refused(trial, get, server):
+    assert failing(get, "trial", "--commercial", "--accept-licence") == (
+        "bindsearch: trial is refused, as only weights for commercial use are wanted: licence CC-BY-NC-4.0, not for "
+        "commercial use. By attribution, not for commercial use."
+    )
+    assert server.asked == []
+
+
+def test_offline_says_what_is_missing(trial, get, server):
+    assert failing(get, "trial", "--offline") == (
+        "bindsearch: trial needs tower.bin (1.02 MB), which is not on this machine, and the network is not to be used: "
+        "`bindsearch spaces get trial` fetches it, or put it at ~/data/bindsearch/weights/trial/tower.bin; it comes "
+        f"from {server.address}/tower.bin"
+    )
+    assert server.asked == []
+
+
+def test_a_download_that_breaks_off_says_so_and_goes_on(trial, get, server):
+    server.stop_after = 500_000
+    assert failing(get, "trial", "--accept-licence") == (
+        f"bindsearch: {server.address}/tower.bin broke off after 500,000 of 1,024,000 bytes; the 500,000 bytes "
+        "that came are kept: run it again to go on"
+    )
+    server.stop_after = None
+    assert get("trial")[0] == 0
+    assert server.asked[-1] == ("GET", "/tower.bin", "bytes=500000-")
+
+
+def test_another_sha256_is_refused(trial, get, server):
+    trial(sha256="0" * 64)
+    assert failing(get, "trial", "--accept-licence") == (
+        f"bindsearch: {server.address}/tower.bin is not what was published: its sha256 is "
+        f"{SHA256}, not {'0' * 64}; it was not used"
+    )
+
+
+def test_an_unknown_name_offers_the_nearest(get):
+    assert failing(get, "imagebnd") == "bindsearch: no weights are known for 'imagebnd'; did you mean imagebind?"
+
+
+def test_what_ships_inside_needs_nothing(get):
+    assert get("toy") == (0, "toy ships inside: there is nothing to fetch\n", "")
+
+
+def test_what_lies_in_a_folder_of_ones_own_needs_nothing(get, tmp_path):
+    name = f"imagebind/local:{tmp_path}"
+    assert get(name, "--quiet")[:2] == (0, "")
+    assert get(name)[1] == f"{name} lies where its name says: there is nothing to fetch\n"
+
+
+def test_a_pattern_that_nothing_fits_is_said(capsys):
+    assert main(["spaces", "--all", "no such model"]) == 1
+    assert "no family holds a space like 'no such model'" in capsys.readouterr().err
+
+
+def test_a_terminal_sees_how_much_has_come(trial, monkeypatch, capsys):
+    from bindsearch.cli import spaces_get
+
+    class Shown(Terminal):
+        pass
+
+    shown = Shown()
+    monkeypatch.setattr(sys, "stderr", shown)
+    meter = spaces_get._Meter("tower.bin", quiet=False)
+    monkeypatch.setattr(spaces_get.time, "monotonic", lambda: 1e9)
+    meter.show(500_000, 2_000_000)
+    assert shown.getvalue().endswith("tower.bin  25% of 2 MB")
+    meter.show(2_000_000, 2_000_000)
+    assert shown.getvalue().endswith("tower.bin  100% of 2 MB\n")
+
+
+# A library for commercial use -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def for_research(monkeypatch):
+    """A space that must not be used commercially."""
+    from dataclasses import replace
+
+    from bindsearch.encoders.toy import ToyEncoder
+
+    from bindsearch.registry import SPACES
+
+    class Research(ToyEncoder):
+        spec = replace(ToyEncoder.spec, name="research", licence="CC-BY-NC-4.0", commercial=False)
+
+    monkeypatch.setattr("bindsearch.encoders.toy.Research", Research, raising=False)
+    monkeypatch.setitem(SPACES, "research", "bindsearch.encoders.toy:Research")
+
+
+def test_a_library_for_commercial_use_lets_no_other_space_in(for_research, samples, tmp_path, capsys):
+    photos, library = str(samples / "photos" / "night"), str(tmp_path / "own.library")
+    asked = ["index", photos, "-l", library, "--quiet"]
+    assert main([*asked, "--space", "research", "--commercial"]) == 1
+    assert capsys.readouterr().err == (
+        "bindsearch: space research is refused, as the library is for commercial use: the licence of its weights is "
+        "CC-BY-NC-4.0; `bindsearch spaces` tells of others\n"
+    )
+    assert not Path(library).exists()
+    assert main([*asked, "--commercial"]) == 0
+    assert main(asked) == 0
+    assert json.loads((Path(library) / "library.json").read_text())["commercial"] is True
+    assert main(["migrate", "-l", library, "--space", "research", "--quiet"]) == 1
+    assert "space research is refused" in capsys.readouterr().err
+
+
+def test_a_library_of_such_a_space_cannot_become_one_for_commercial_use(for_research, samples, tmp_path, capsys):
+    photos, library = str(samples / "photos" / "night"), str(tmp_path / "own.library")
+    assert main(["index", photos, "-l", library, "--quiet", "--space", "research"]) == 0
+    assert main(["index", photos, "-l", library, "--quiet", "--commercial"]) == 1
+    assert "space research is refused" in capsys.readouterr().err
+    assert json.loads((Path(library) / "library.json").read_text())["commercial"] is False

@@ -1,0 +1,39 @@
+"""Small models with random weights for the contract, each made when a test asks for it first."""
+
+from __future__ import annotations
+
+import atexit
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from bindsearch.encoders.clap import ClapEncoder
+    from bindsearch.encoders.imagebind import ImageBindEncoder
+
+_PLACE = Path(tempfile.mkdtemp(prefix="bindsearch-small-"))
+atexit.register(shutil.rmtree, _PLACE, ignore_errors=True)
+IMAGEBIND, CLAP = _PLACE / "imagebind", _PLACE / "clap"
+
+
+def imagebind() -> ImageBindEncoder:
+    pytest.importorskip("open_clip", reason="ImageBind needs torch and open_clip: make models")
+    from bindsearch.encoders.imagebind import local
+
+    if not IMAGEBIND.exists():
+        pytest.importorskip("imagebind_made").made(IMAGEBIND)
+    return local(str(IMAGEBIND))
+
+
+def clap() -> ClapEncoder:
+    pytest.importorskip("transformers", reason="CLAP needs transformers")
+    pytest.importorskip("torch", reason="CLAP needs torch")
+    from bindsearch.encoders.clap import ClapEncoder
+    from clap_made import made
+
+    if not CLAP.exists():
+        made(CLAP)
+    return ClapEncoder(f"local:{CLAP}")

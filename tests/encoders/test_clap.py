@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import os
+import shutil
+
+import encoder_media as media
+import numpy as np
+import pytest
+from bindsearch.encoders.clap import ClapEncoder
+from clap_made import RATE, SECONDS, configuration, made
+
+from bindsearch import weights
+from bindsearch.errors import DamagedWeights, MissingWeights, SpaceError
+from bindsearch.registry import load_space
+from bindsearch.spaces import Space
+from bindsearch.types import Modality, Piece
+
+torch = pytest.importorskip("torch", reason="the towers need torch")
+transformers = pytest.importorskip("transformers", reason="CLAP is transformers'")
+pytest.importorskip("safetensors", reason="the weights are safetensors")
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["plain", "fused"])
+def folder(request, tmp_path_factory):
+    return made(tmp_path_factory.mktemp("clap"), fusion=request.param)
+
+
+@pytest.fixture
+def encoder(folder):
+    return ClapEncoder(f"local:{folder}")
+
+
+def tone(hertz, seconds=SECONDS):
+    return media.sound(0.3 * np.sin(2 * np.pi * hertz * np.arange(round(seconds * RATE)) / RATE))
+
+
+PIECES = {
+    Modality.AUDIO: [tone(300), tone(3000), tone(900, 0.3), media.silence(0)],
+    Modality.TEXT: [media.text("a dog"), media.text(""), media.text("the sound of rain"), media.text("word " * 120)],
+}
+
+
+def encode(encoder, pieces):
+    return encoder.encode(pieces[0].modality, [encoder.prepare(piece) for piece in pieces])
+
+
+@pytest.mark.parametrize("modality", list(PIECES))
+def test_a_batch_equals_one_by_one_in_any_order_and_again(encoder, folder, modality):
+    pieces = PIECES[modality]
+    together = encode(encoder, pieces)
+    assert together.shape == (len(pieces), encoder.spec.dim) == (len(pieces), 24)
+    np.testing.assert_allclose(together, np.concatenate([encode(encoder, [piece]) for piece in pieces]), atol=1e-5)
+    np.testing.assert_allclose(together, encode(encoder, pieces[::-1])[::-1], atol=1e-5)
+    assert encode(ClapEncoder(f"local:{folder}"), pieces).tobytes() == together.tobytes()
+    assert encoder.encode(modality, []).shape == (0, 24)
+
+
+def test_it_gives_what_transformers_gives(encoder, folder):
+    model = transformers.ClapModel.from_pretrained(folder).eval()
+    extractor = transformers.ClapFeatureExtractor.from_pretrained(folder)
+    heard = extractor([tone(300).content], sampling_rate=RATE, return_tensors="pt")
+    read = transformers.AutoTokenizer.from_pretrained(folder)(["the sound of rain"], return_tensors="pt")
+    with torch.inference_mode():
+        sound = pooled(model.get_audio_features(heard["input_features"], is_longer=torch.zeros(1, 1, dtype=torch.bool)))
+        text = pooled(model.get_text_features(read["input_ids"], attention_mask=read["attention_mask"]))
+    ours = encoder.spec.name and Space(encoder).embed_pieces([tone(300), media.text("the sound of rain")])
+    assert np.abs(ours[0] - torch.nn.functional.normalize(sound)[0].numpy()).max() < 1e-5
+    assert np.abs(ours[1] - torch.nn.functional.normalize(text)[0].numpy()).max() < 1e-5
+
+
+def pooled(given):
+    return getattr(given, "pooler_output", given)
+
+
+def test_a_recording_is_heard_in_windows_and_always_alike(encoder, tmp_path):
+    from media_files import sound
+
+    noise = np.random.default_rng(0).normal(0, 0.1, round(2.5 * RATE)).astype(np.float32)
+    path = sound(tmp_path / "noise.wav", noise, rate=RATE)
+    first, again = (Space(encoder).segments(path) for _ in range(2))
+    assert [(start, end) for start, end, _ in first] == [(0.0, 1.0), (1.0, 2.0), (1.5, 2.5)]
+    assert all(np.array_equal(one[2], two[2]) for one, two in zip(first, again, strict=True))
+    assert np.abs(first[0][2] - first[1][2]).max() > 1e-4
+
+
+def test_it_says_what_it_cannot_do(encoder):
+    assert encoder.spec.modalities == {Modality.AUDIO, Modality.TEXT}
+    with pytest.raises(SpaceError, match="cannot see"):
+        encoder.prepare(Piece(Modality.IMAGE, media.plain("red").content))
+
+
+def test_a_text_query_never_loads_the_sound_tower(encoder):
+    encode(encoder, PIECES[Modality.TEXT])
+    assert list(encoder._towers) == [Modality.TEXT]
+
+
+def test_only_what_was_fetched_or_put_in_place_is_used(folder):
+    with pytest.raises(MissingWeights, match=r"model\.safetensors.*spaces get clap:somebody/own-clap"):
+        load_space("clap:somebody/own-clap")
+    shutil.copytree(folder, weights.find("clap:somebody/own-clap").folder)
+    spec = load_space("clap:somebody/own-clap").spec
+    assert (spec.licence, spec.commercial) == ("not stated", False)
+    assert spec.fingerprint == ClapEncoder(f"local:{folder}").spec.fingerprint
+
+
+def test_the_fingerprint_follows_the_weights(folder, tmp_path):
+    torch.manual_seed(5)
+    transformers.ClapModel(configuration(fusion=False)).save_pretrained(shutil.copytree(folder, tmp_path / "other"))
+    assert (
+        ClapEncoder(f"local:{tmp_path / 'other'}").spec.fingerprint != ClapEncoder(f"local:{folder}").spec.fingerprint
+    )
+
+
+def test_weights_of_another_model_are_refused(folder, tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    other = shutil.copytree(folder, tmp_path / "other")
+    state = load_file(other / "model.safetensors")
+    save_file(
+        {name: tensor for name, tensor in state.items() if "projection.linear1" not in name},
+        other / "model.safetensors",
+    )
+    with pytest.raises(DamagedWeights, match="projection"):
+        encode(ClapEncoder(f"local:{other}"), PIECES[Modality.TEXT])
+
+
+class Bomb:
+    def __init__(self, trace):
+        self.trace = trace
+
+    def __reduce__(self):
+        return (os.mkdir, (str(self.trace),))
+
+
+def test_a_hostile_checkpoint_is_refused_and_runs_nothing(folder, tmp_path):
+    hostile = shutil.copytree(folder, tmp_path / "hostile")
+    (hostile / "model.safetensors").unlink()
+    torch.save({"text_model.x": Bomb(tmp_path / "it-ran")}, hostile / "pytorch_model.bin")
+    with pytest.raises(SpaceError, match="refused"):
+        encode(ClapEncoder(f"local:{hostile}"), PIECES[Modality.TEXT])
+    assert not (tmp_path / "it-ran").exists()
+
+
+def test_a_folder_that_lacks_something_is_said(folder, tmp_path):
+    with pytest.raises(MissingWeights, match=r"holds no model\.safetensors"):
+        load_space(f"clap:local:{tmp_path}")
+    other = shutil.copytree(folder, tmp_path / "other")
+    (other / "preprocessor_config.json").unlink()
+    with pytest.raises(MissingWeights, match="preprocessor_config"):
+        load_space(f"clap:local:{other}")

@@ -1,0 +1,252 @@
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import encoder_media as media
+import numpy as np
+import pytest
+from bindsearch.encoders.imagebind import ImageBindEncoder
+from bindsearch.encoders.imagebind_fbank import RATE
+
+from bindsearch import weights
+from bindsearch.errors import DamagedWeights, MissingWeights, SpaceError
+from bindsearch.registry import load_space
+from bindsearch.spaces import Space
+from bindsearch.types import Modality, Piece
+
+torch = pytest.importorskip("torch", reason="the towers need torch")
+pytest.importorskip("open_clip", reason="pictures and texts go through open_clip")
+pytest.importorskip("safetensors", reason="the weights are safetensors")
+imagebind_made = pytest.importorskip("imagebind_made", reason="the small towers are made with torch")
+
+PIECES = {
+    Modality.IMAGE: [media.plain("red"), media.speckled(), media.chequered()],
+    Modality.TEXT: [media.text("a dog barks"), media.text(""), media.text("word " * 120)],
+    Modality.AUDIO: [media.tone(440), media.hiss(), media.sound(0.1 * np.ones(90)), media.silence(0)],
+}
+
+
+@pytest.fixture(scope="module")
+def reference():
+    return imagebind_made.Reference()
+
+
+@pytest.fixture(scope="module")
+def folder(reference, tmp_path_factory):
+    return imagebind_made.made(tmp_path_factory.mktemp("imagebind"), reference)
+
+
+@pytest.fixture
+def encoder(folder):
+    return ImageBindEncoder.local(str(folder))
+
+
+def encode(encoder, pieces):
+    return encoder.encode(pieces[0].modality, [encoder.prepare(piece) for piece in pieces])
+
+
+def unit(rows):
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+# The same function as ImageBind's ---------------------------------------------------------------------------------
+
+
+def test_pictures_are_seen_as_imagebind_sees_them(encoder, reference):
+    pixels = np.stack([encoder.prepare(piece) for piece in PIECES[Modality.IMAGE]])
+    mean, std = np.array([0.48145466, 0.4578275, 0.40821073]), np.array([0.26862954, 0.26130258, 0.27577711])
+    centred = torch.tensor((pixels / 255 - mean) / std, dtype=torch.float32).permute(0, 3, 1, 2)
+    expected = reference.image(centred).numpy()
+    assert np.abs(unit(encoder.encode(Modality.IMAGE, list(pixels))) - expected).max() < 1e-5
+
+
+def test_texts_are_read_as_imagebind_reads_them(encoder, reference):
+    numbers = np.stack([encoder.prepare(piece) for piece in PIECES[Modality.TEXT]])
+    expected = reference.text(torch.from_numpy(numbers)).numpy()
+    assert np.abs(unit(encoder.encode(Modality.TEXT, list(numbers))) - expected).max() < 1e-5
+    assert (numbers.max(axis=1) == 49_407).all()  # the end is there,
+    assert [int(row.argmax()) for row in numbers[1:]] == [1, 76]  # and never cut off
+
+
+def test_the_epsilon_matters(encoder, reference, monkeypatch):
+    """With open_clip's own epsilon the function is another one: the tests above would see it."""
+    numbers = np.stack([encoder.prepare(piece) for piece in PIECES[Modality.TEXT]])
+    monkeypatch.setattr(imagebind_made, "EPSILON", 1e-5)
+    other = reference.text(torch.from_numpy(numbers)).numpy()
+    assert np.abs(unit(encoder.encode(Modality.TEXT, list(numbers))) - other).max() > 1e-4
+
+
+# The encoder ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("modality", list(PIECES))
+def test_a_batch_equals_one_by_one_in_any_order_and_again(encoder, folder, modality):
+    pieces = PIECES[modality]
+    together = encode(encoder, pieces)
+    assert together.dtype == np.float32
+    assert together.shape == (len(pieces), encoder.spec.dim)
+    np.testing.assert_allclose(together, np.concatenate([encode(encoder, [piece]) for piece in pieces]), atol=1e-5)
+    np.testing.assert_allclose(together, encode(encoder, pieces[::-1])[::-1], atol=1e-5)
+    assert encode(ImageBindEncoder.local(str(folder)), pieces).tobytes() == together.tobytes()
+    assert encoder.encode(modality, []).shape == (0, encoder.spec.dim)
+
+
+def test_a_frame_is_a_picture(encoder):
+    picture = PIECES[Modality.IMAGE][1]
+    frame = Piece(Modality.VIDEO, picture.content)
+    assert np.array_equal(encode(encoder, [frame]), encode(encoder, [picture]))
+
+
+def test_only_the_tower_that_is_needed_is_loaded(encoder, folder, tmp_path):
+    """A search by words works where the files of the other towers cannot be read."""
+    alone = shutil.copytree(folder, tmp_path / "alone")
+    words_only = ImageBindEncoder.local(str(alone))
+    (alone / "imagebind_audio.safetensors").write_bytes(b"")
+    assert np.array_equal(encode(words_only, PIECES[Modality.TEXT]), encode(encoder, PIECES[Modality.TEXT]))
+    assert list(words_only._towers) == [Modality.TEXT]
+    with pytest.raises(SpaceError, match="imagebind_audio"):
+        encode(words_only, PIECES[Modality.AUDIO])
+
+
+def test_a_space_by_its_name_embeds_and_says_what_its_licence_is(folder):
+    space = Space(load_space(f"imagebind/local:{folder}"))
+    assert space.spec.name == f"imagebind/local:{folder}"
+    assert (space.spec.licence, space.spec.commercial) == ("CC-BY-NC-SA-4.0", False)
+    rows = space.embed_pieces([pieces[0] for pieces in PIECES.values()])
+    assert np.linalg.norm(rows, axis=1) == pytest.approx(np.ones(3), abs=1e-6)
+
+
+def test_the_fingerprint_follows_the_weights(folder, tmp_path):
+    before = ImageBindEncoder.local(str(folder)).spec.fingerprint
+    same = shutil.copytree(folder, tmp_path / "same")
+    (same / "imagebind_audio.safetensors").unlink(missing_ok=True)  # cut out of the checkpoint again
+    assert ImageBindEncoder.local(str(same)).spec.fingerprint == before
+    other = imagebind_made.made(tmp_path / "other", imagebind_made.Reference(seed=9))
+    assert ImageBindEncoder.local(str(other)).spec.fingerprint != before
+
+
+# Whole recordings -------------------------------------------------------------------------------------------------
+
+
+def test_a_recording_is_heard_to_its_end(encoder):
+    noise = np.random.default_rng(0).normal(0, 0.1, (2, 7 * RATE)).astype(np.float32)
+    windows = [noise.mean(axis=0)[start * RATE : (start + 2) * RATE] for start in (0, 2, 4, 5)]
+    rows = encode(encoder, [media.sound(window) for window in windows])
+    assert encoder.hear(noise, RATE) == pytest.approx(unit(unit(rows).mean(axis=0, keepdims=True))[0], abs=1e-5)
+
+
+def test_of_what_lies_after_six_seconds_the_reference_hears_little(encoder):
+    """Three clips of ten seconds leave gaps; windows do not."""
+    quiet = np.random.default_rng(0).normal(0, 0.01, (1, 10 * RATE)).astype(np.float32)
+    loud = quiet.copy()
+    loud[:, int(2.5 * RATE) : int(3.5 * RATE)] *= 30
+    same = encoder.hear(quiet, RATE, reference_clips=True), encoder.hear(loud, RATE, reference_clips=True)
+    assert np.array_equal(*same)
+    assert not np.allclose(encoder.hear(quiet, RATE), encoder.hear(loud, RATE), atol=1e-4)
+
+
+def test_the_reference_clips_give_the_mean_of_scaled_clips(encoder):
+    from bindsearch.encoders.imagebind_audio import Shape, built
+    from bindsearch.encoders.imagebind_fbank import reference_clips
+
+    noise = np.random.default_rng(1).normal(0, 0.1, (1, 7 * RATE)).astype(np.float32)
+    tower = built(imagebind_made.audio_checkpoint(), Shape(**imagebind_made.AUDIO))
+    clips = torch.from_numpy(reference_clips(noise, RATE))[None]
+    expected = tower.recordings(clips)
+    assert float(expected.norm()) < 20
+    heard = encoder.hear(noise, RATE, reference_clips=True)
+    assert heard == pytest.approx((expected / expected.norm())[0].numpy(), abs=1e-5)
+
+
+# Weights ----------------------------------------------------------------------------------------------------------
+
+
+def test_without_weights_the_file_its_size_and_its_place_are_said():
+    with pytest.raises(MissingWeights, match=r"open_clip_model\.safetensors \(3\.94 GB\).*spaces get imagebind"):
+        load_space("imagebind")
+
+
+def test_the_published_files_are_sliced_once_and_then_only_the_slice_is_needed(folder, monkeypatch):
+    own = weights.find("imagebind").folder
+    own.mkdir(parents=True)
+    shutil.copy(folder / "open_clip_model.safetensors", own)
+    with pytest.raises(MissingWeights, match=r"imagebind_huge\.pth \(4\.8 GB\)"):
+        load_space("imagebind")
+    shutil.copy(folder / "imagebind_huge.pth", own)
+    monkeypatch.setattr("bindsearch.encoders.imagebind_weights.MODEL", imagebind_made.MODEL)
+    first = load_space("imagebind").spec
+    assert sorted(os.listdir(own)) == [
+        "imagebind_audio.safetensors",
+        "imagebind_huge.pth",
+        "open_clip_model.safetensors",
+    ]
+    (own / "imagebind_huge.pth").unlink()
+    assert load_space("imagebind").spec == first
+    assert weights.located(weights.find("imagebind"), weights.find("imagebind").files[1]) is not None
+
+
+def test_the_slice_holds_the_audio_entries_and_nothing_else(folder):
+    from safetensors import safe_open
+
+    ImageBindEncoder.local(str(folder))
+    expected = imagebind_made.audio_checkpoint()
+    with safe_open(folder / "imagebind_audio.safetensors", framework="pt") as file:
+        assert set(file.keys()) == set(expected)
+        assert all(torch.equal(file.get_tensor(name), expected[name]) for name in expected)
+
+
+class Bomb:
+    """What a hostile checkpoint holds: a call that is made when it is unpickled without care."""
+
+    def __init__(self, trace: Path) -> None:
+        self.trace = trace
+
+    def __reduce__(self):
+        return (os.mkdir, (str(self.trace),))
+
+
+def test_a_hostile_checkpoint_is_refused_and_runs_nothing(folder, tmp_path):
+    hostile = shutil.copytree(folder, tmp_path / "hostile")
+    (hostile / "imagebind_audio.safetensors").unlink(missing_ok=True)
+    trace = tmp_path / "it-ran"
+    torch.save({"modality_heads.audio.0.weight": Bomb(trace)}, hostile / "imagebind_huge.pth")
+    with pytest.raises(SpaceError, match=r"imagebind_huge\.pth is refused: .* could run a program") as raised:
+        ImageBindEncoder.local(str(hostile))
+    assert not trace.exists()
+    assert "safetensors" in str(raised.value)
+
+
+def test_a_checkpoint_of_something_else_is_refused(folder, tmp_path):
+    other = shutil.copytree(folder, tmp_path / "other")
+    (other / "imagebind_audio.safetensors").unlink(missing_ok=True)
+    torch.save({"weight": torch.ones(3)}, other / "imagebind_huge.pth")
+    with pytest.raises(DamagedWeights, match="no audio tower"):
+        ImageBindEncoder.local(str(other))
+
+
+def test_a_slice_of_another_shape_is_refused(folder, tmp_path):
+    from safetensors.torch import save_file
+
+    other = shutil.copytree(folder, tmp_path / "other")
+    save_file(imagebind_made.audio_checkpoint(blocks=1), other / "imagebind_audio.safetensors")
+    encoder = ImageBindEncoder.local(str(other))
+    with pytest.raises(DamagedWeights, match="does not hold the audio tower"):
+        encode(encoder, PIECES[Modality.AUDIO])
+
+
+def test_a_folder_without_weights_is_said(tmp_path):
+    with pytest.raises(MissingWeights, match=r"holds no open_clip_model\.safetensors"):
+        load_space(f"imagebind/local:{tmp_path}")
+
+
+def test_saying_what_is_missing_needs_no_torch():
+    source = (
+        "import sys; from bindsearch.registry import load_space; from bindsearch.errors import MissingWeights\n"
+        "try: load_space('imagebind')\nexcept MissingWeights: print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False"]

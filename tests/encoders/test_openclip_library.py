@@ -1,0 +1,123 @@
+"""A library with a local model of open_clip's, from end to end."""
+
+from __future__ import annotations
+
+import json
+import os
+from itertools import product
+
+import numpy as np
+import openclip_models as models
+import pytest
+from media_files import passage, picture
+
+import bindsearch
+from bindsearch.cli import main
+from bindsearch.errors import SpaceMismatch
+from bindsearch.types import Modality
+
+pytest.importorskip("torch", reason=models.WHY)
+pytest.importorskip("open_clip", reason=models.WHY)
+
+COLOURS = ("red", "teal", "white", "navy", "gold")
+
+
+@pytest.fixture
+def model(tmp_path):
+    return models.saved(tmp_path / "model", models.random_model(models.PLAIN), models.PLAIN)
+
+
+@pytest.fixture
+def collection(tmp_path):
+    """Pictures, a video of two colours, texts."""
+    av = pytest.importorskip("av")
+    folder = tmp_path / "media"
+    folder.mkdir()
+    for colour in COLOURS:
+        picture(folder / f"{colour}.png", colour)
+        passage(folder / f"{colour}.txt", f"{colour} paint")
+    with av.open(str(folder / "film.mp4"), "w") as film:
+        stream = film.add_stream("mpeg4", rate=5)
+        stream.width = stream.height = 64
+        for number in range(20):
+            shade = np.full((64, 64, 3), 40 if number < 10 else 220, np.uint8)
+            film.mux(stream.encode(av.VideoFrame.from_ndarray(shade, format="rgb24")))
+        film.mux(stream.encode(None))
+    return folder
+
+
+def answer(capsys, *words):
+    capsys.readouterr()
+    status = main([str(word) for word in words])
+    out, err = capsys.readouterr()
+    return status, out, err
+
+
+def test_index_and_search_with_a_local_model(model, collection, tmp_path, capsys):
+    library = tmp_path / "media.library"
+    status, _, err = answer(capsys, "index", collection, "-l", library, "--space", f"local:{model}")
+    assert status == 0, err
+    status, out, err = answer(capsys, "search", "red paint", "-l", library, "--raw", "--json", "-k", 20)
+    assert status == 0, err
+    hits = [json.loads(line) for line in out.splitlines()]
+    assert {os.path.basename(hit["path"]) for hit in hits} == set(os.listdir(collection))
+    assert os.path.basename(hits[0]["path"]) == "red.txt"
+    assert hits[0]["score"] == pytest.approx(1, abs=1e-3)
+
+
+def test_every_modality_finds_every_other_with_the_cosine_of_the_two(model, collection, tmp_path):
+    with bindsearch.open(tmp_path / "media.library", space=f"local:{model}") as library:
+        assert not library.index(collection).quarantined
+        space = bindsearch.space(f"local:{model}")
+        asked = {"text": "gold paint", "image": collection / "gold.png", "video": collection / "film.mp4"}
+        for kind, found in product(asked, ("text", "image", "video")):
+            words = [asked[kind]]
+            query = space.embed(words, modality="text" if kind == "text" else None)[0]
+            hits = library.search(asked[kind], modality=found, k=20, raw=True)
+            assert len(hits) == (1 if found == "video" else len(COLOURS))
+            for hit in hits:
+                best = max(float(row @ query) for _, _, row in space.segments(hit.path))
+                assert hit.score == pytest.approx(best, abs=2e-3), (kind, found)  # the ledger keeps float16
+                assert hit.segment.modality == Modality(found)
+
+
+def test_a_library_refuses_another_space_and_names_both(model, collection, tmp_path, capsys):
+    library = tmp_path / "media.library"
+    other = models.saved(tmp_path / "other", models.random_model(models.PLAIN, seed=1), models.PLAIN)
+    bindsearch.open(library, space=f"local:{model}").close()
+    for name in (f"local:{other}", "toy"):
+        with pytest.raises(SpaceMismatch) as caught:
+            bindsearch.open(library, space=name)
+        assert f"local:{model}" in str(caught.value)
+        assert name in str(caught.value)
+    status, _, err = answer(capsys, "index", collection, "-l", library, "--space", f"local:{other}")
+    assert status == 1
+    assert f"local:{model}" in err
+    assert f"local:{other}" in err
+
+
+def test_changed_weights_are_another_space(model, collection, tmp_path):
+    library = tmp_path / "media.library"
+    bindsearch.open(library, space=f"local:{model}").close()
+    models.saved(model, models.random_model(models.PLAIN, seed=1), models.PLAIN)
+    with bindsearch.open(library) as opened, pytest.raises(SpaceMismatch):
+        opened.search("red")
+
+
+def test_a_search_by_words_loads_the_text_tower_alone(model, collection, tmp_path):
+    library = tmp_path / "media.library"
+    with bindsearch.open(library, space=f"local:{model}") as opened:
+        opened.index(collection)
+    with bindsearch.open(library) as opened:
+        opened.search("red paint")
+        assert list(opened.space.encoder._towers) == ["text"]
+
+
+def test_families_list_what_they_hold(capsys):
+    status, out, _ = answer(capsys, "spaces", "--all", "pe-core-b-*", "--json")
+    assert status == 0
+    told = [json.loads(line) for line in out.splitlines()]
+    assert told == [{"name": "openclip:PE-Core-B-16/meta", "licence": "Apache-2.0", "commercial": True, "here": False}]
+    status, out, _ = answer(capsys, "spaces", "--all", "PE-Core*")
+    assert "openclip:PE-Core-L-14-336/meta" in out
+    assert answer(capsys, "spaces", "--all", "no such model")[0] == 1

@@ -1,0 +1,83 @@
+"""The choice of an index, and what it says of FAISS and cards."""
+
+from __future__ import annotations
+
+import pytest
+from bindsearch.indexes import devices as devices_module
+from bindsearch.indexes.choose import choose, exact_seconds, memory_per_segment
+from bindsearch.indexes.devices import Gpu, _why, devices
+
+GB = 10**9
+
+
+@pytest.mark.parametrize(
+    ("count", "wished", "here", "kind"),
+    [
+        (1_000_000, {}, {}, "exact"),
+        (1_000_000, {"memory": 2 * GB}, {}, "exact"),
+        (1_000_000, {"memory": GB // 2}, {}, "ivf"),
+        (1_000_000, {"memory": GB // 2, "recall": 1.0}, {}, "exact"),
+        (1_000_000, {"memory": GB // 2}, {"has_faiss": False}, "exact"),
+        (3_000_000, {}, {}, "ivf"),
+        (3_000_000, {}, {"gpu_bytes": 80 * GB}, "ivf"),
+        (3_000_000, {"recall": 1.0}, {"gpu_bytes": 80 * GB}, "torch"),
+        (3_000_000, {"recall": 1.0, "device": "cpu"}, {"gpu_bytes": 80 * GB}, "exact"),
+        (3_000_000, {"recall": 1.0}, {"gpu_bytes": 1 * GB}, "exact"),
+        (1_000, {"device": "cuda"}, {"gpu_bytes": 80 * GB}, "torch"),
+        (1_000, {"device": "cuda"}, {"gpu_bytes": 0}, "exact"),
+        (0, {"device": "cuda"}, {"gpu_bytes": 80 * GB}, "exact"),
+        (3_000_000, {"device": "cuda"}, {"gpu_bytes": 2 * GB}, "ivf"),
+    ],
+)
+def test_the_choice_follows_from_size_wishes_and_machine(count, wished, here, kind):
+    assert choose(count, 512, **wished, **({"has_faiss": True, "gpu_bytes": 0} | here)).kind == kind
+
+
+def test_it_says_why():
+    machine = {"has_faiss": True, "gpu_bytes": 0}
+    assert "512 MB" in choose(1_000_000, 512, memory=512_000_000, **machine).why
+    assert "the disk will be read" in choose(10_000_000, 512, memory=10_000_000, **machine).why
+    assert choose(10, 512, device="cuda", **machine).why.startswith("the GPU that was asked for is not there;")
+    assert "has 1.0 GB free of the 3.1 GB" in choose(3_000_000, 512, device="cuda", has_faiss=True, gpu_bytes=GB).why
+    assert "pip install" in choose(3_000_000, 512, has_faiss=False, gpu_bytes=0).why
+
+
+def test_less_memory_never_leads_to_an_index_that_needs_more():
+    needs = [
+        memory_per_segment(choose(1_000_000, 512, memory=memory, has_faiss=True, gpu_bytes=0).kind, 512)
+        for memory in range(10_000_000, 2 * GB, 50_000_000)
+    ]
+    assert needs == sorted(needs)
+    assert len(set(needs)) == 2
+
+
+def test_an_exact_search_takes_longer_without_faiss():
+    assert exact_seconds(1000, 512, codes=False) > exact_seconds(1000, 512, codes=True)
+
+
+@pytest.fixture
+def fresh():
+    devices.cache_clear()
+    yield
+    devices.cache_clear()
+
+
+def test_this_machine_is_told_in_plain_values(fresh):
+    told = devices().as_json()
+    assert set(told) == {"faiss", "faiss_packages", "faiss_gpus", "gpus", "why"}
+    assert told["why"]
+
+
+def test_two_packages_that_bring_faiss_are_both_told(fresh, monkeypatch):
+    pytest.importorskip("faiss", reason="faiss is not installed")
+    monkeypatch.setattr(devices_module, "_version", {"faiss-cpu": "1.15.1", "faiss-gpu-cu12": "1.14.0"}.get)
+    assert devices().faiss_packages == ("faiss-cpu", "faiss-gpu-cu12")
+
+
+def test_why_no_card_is_used_is_one_line():
+    card = Gpu("Card 9000", "9.0", 80 * GB, 79 * GB)
+    assert _why(card=False, gpus=(), faiss_gpus=0) == "no GPU is here"
+    pytest.importorskip("torch", reason="torch is not installed")
+    assert "torch sees none" in _why(card=True, gpus=(), faiss_gpus=0)
+    assert "not through faiss" in _why(card=True, gpus=(card,), faiss_gpus=1)
+    assert _why(card=True, gpus=(card,), faiss_gpus=0).startswith("Card 9000 is used")

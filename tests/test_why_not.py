@@ -1,0 +1,102 @@
+"""Why a file is not among the hits."""
+
+from __future__ import annotations
+
+import os
+from datetime import datetime, timedelta
+
+import pytest
+from media_files import picture, small_collection
+
+import bindsearch
+from bindsearch.errors import BadQuery
+
+
+@pytest.fixture
+def media(tmp_path):
+    return small_collection(tmp_path / "media")
+
+
+@pytest.fixture
+def library(tmp_path, media):
+    with bindsearch.open(tmp_path / "my.library") as opened:
+        opened.index(media, metadata={"trip": "coast"})
+        yield opened
+
+
+@pytest.mark.parametrize("more", [{}, {"also": "dark"}, {"raw": True}, {"modality": ["image", "text"]}])
+def test_rank_score_and_expectation_are_those_of_the_list(library, more):
+    hits = library.search("red", k=50, **more)
+    for place, hit in enumerate(hits, 1):
+        told = library.why_not(hit.path, "red", k=2, **more)
+        assert told.rank == place
+        assert told.verdict == ("listed" if place <= 2 else "behind")
+        assert told.score == pytest.approx(hit.score, abs=1e-6)
+        assert told.expect == pytest.approx(hit.expect, rel=1e-3)
+        assert sum(term.part for term in told.why.terms) == pytest.approx(hit.score, abs=1e-6)
+
+
+def test_an_expectation_can_be_too_high(library, media):
+    green = media / "pictures" / "green.png"
+    told = library.why_not(green, "red", max_expect=1e-9)
+    assert told.verdict == "unlikely"
+    assert "at most 1e-09 was asked for" in told.reason
+    assert library.why_not(green, "red", max_expect=1e9).verdict == "listed"
+
+
+def test_the_filter_that_removed_it_is_named(library, media):
+    red = media / "pictures" / "red.png"
+    old = (datetime.now() - timedelta(days=400)).timestamp()
+    os.utime(red, (old, old))
+    library.index(media)
+    removed = {
+        "--modality audio (its kind is image)": {"modality": "audio"},
+        "--under": {"under": media / "sounds"},
+        "--since 2": {"since": datetime.now() - timedelta(days=30)},
+        "--ext jpg,wav": {"ext": ["wav", "jpg"]},
+        "--where trip=hills": {"where": {"trip": "hills"}},
+    }
+    for word, filters in removed.items():
+        assert red not in [hit.path for hit in library.search("red", k=50, **filters)]
+        told = library.why_not(red, "red", **filters)
+        assert (told.verdict, told.rank) == ("filtered", library.why_not(red, "red").rank)
+        assert told.reason.startswith(f"removed by {word}")
+    told = library.why_not(red, "red", ext="wav", where={"trip": "coast"}, modality="text")
+    assert told.reason == "removed by --modality text (its kind is image) and --ext wav"
+
+
+def test_a_copy_that_passes_stands_for_it(library, media):
+    picture(media / "aside" / "same.png", "red")
+    library.index(media)
+    told = library.why_not(media / "pictures" / "red.png", "red", under=media / "aside")
+    assert told.verdict == "listed"
+    assert told.reason.endswith(f"(the list shows its copy {media / 'aside' / 'same.png'})")
+
+
+def test_an_unwanted_query_is_named(library, media):
+    told = library.why_not(media / "pictures" / "red.png", "red", excluding=["blue", "red"])
+    assert (told.verdict, told.rank) == ("excluded", None)
+    assert told.reason.startswith("it answers text:red, which is not wanted")
+
+
+def test_what_the_library_does_not_have(library, media, tmp_path):
+    (media / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 this is no picture")
+    (media / "table.bin").write_bytes(bytes(100))
+    library.index(media)
+    told = library.why_not(media / "broken.jpg", "red")
+    assert told.verdict == "quarantined"
+    assert told.reason.removeprefix("it cannot be read: ") in library.status().quarantine[media / "broken.jpg"]
+    assert library.why_not(media / "table.bin", "red").verdict in {"unread", "unknown"}
+    late, aside = picture(media / "late.png", "red"), picture(tmp_path / "aside.png", "red")
+    assert "is not in the library yet" in library.why_not(late, "red").reason
+    assert library.why_not(aside, "red").reason.startswith("it is not in the library: ")
+    assert library.why_not(aside, "red").as_json()["verdict"] == "unknown"
+    library.index(media)
+    assert library.why_not(late, "red").verdict == "listed"
+
+
+def test_what_is_no_file_is_refused(library, media):
+    with pytest.raises(BadQuery, match="no such file"):
+        library.why_not(media / "gone.png", "red")
+    with pytest.raises(BadQuery, match="is a folder"):
+        library.why_not(media, "red")
