@@ -16,10 +16,11 @@ from bindsearch.errors import MissingExtra, UnknownIndex, UnknownSpace
 from bindsearch.ports import Encoder, Index
 from bindsearch.types import Vectors
 
-DEFAULT_SPACE = "toy"
+DEFAULT_SPACE = "pocket"
 DEFAULT_INDEX = "exact"
 
 SPACES = {
+    "pocket": "bindsearch.encoders.pocket:PocketEncoder",
     "toy": "bindsearch.encoders.toy:ToyEncoder",
     "bound:": "bindsearch.encoders.pocket_bound:BoundEncoder",
     "openclip:": "bindsearch.encoders.openclip:OpenClipEncoder",

@@ -65,7 +65,7 @@ def indexing(folder: Path, space: bindsearch.Space) -> Callable[[int], object]:
 
     def index(turn: int) -> None:
         with bindsearch.open(folder.with_name(f"{folder.name}{turn}.library"), space=space) as library:
-            assert library.index(folder).failed == 0
+            assert library.index(folder).added
 
     return index
 

@@ -22,7 +22,7 @@ STEPS = [
     (
         "Words find sounds. Each result says where in the recording its best moment is, and how often chance alone "
         "would bring one as good.",
-        "bindsearch search thunder -m audio -k 3",
+        "bindsearch search birdsong -m audio -k 3",
     ),
     (
         "A sound finds pictures: any file can be the question. This is wind.",
@@ -42,7 +42,7 @@ STEPS = [
     ),
     (
         "Labels of your own, without training. They compete: their percentages add up to 100.",
-        "bindsearch classify samples/sounds/weather --labels rain,thunder,wind,siren,bell -k 2",
+        'bindsearch classify samples/photos/nature --labels "a desert,a rainbow,a forest,the sea" -k 2',
     ),
     (
         "What is in the library?",

@@ -57,7 +57,7 @@ def card(
     return {
         "dim": DIM,
         "weights": digest,
-        "parameters": dict(sizes),
+        "numbers": dict(sizes),  # parameters, and what batch norm has counted
         "photos": {name: count for name, count in photos.items() if "." not in name},
         "views": sum(photos.values()),
         "texts": len((home / "cache/texts/texts.txt").read_text().splitlines()),

@@ -252,7 +252,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="train the sound tower")
     parser.add_argument("home", type=Path)
     parser.add_argument("data", type=Path)
-    parser.add_argument("--steps", type=int, default=700)
+    parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
@@ -273,8 +273,6 @@ def main() -> None:
         steps=given.steps,
         batch=given.batch,
         chunk=given.batch,
-        distillation=3.0,  # few recordings have names: what YAMNet hears in them says more
-        mixing=0.5,
         seed=given.seed,
         permuted=given.permuted,
     )

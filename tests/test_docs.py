@@ -115,7 +115,8 @@ def test_the_readme_begins_with_the_two_commands():
     assert {line.split()[1] for line in first} >= {"index", "search"}
 
 
-def test_the_examples_of_the_readme_run(folder):
+def test_the_examples_of_the_readme_run(folder, monkeypatch):
+    monkeypatch.setenv("BINDSEARCH_SPACE", "pocket")  # as a reader would
     examples = blocks(README, "python", "pycon")
     assert examples
     names: dict[str, object] = {"__name__": "readme"}

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import encoder_media as media
 import openclip_models
 import small_models
+from bindsearch.encoders.pocket import PocketEncoder
 from bindsearch.encoders.toy import ToyEncoder
 
 from bindsearch.ports import Encoder
@@ -76,4 +77,11 @@ IMAGEBIND = Family(
 )
 CLAP = Family(name=f"clap:local:{small_models.CLAP}", make=small_models.clap, meanings=[], margin=0)
 
-FAMILIES = [TOY, OPENCLIP, IMAGEBIND, CLAP]
+POCKET = Family(
+    name="pocket",
+    make=PocketEncoder,
+    meanings=[],  # it was trained on photos and real sounds, and these are none: tests/test_pocket_space.py
+    margin=0,
+)
+
+FAMILIES = [TOY, POCKET, OPENCLIP, IMAGEBIND, CLAP]
