@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
+from typing import TypedDict, Unpack
 
 import numpy as np
 
@@ -93,21 +94,27 @@ def _sounds_of_videos(view: View, frames: Index | None) -> Ids:
     return np.sort(run_ids(runs, Modality.AUDIO))
 
 
-def make_filters(
-    *,
-    modality: str | Iterable[str] | None = None,
-    under: str | os.PathLike[str] | Iterable[str | os.PathLike[str]] | None = None,
-    since: str | date | None = None,
-    ext: str | Iterable[str] | None = None,
-    where: Mapping[str, object] | None = None,
-) -> Filters:
+class FilterWords(TypedDict, total=False):
+    """Filters as people write them."""
+
+    modality: str | Iterable[str] | None
+    under: str | os.PathLike[str] | Iterable[str | os.PathLike[str]] | None
+    since: str | date | None
+    ext: str | Iterable[str] | None
+    where: Mapping[str, str] | None
+
+
+def make_filters(**given: Unpack[FilterWords]) -> Filters:
     """Read filters as people write them. Raises `BadQuery`."""
+    if strange := given.keys() - FilterWords.__annotations__.keys():
+        raise TypeError(f"there is no filter called {', '.join(sorted(strange))}")
+    since = given.get("since")
     return Filters(
-        modalities=frozenset(modality_named(name) for name in _listed(modality)),
-        under=tuple(absolute(_listed(under))),
+        modalities=frozenset(modality_named(name) for name in _listed(given.get("modality"))),
+        under=tuple(absolute(_listed(given.get("under")))),
         since=None if since is None else _moment(since),
-        extensions=frozenset(str(name).lower().removeprefix(".") for name in _listed(ext)),
-        metadata={str(key): str(value) for key, value in (where or {}).items()},
+        extensions=frozenset(str(name).lower().removeprefix(".") for name in _listed(given.get("ext"))),
+        metadata={str(key): str(value) for key, value in (given.get("where") or {}).items()},
     )
 
 

@@ -8,17 +8,16 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
-from datetime import date
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeAlias
+from typing import Self, TypeAlias, Unpack
 
 from bindsearch.comparison import Answer, Comparison
 from bindsearch.concepts import Concepts
 from bindsearch.edition import OpenEdition
 from bindsearch.errors import BadQuery, LibraryBusy, LibraryError, LibraryNotFound, UnreadableMedia
 from bindsearch.explanation import WhyNot
-from bindsearch.filters import Filters, make_filters
+from bindsearch.filters import Filters, FilterWords, make_filters
 from bindsearch.gallery import AUTO, Gallery
 from bindsearch.identity import digest_of, is_gone
 from bindsearch.ledger import Ledger
@@ -228,17 +227,13 @@ class Library:
         query: Words,
         *,
         k: int = 10,
-        modality: str | Iterable[str] | None = None,
-        under: Places | None = None,
-        since: str | date | None = None,
-        ext: str | Iterable[str] | None = None,
-        where: Mapping[str, str] | None = None,
         raw: bool = False,
         also: Words | Iterable[Words] = (),
         excluding: Words | Iterable[Words] = (),
         more_like: int | Iterable[int] = (),
         less_like: int | Iterable[int] = (),
         why: bool = False,
+        **given: Unpack[FilterWords],
     ) -> Hits:
         """Find the `k` items that are nearest to a query, of any modality or of those asked for.
 
@@ -247,7 +242,7 @@ class Library:
         as well, and nothing that `excluding` asks for. `more_like` and `less_like` are numbers of results of the same
         search without them. With `why`, hits say what their scores are made of. Raises `QueryError`, `MediaError`.
         """
-        filters = make_filters(modality=modality, under=under, since=since, ext=ext, where=where)
+        filters = make_filters(**given)
         asked = Question.of(query, also=also, excluding=excluding, more_like=more_like, less_like=less_like)
         return self._now().answer(asked, k=_checked(k), filters=filters, raw=raw, why=why)
 
@@ -257,23 +252,19 @@ class Library:
         query: Words,
         *,
         k: int = 10,
-        modality: str | Iterable[str] | None = None,
-        under: Places | None = None,
-        since: str | date | None = None,
-        ext: str | Iterable[str] | None = None,
-        where: Mapping[str, str] | None = None,
         raw: bool = False,
         also: Words | Iterable[Words] = (),
         excluding: Words | Iterable[Words] = (),
         more_like: int | Iterable[int] = (),
         less_like: int | Iterable[int] = (),
         max_expect: float = math.inf,
+        **given: Unpack[FilterWords],
     ) -> WhyNot:
         """Say why a file is, or is not, among the hits of a search: its rank and score, or what keeps it out.
 
         Everything else as in `search`. Raises `QueryError`, `MediaError`.
         """
-        filters = make_filters(modality=modality, under=under, since=since, ext=ext, where=where)
+        filters = make_filters(**given)
         asked = Question.of(query, also=also, excluding=excluding, more_like=more_like, less_like=less_like)
         place = absolute([path])[0]
         return self._now().account(place, asked, k=_checked(k), filters=filters, raw=raw, most=max_expect)
@@ -288,15 +279,11 @@ class Library:
         path: str | os.PathLike[str],
         *,
         k: int = 10,
-        modality: str | Iterable[str] | None = None,
-        under: Places | None = None,
-        since: str | date | None = None,
-        ext: str | Iterable[str] | None = None,
-        where: Mapping[str, str] | None = None,
         raw: bool = False,
+        **given: Unpack[FilterWords],
     ) -> Hits:
         """Find the items nearest to a file, other than itself; filters as in `search`. Raises `MediaError`."""
-        filters = make_filters(modality=modality, under=under, since=since, ext=ext, where=where)
+        filters = make_filters(**given)
         query = file(path)
         try:
             own = digest_of(Path(query.operands[0].value))
@@ -310,18 +297,14 @@ class Library:
         query: Words,
         *,
         k: int = 10,
-        modality: str | Iterable[str] | None = None,
-        under: Places | None = None,
-        since: str | date | None = None,
-        ext: str | Iterable[str] | None = None,
-        where: Mapping[str, str] | None = None,
         raw: bool = False,
+        **given: Unpack[FilterWords],
     ) -> Comparison:
         """Ask the same of the library's space and of the one beside it: that which comes, else that which is kept.
 
         Raises `LibraryError` where there is only one, and whatever `search` raises.
         """
-        filters = make_filters(modality=modality, under=under, since=since, ext=ext, where=where)
+        filters = make_filters(**given)
         now = self._now()
         others = [(word, other) for word, other in self._beside().items() if other is not now]
         if not others:
