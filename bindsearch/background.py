@@ -1,59 +1,82 @@
-"""What chance gives: the expectation of a score, from a sample of the vectors that were searched."""
+"""What chance gives one query in one modality: from scores to how many hits at least as good strangers would find."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from bindsearch.ports import Index
-from bindsearch.types import Modality, Scores, Vectors
+from bindsearch.odds import LEVELS, MIDDLE, Odds, lowered
+from bindsearch.types import Modality, Vectors
 
-SAMPLE = 1_024
-PRIOR_WEIGHT = 200
-"""How many segments' worth of trust the prior has. Segments of one file are alike, so a hundred say little."""
-PRIOR_SPREAD = 0.2
-_MAD_TO_SIGMA = 1.4826
+_BELOW = 1e-3
+"""What is worse than all that strangers find is ordered by this slope; its expectation stays."""
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """So much of a unit vector of this kind; only how weights compare counts."""
+
+    weight: float
+    kind: Modality
+
+
+@dataclass(frozen=True, eq=False)
+class Asking:
+    """A query's unit vector, and the parts that add up to it. *Shape of vector:* (dim,)"""
+
+    vector: Vectors
+    parts: tuple[Part, ...]
+
+
+@dataclass(frozen=True, eq=False)
 class Background:
-    """How one query scores against ordinary vectors of one modality."""
+    """What chance gives one query in one modality."""
 
-    centre: float
-    spread: float
-    searched: int
-    """Segments of all modalities that were searched."""
+    near: float
+    """How much scores are lowered because the query is near to everything."""
+    levels: list[float]
+    """Scores, ascending."""
+    expected: list[float]
+    """How many are at least as good as each level by chance, of each item that is searched: logarithms, falling."""
+    searched: float
+    """Items of all modalities that were searched."""
 
-    def expect(self, score: float) -> float:
-        """Give how many hits at least this good chance alone would give."""
-        return self.searched * 0.5 * math.erfc((score - self.centre) / self.spread / math.sqrt(2))
+    def surprise(self, level: float) -> float:
+        """Give how far a score, less `near`, lies above chance; it orders as `expect` does, and never ends."""
+        place = bisect_left(self.levels, level)
+        if place == len(self.levels):
+            return -self._above(level)
+        if not place:
+            return _BELOW * (level - self.levels[0]) - self.expected[0]
+        share = (level - self.levels[place - 1]) / (self.levels[place] - self.levels[place - 1])
+        return -(self.expected[place - 1] + share * (self.expected[place] - self.expected[place - 1]))
 
-    def surprise(self, score: float) -> float:
-        """Give how far a score lies above chance; it orders as `expect` does, without ever reaching zero."""
-        return (score - self.centre) / self.spread
+    def expect(self, surprise: float) -> float:
+        """Give how many hits of this surprise or more chance alone would give."""
+        return self.searched * math.exp(min(0.0, -surprise))
+
+    def _above(self, level: float) -> float:
+        """Go on as the last levels do, straight: expectations fall as an exponential does."""
+        slope = (self.expected[-1] - self.expected[-3]) / (self.levels[-1] - self.levels[-3])
+        return self.expected[-1] + slope * (level - self.levels[-1])
 
 
-def backgrounds(query: Vectors, indexes: Mapping[Modality, Index], *, searched: int) -> dict[Modality, Background]:
-    """Score a query against a sample of each index.
+def background(parts: Sequence[tuple[float, Odds]], *, near: float, searched: float, each: float = 1.0) -> Background:
+    """Put together what chance gives a query from what it gives each part, by weight. `near`: as in `Odds.offset`.
 
-    Centre and spread are the median and the median deviation, which true matches in the sample hardly move. In a
-    small library they lean on what all modalities have in common, and on a prior.
+    An item has `each` segments in this modality, so many chances to be good. Parts are independent: their middles add
+    up, and their spreads do by their squares.
     """
-    scores = {modality: index.sample(SAMPLE) @ query for modality, index in indexes.items()}
-    together = np.concatenate(list(scores.values())) if scores else np.empty(0, dtype=np.float32)
-    centre, spread = _lean(together, 0.0, PRIOR_SPREAD)
-    return {modality: Background(*_lean(own, centre, spread), searched) for modality, own in scores.items()}
-
-
-def _lean(scores: Scores, centre: float, spread: float) -> tuple[float, float]:
-    """Give median and spread of some scores, leaning on a prior where they are few."""
-    if not len(scores):
-        return centre, spread
-    median = float(np.median(scores))
-    deviation = float(np.median(np.abs(scores - median))) * _MAD_TO_SIGMA
-    share = len(scores) / (len(scores) + PRIOR_WEIGHT)
-    variance = share * deviation**2 + (1 - share) * spread**2
-    return share * median + (1 - share) * centre, math.sqrt(variance) + 1e-4
+    weights = np.array([weight for weight, _ in parts])
+    levels = np.stack([odds.levels for _, odds in parts])
+    middles = levels[:, MIDDLE]
+    squares = (weights[:, None] * (levels - middles[:, None])) ** 2
+    together = weights @ middles + np.sign(np.arange(LEVELS) - MIDDLE) * np.sqrt(squares.sum(axis=0))
+    offset = sum(weight * odds.offset for weight, odds in parts)
+    slack = math.hypot(*(weight * odds.slack for weight, odds in parts))
+    near = float(lowered(np.array(near, np.float32), offset, slack))
+    return Background(near, together.tolist(), (parts[0][1].expected + math.log(each)).tolist(), searched)

@@ -89,7 +89,7 @@ class Doctor:
             damaged = [*_records(view)]
             if damaged:
                 return damaged
-            found = [*_items(view), *_contents(view), *_strays(view), *_owners(view), *_paths(view)]
+            found = [*_items(view), *_contents(view), *_strays(view), *_owners(view), *_paths(view), *_tags(view)]
             records = list(view.paths()) if self._read_files else []
         return [*found, *filter(None, map(_changed_secretly, records))]
 
@@ -212,6 +212,25 @@ def _paths(view: View) -> Iterator[Finding]:
             continue
         if view.item_of(record.digest) is None:
             yield Finding(f"{record.path}: its item is missing", _unlink(record))
+
+
+def _tags(view: View) -> Iterator[Finding]:
+    """See that tags are of items that there are, and said by classifiers that there are, whole."""
+    known = view.taggers()
+    sizes = {number: told["answers"] for number, told in known.items()}
+    kept = set()
+    for key in view.tag_keys():
+        number, item = key
+        row = None if item is None else view.tag_row(number, item)
+        if number not in known:
+            yield Finding(f"tags {number}: what was removed is still there", methodcaller("drop_tags", key))
+        elif item is None:
+            kept.add(number)
+        elif view.facts(item) is None or row is None or len(row) != sizes[number]:
+            yield Finding(f"tags {number} of item {item}: astray or torn", methodcaller("drop_tags", key))
+    for number in known.keys() - kept:
+        mend = methodcaller("set_tagger", (number, {"columns": {}}))
+        yield Finding(f"tags {number}: the classifier that says them is missing", mend)
 
 
 def _unlink(record: PathRecord) -> Callable[[Change], None]:

@@ -3,25 +3,35 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bindsearch.errors import BadQuery
+from bindsearch.background import Asking
+from bindsearch.chances import Chances
+from bindsearch.errors import BadQuery, MissingWeights
 from bindsearch.explanation import WhyNot, account, explain
 from bindsearch.filters import Filters
 from bindsearch.gallery import Gallery, Tell
 from bindsearch.ledger import Ledger
+from bindsearch.odds import Manner
 from bindsearch.operands import Operands
 from bindsearch.query import Compiled, Query, compile_query, query_of
 from bindsearch.question import Asked, Question
+from bindsearch.reasons.words import with_words
 from bindsearch.schema import Edition, read_card
 from bindsearch.search import Search
 from bindsearch.spaces import Space
-from bindsearch.typed import typed_vectors
-from bindsearch.types import Hits, Vectors
+from bindsearch.strangers import questions
+from bindsearch.typed import kept_vectors, typed_vectors
+from bindsearch.types import Hit, Hits, Modality, Vectors
 from bindsearch.view import View
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 PASSES = 3
 """Made over the indexes at most, where others keep changing the library; the next who indexes goes on."""
@@ -36,18 +46,26 @@ class OpenEdition:
         self._space = space
         self.ledger = Ledger.open(edition.ledger(folder), dim=edition.dim, create=create)
         indexes = edition.index(folder)
-        self.gallery = Gallery(
+        self.gallery = Gallery(indexes, dim=edition.dim, wishes=lambda: read_card(folder).wishes, typed=self._typed)
+        self._chances = Chances(
             indexes,
             dim=edition.dim,
-            wishes=lambda: read_card(folder).wishes,
-            typed=lambda: typed_vectors(lambda: self.space, indexes, edition.dim),
+            texts=lambda: kept_vectors(questions(), lambda: self.space, indexes / "strangers", dim=edition.dim),
         )
+
+    @property
+    def _manner(self) -> Manner:
+        wishes = read_card(self._folder).wishes
+        return Manner(wishes.centring, wishes.hubness)
 
     @property
     def space(self) -> Space:
         """The encoders, loaded on first use. Raises `SpaceMismatch` if they are not those of the vectors."""
         if self._space is None:
-            space = Space.named(self.edition.space)
+            try:
+                space = Space.named(self.edition.space)
+            except MissingWeights as error:
+                raise MissingWeights(f"{error}{self.edition.if_moved}") from error
             self.edition.check(space.spec, self._folder)
             self._space = space
         return self._space
@@ -58,12 +76,15 @@ class OpenEdition:
 
     def compile(self, query: Query) -> Compiled:
         """Embed what a query is made of. Raises `QueryError`, `MediaError`."""
-        return compile_query(query, Operands(self.ledger, self.space).embed)
+        operands = Operands(self.ledger, self.space)
+        compiled = compile_query(query, operands.embed)
+        return replace(compiled, kinds=tuple(map(operands.kinds, query.operands)))
 
-    def find(self, vector: Vectors, *, k: int, filters: Filters, raw: bool) -> Hits:
-        """Find the best `k` items."""
+    def find(self, query: str | os.PathLike[str] | Query, *, k: int, filters: Filters, raw: bool) -> Hits:
+        """Find the best `k` items for one query. Raises `QueryError`, `MediaError`."""
+        wanted = [self.compile(query_of(query)).asking]
         with self.ledger.read() as view:
-            return Search(view, self.gallery.follow(view), [vector], filters=filters, raw=raw).hits(k)
+            return self._search(view, wanted, [], filters=filters, raw=raw).hits(k)
 
     def answer(self, question: Question, *, k: int, filters: Filters, raw: bool, why: bool = False) -> Hits:
         """Find the best `k` items for all that was asked. Raises `QueryError`, `MediaError`."""
@@ -71,7 +92,10 @@ class OpenEdition:
         with self.ledger.read() as view:
             asked, search = self._settled(view, asked, question, filters=filters, raw=raw)
             hits = search.hits(k)
-            return replace(hits, hits=tuple(explain(search, asked, hit) for hit in hits)) if why else hits
+            if not why:
+                return hits
+            explained = [explain(search, asked, hit) for hit in hits]
+        return replace(hits, hits=tuple(with_words(hit, self.space) for hit in explained))
 
     def account(self, path: Path, question: Question, *, k: int, filters: Filters, raw: bool, most: float) -> WhyNot:
         """Say why a file is, or is not, among the best `k` with an expectation of at most `most`."""
@@ -80,14 +104,26 @@ class OpenEdition:
             asked, search = self._settled(view, asked, question, filters=filters, raw=raw)
             return account(search, asked, path, k=k, most=most)
 
+    def _typed(self) -> Vectors:
+        """Give ordinary words as people type them, embedded."""
+        return typed_vectors(lambda: self.space, self.edition.index(self._folder), self.edition.dim)
+
+    def draw(self, hit: Hit) -> Image:
+        """Draw why a hit is one. Raises `BadQuery`, `MediaError`."""
+        from bindsearch.reasons.found import reason_of
+        from bindsearch.reasons.picture import draw
+
+        with self.ledger.read() as view:
+            reason = reason_of(hit, view, self.gallery.follow(view), typed=self._typed())
+        return draw(reason, self.space)
+
     def _settled(
         self, view: View, asked: Asked, question: Question, *, filters: Filters, raw: bool
     ) -> tuple[Asked, Search]:
         """Prepare a search; if the question leans on its own results, find these first."""
-        indexes = self.gallery.follow(view)
 
         def search_for(asked: Asked) -> Search:
-            return Search(view, indexes, asked.wanted, unwanted=asked.unwanted, filters=filters, raw=raw)
+            return self._search(view, asked.wanted, asked.unwanted, filters=filters, raw=raw)
 
         search = search_for(asked)
         if question.deepest:
@@ -98,9 +134,18 @@ class OpenEdition:
                 {f"result:{number}": view.vector(hits[number - 1].segment.id) for number in numbers}
                 for numbers in (question.more_like, question.less_like)
             )
-            asked = asked.leaning(more, less)
+            numbers = (*question.more_like, *question.less_like)
+            asked = asked.leaning(more, less, [hits[number - 1].segment.modality for number in numbers])
             search = search_for(asked)
         return asked, search
+
+    def _search(
+        self, view: View, wanted: Sequence[Asking], unwanted: Sequence[Asking], *, filters: Filters, raw: bool
+    ) -> Search:
+        indexes = self.gallery.follow(view)
+        kinds = {part.kind for asking in (*wanted, *unwanted) for part in asking.parts}
+        chances = self._chances.at(view, indexes, frozenset(kinds), self._manner)
+        return Search(view, indexes, wanted, chances=chances, unwanted=unwanted, filters=filters, raw=raw)
 
     def rows(self, view: View, item: int) -> Vectors:
         """Give the unit vectors of an item's segments. *Shape:* (number of segments, dim)"""
@@ -128,6 +173,8 @@ class OpenEdition:
             with self.ledger.read() as view:
                 if view.position() == position:  # nobody changed anything meanwhile, and left its index to us
                     break
+        with self.ledger.read() as view:
+            self._chances.at(view, self.gallery.follow(view), frozenset({Modality.TEXT}), self._manner)
         return reached
 
     def close(self) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from bindsearch.errors import BindsearchError, SpaceError
+from bindsearch.errors import BindsearchError, OutOfMemory, SpaceError
 from bindsearch.ports import Encoder, Measured, Prepared
 from bindsearch.records import unit
 from bindsearch.types import Modality, Vectors
@@ -58,8 +58,8 @@ class Encoding:
     def encode(self, modality: Modality, prepared: Sequence[Prepared]) -> Vectors:
         """Encode to unit vectors. *Shape:* (len(prepared), dim)
 
-        Raises `SpaceError` when the encoder breaks its word (a wrong shape, values that are zero or not finite), fails,
-        or when memory does not suffice for a single piece.
+        Raises `SpaceError` when the encoder fails or breaks its word (a wrong shape, values that are zero or not
+        finite), `OutOfMemory` when memory does not suffice for a single piece.
         """
         blocks, start = [], 0
         while start < len(prepared):
@@ -92,7 +92,7 @@ class Encoding:
     def _halve(self, modality: Modality, tried: int) -> None:
         """Take half as much from now on. Outside of the `except`, so that what failed has let go of its memory."""
         if tried == 1:
-            raise SpaceError(
+            raise OutOfMemory(
                 f"space {self._encoder.spec.name} ran out of memory with a single piece of {modality}: "
                 "close other programs, or take a smaller model"
             )

@@ -5,7 +5,7 @@ file, and what to do next. Errors of other libraries are mapped where they arise
 
     BindsearchError
     ├── MediaError: UnreadableMedia, UnsupportedMedia, MediaTooLarge
-    ├── SpaceError: UnknownSpace, SpaceMismatch
+    ├── SpaceError: UnknownSpace, SpaceMismatch, OutOfMemory
     │   └── UnusableSpace: MissingWeights, DamagedWeights, MissingExtra, LicenceRefused
     ├── LibraryError: LibraryNotFound, LibraryBusy, LibraryFull, CorruptLibrary, SchemaTooNew
     ├── QueryError: BadQuery, EmptyQuery
@@ -45,6 +45,10 @@ class UnknownSpace(SpaceError):
 
 class SpaceMismatch(SpaceError):
     """The library's vectors were made by another space than the one at hand."""
+
+
+class OutOfMemory(SpaceError):
+    """There was not enough memory for a single piece: with more of it the same file may do."""
 
 
 class UnusableSpace(SpaceError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,11 +10,13 @@ from bindsearch.errors import BadQuery
 from bindsearch.filters import Filters
 from bindsearch.records import NO_CONTENT, UNSEEN, PathRecord
 from bindsearch.search import Candidate, Search, segment_of
-from bindsearch.types import Hit, Modality, Segment
+from bindsearch.tag_filter import TagCondition
+from bindsearch.types import Hit, Modality, Segment, Vectors
 from bindsearch.view import View
 
 if TYPE_CHECKING:
     from bindsearch.question import Asked
+    from bindsearch.reasons.words import Telling
 
 MOMENTS = 5
 """As many moments of a file are shown."""
@@ -71,6 +73,10 @@ class Why:
     """The best moments of the file, best first; the score is that of the first."""
     answers: tuple[Answer, ...] = ()
     """How the file answers each query, where there are several."""
+    telling: Telling | None = None
+    """Of a passage of text: the sentence and the words that its score leans on."""
+    vector: Vectors | None = field(default=None, repr=False, compare=False)
+    """Of the first query, which `Library.picture` draws the reason for."""
 
     def as_json(self) -> dict[str, Any]:
         """Plain values, ready for `json.dumps`."""
@@ -78,6 +84,8 @@ class Why:
             "terms": [{"operand": term.word, "part": round(term.part, 9)} for term in self.terms],
             "moments": [moment.as_json() for moment in self.moments],
         }
+        if self.telling:
+            told["telling"] = {"sentence": self.telling.sentence, "words": list(self.telling.words)}
         if self.answers:
             told["answers"] = [
                 {"query": answer.query, "wanted": answer.wanted} | answer.moment.as_json() for answer in self.answers
@@ -162,6 +170,7 @@ def _why(search: Search, asked: Asked, item: int, *, shown: int) -> Why:
         terms=tuple(Term(name, part) for name, part in zip(asked.main.signed_names, parts, strict=True)),
         moments=tuple(_moment(search.view, candidate) for candidate in moments[:MOMENTS]),
         answers=tuple(answers) if len(answers) > 1 else (),
+        vector=asked.main.vector,
     )
 
 
@@ -219,4 +228,15 @@ def _removed_by(filters: Filters, view: View, record: PathRecord, modality: Moda
             },
         }
         told += [word for word, filter in alone.items() if not filter.admits(record)]
+    item = view.item_of(record.digest)
+    told += [words for each in filters.tags if (words := _untagged(each, view, item))]
     return f"removed by {' and '.join(told)}" if told else ""
+
+
+def _untagged(condition: TagCondition, view: View, item: int | None) -> str:
+    """Name a condition on tags that an item does not meet, and how probable the tag is; nothing if it does."""
+    number, column = view.tag_columns()[condition.label]
+    row = None if item is None else view.tag_row(number, item)
+    if row is None:
+        return f"{condition.word} (it was never asked)"
+    return "" if condition.holds(row[column]) else f"{condition.word} (it is {row[column]:.2f})"

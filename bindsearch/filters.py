@@ -16,8 +16,9 @@ from bindsearch.places import absolute
 from bindsearch.ports import Index
 from bindsearch.records import NO_CONTENT, PathRecord, run_ids
 from bindsearch.spaces import modality_named
+from bindsearch.tag_filter import TagCondition, no_such_tag, tag_condition
 from bindsearch.types import Ids, Modality
-from bindsearch.view import View
+from bindsearch.view import View, digest_in
 
 NO_IDS: Ids = np.empty(0, dtype=np.int64)
 
@@ -35,6 +36,8 @@ class Filters:
     metadata: Mapping[str, str] = field(default_factory=dict)
     without: frozenset[bytes] = frozenset()
     """Digests of contents to leave out."""
+    tags: tuple[TagCondition, ...] = ()
+    """How probable tags must be."""
 
     @property
     def on_paths(self) -> bool:
@@ -52,8 +55,11 @@ class Filters:
         )
 
     def allowed(self, view: View, indexes: Mapping[Modality, Index]) -> dict[Modality, Ids | None]:
-        """Give the ids that pass, by the modality of segments; None where all of an index pass."""
-        if self.on_paths:
+        """Give the ids that pass, by the modality of segments; None where all of an index pass.
+
+        Raises `BadQuery` for a tag that there is not.
+        """
+        if self.on_paths or self.tags:
             runs = list(self._runs(view))
             return {modality: np.sort(run_ids(runs, modality)) for modality in indexes}
         return {modality: self._of_modality(modality, view, indexes) for modality in indexes}
@@ -72,14 +78,34 @@ class Filters:
         return not self.modalities or Modality(modality) in self.modalities
 
     def _runs(self, view: View) -> Iterator[tuple[int, str, int]]:
-        """Give the runs of the live items that have a path which passes."""
+        """Give the runs of the live items that have a path which passes, and the tags that are asked for."""
+        tagged = tagged_items(view, self.tags) if self.tags else None
+        for item in self._items(view) if self.on_paths or tagged is None else tagged:
+            facts = view.facts(item) if tagged is None or item in tagged else None
+            if facts and self._wants(facts["modality"]) and view.is_live(digest_in(facts)):
+                yield from facts["runs"]
+
+    def _items(self, view: View) -> Iterator[int]:
+        """Give the items that have a path which passes."""
         tops = self.under or (None,)
         records = (record for top in tops for record in view.paths(top) if self.admits(record))
         for digest in {record.digest for record in records} - {NO_CONTENT}:
             item = view.item_of(digest)
-            facts = None if item is None else view.facts(item)
-            if facts and self._wants(facts["modality"]):
-                yield from facts["runs"]
+            if item is not None:
+                yield item
+
+
+def tagged_items(view: View, conditions: Iterable[TagCondition]) -> set[int]:
+    """Give the items whose tags are as asked for. Raises `BadQuery` for a tag that there is not."""
+    passing: set[int] | None = None
+    columns = view.tag_columns()
+    for condition in conditions:
+        if condition.label not in columns:
+            raise no_such_tag(condition, columns)
+        number, column = columns[condition.label]
+        found = {item for item, row in view.tag_rows(number) if condition.holds(row[column])}
+        passing = found if passing is None else passing & found
+    return passing or set()
 
 
 def _sounds_of_videos(view: View, frames: Index | None) -> Ids:
@@ -102,6 +128,8 @@ class FilterWords(TypedDict, total=False):
     since: str | date | None
     ext: str | Iterable[str] | None
     where: Mapping[str, str] | None
+    tag: str | Iterable[str] | None
+    """Conditions on tags: `dog>0.8`."""
 
 
 def make_filters(**given: Unpack[FilterWords]) -> Filters:
@@ -115,6 +143,7 @@ def make_filters(**given: Unpack[FilterWords]) -> Filters:
         since=None if since is None else _moment(since),
         extensions=frozenset(str(name).lower().removeprefix(".") for name in _listed(given.get("ext"))),
         metadata={str(key): str(value) for key, value in (given.get("where") or {}).items()},
+        tags=tuple(tag_condition(word) for word in _listed(given.get("tag"))),
     )
 
 

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 
-from bindsearch.errors import SpaceError, UnusableSpace
+from bindsearch.errors import OutOfMemory, SpaceError, UnusableSpace
 from bindsearch.identity import Looked, look
 from bindsearch.jobs import Job, decode_into
 from bindsearch.ledger import Ledger
@@ -236,6 +236,8 @@ class Ingest:
                 self.report.segments += 1
             except UnusableSpace:
                 raise
+            except OutOfMemory as error:  # the file is not to blame
+                job.trouble = f"{error}; the next run tries again"
             except SpaceError as error:
                 job.failure = str(error)
 

@@ -12,7 +12,8 @@ Tables (numbers big-endian, so that keys sort as the numbers do):
     former      digest -> metadata                                             of the last path of gone contents
     quarantine  digest -> reason                                               contents that cannot be read
     log         position -> item came to life or went away                     what indexes follow
-    meta        counters, roots, concepts
+    tags        classifier -> itself; classifier, item -> probabilities        what items were tagged with
+    meta        counters, roots, concepts, which tags there are
 
 An item is live while a path owns its digest. It keeps its vectors when the last path goes, so that a file that
 comes back costs no decoding.
@@ -28,6 +29,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bindsearch.records import (
     NO_CONTENT,
@@ -40,7 +42,7 @@ from bindsearch.records import (
     path_key,
 )
 from bindsearch.storage import FIRST_MAP, Storage
-from bindsearch.view import View, concept_key, digest_in
+from bindsearch.view import TAGGER, View, concept_key, digest_in
 
 Result = TypeVar("Result")
 
@@ -60,6 +62,7 @@ TABLES = {
     "former": False,
     "quarantine": False,
     "log": False,
+    "tags": False,
     "meta": False,
 }
 
@@ -140,6 +143,8 @@ class Change(View):
             self._note(digest, live=False)
         for first, _, _ in facts["runs"]:
             self.drop_run(first)
+        for number in self.taggers():
+            self._txn.drop("tags", key_of(number) + key_of(item))
         self._txn.drop("former", digest)
         self._txn.drop("items", key_of(item))
         if self.item_of(digest) == item:
@@ -180,6 +185,31 @@ class Change(View):
     def drop_concept(self, name: str) -> None:
         """Forget a concept."""
         self._txn.drop("meta", concept_key(name))
+
+    def put_tagger(self, told: Mapping[str, Any], raw: bytes) -> int:
+        """Keep a classifier that tags items, and what is to be known of it; give its number."""
+        number = self._next("taggers")
+        self._txn.put("tags", key_of(number), raw)
+        self.set_tagger((number, told))
+        return number
+
+    def set_tagger(self, known: tuple[int, Mapping[str, Any]]) -> None:
+        """Say what is to be known of a classifier; of one that says no tags any more, nothing."""
+        number, told = known
+        if told["columns"]:
+            self._txn.put("meta", TAGGER + key_of(number), json.dumps(dict(told)).encode())
+        else:
+            self._txn.drop("meta", TAGGER + key_of(number))
+
+    def put_tags(self, tagged: tuple[int, int, NDArray[np.float32]]) -> None:
+        """Say how probable the answers of a classifier are for an item."""
+        number, item, row = tagged
+        self._txn.put("tags", key_of(number) + key_of(item), np.ascontiguousarray(row, dtype="<f4").tobytes())
+
+    def drop_tags(self, key: tuple[int, int | None]) -> None:
+        """Drop what a classifier says of an item, or, of none, the classifier itself."""
+        number, item = key
+        self._txn.drop("tags", key_of(number) + (b"" if item is None else key_of(item)))
 
     def prune_log(self, upto: int, *, most: int) -> None:
         """Drop at most some entries up to a position; indexes must have taken them in."""

@@ -10,7 +10,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeAlias, Unpack
+from typing import TYPE_CHECKING, Self, TypeAlias, Unpack
 
 from bindsearch.comparison import Answer, Comparison
 from bindsearch.concepts import Concepts
@@ -42,9 +42,15 @@ from bindsearch.schema import (
 )
 from bindsearch.spaces import Space
 from bindsearch.status import Status, status_of
-from bindsearch.types import Hits, Item, Vectors
+from bindsearch.tags import Tags, follow
+from bindsearch.types import Hit, Hits, Item, Vectors
 from bindsearch.wishes import Wishes
 from bindsearch.zeroshot import Classifier
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from bindsearch.zeroshot.prompts import Templates
 
 ROOT_IS_GONE = (
     "is not there any more: its files stay in the library in case it comes back; if it was moved, index its new "
@@ -110,6 +116,7 @@ class Library:
             card = cls._create(folder, given, commercial=commercial)
         if given is not None:
             card.check(given.spec, folder)
+            card = cls._found_again(folder, card, given)
         if card.schema != SCHEMA:
             with writing(folder):
                 card = upgrade(folder, read_card(folder))
@@ -133,6 +140,15 @@ class Library:
                 return read_card(folder)
             Ledger.open(folder / "ledger", dim=1, create=True).close()
             write_card(folder, card)
+        return card
+
+    @classmethod
+    def _found_again(cls, folder: Path, card: Card, space: Space) -> Card:
+        """Note the place of a space whose folder was moved; where that cannot be written, a later opening does so."""
+        if card.space != space.spec.name:
+            with suppress(LibraryError), writing(folder):
+                card = read_card(folder).called(space.spec)
+                write_card(folder, card)
         return card
 
     @property
@@ -199,6 +215,8 @@ class Library:
             self._remember(roots)  # before the run, which may be killed
             afterwards.callback(self._renew, self._now(), progress)  # also if the run fails: what is committed stays
             report = ingest.run(roots)
+            if not report.stopped:
+                follow(self._now(), progress=progress)
             report.troubled.update(missing)
             return report
 
@@ -269,6 +287,13 @@ class Library:
         place = absolute([path])[0]
         return self._now().account(place, asked, k=_checked(k), filters=filters, raw=raw, most=max_expect)
 
+    def picture(self, hit: Hit) -> Image:
+        """Draw why a hit of a search with `why` is one: the place in a picture, the seconds of a sound, the frame.
+
+        Raises `BadQuery` for a hit of another search, `MediaError` where its file is gone, has changed, or is a text.
+        """
+        return self._now().draw(hit)
+
     @property
     def concepts(self) -> Concepts:
         """The saved concepts, by name; `concepts.add` and `concepts.remove` change them."""
@@ -290,7 +315,7 @@ class Library:
         except OSError as error:
             raise UnreadableMedia(f"{path}: {error.strerror or error}") from error
         edition, others = self._now(), replace(filters, without=frozenset({own}))
-        return _find(edition, edition.vector(query), k=k, filters=others, raw=raw)
+        return _find(edition, query, k=k, filters=others, raw=raw)
 
     def compare(
         self,
@@ -311,7 +336,7 @@ class Library:
             raise LibraryError(ONE_SPACE.format(self.path, now.edition.space))
         self.card.allow(others[0][1].space.spec)
         answers = [
-            Answer(each.edition.space, word, _find(each, each.vector(query), k=k, filters=filters, raw=raw))
+            Answer(each.edition.space, word, _find(each, query, k=k, filters=filters, raw=raw))
             for word, each in (("current", now), others[0])
         ]
         return Comparison(*answers)
@@ -320,9 +345,45 @@ class Library:
         """Give the unit vector of a query. Raises `QueryError`, `MediaError`. *Shape:* (dim,)"""
         return self._now().vector(query)
 
-    def classifier(self, labels: Sequence[str], *, templates: Sequence[str] | None = None) -> Classifier:
-        """Make a zero-shot classifier in the library's space."""
-        return Classifier(self.space, labels, templates=templates)
+    def classifier(
+        self,
+        labels: Iterable[str],
+        *,
+        templates: Templates | None = None,
+        none: bool | Iterable[str] = False,
+    ) -> Classifier:
+        """Make a zero-shot classifier in the library's space.
+
+        `set:NAME` among the labels stands for a built-in list. With `none`, "none of these" is an answer, too, where
+        the built-in background, or the labels that are given, fit better. Raises `BadQuery`.
+        """
+        return Classifier(self.space, labels, templates=templates, none=none)
+
+    def load_classifier(self, path: str | os.PathLike[str]) -> Classifier:
+        """Read a classifier that was saved. Raises `SpaceMismatch`, `BadQuery`, `OSError`."""
+        return Classifier.load(path, self.space)
+
+    @property
+    def tags(self) -> Tags:
+        """The tags of items, by label; `tag` makes them, and `tags.remove` removes them."""
+        return Tags(self.path, self._now)
+
+    def tag(
+        self,
+        labels: Iterable[str] | Classifier,
+        *,
+        templates: Templates | None = None,
+        none: bool | Iterable[str] = True,
+        progress: Callable[[Progress], None] | None = None,
+    ) -> list[str]:
+        """Tag every item with labels, or by a classifier, and what is indexed from now on; give the labels.
+
+        Labels compete with the background, unless `none` is False. `search(..., tag="dog>0.8")` asks for tags. Raises
+        `BadQuery`, `SpaceMismatch`, `LibraryBusy`.
+        """
+        if not isinstance(labels, Classifier):
+            labels = self.classifier(labels, templates=templates, none=none)
+        return self.tags.add(labels, progress=progress)
 
     # -- what is in it
 
@@ -485,7 +546,7 @@ class Library:
         """Open an edition, or give it if it is open. Raises `LibraryError`."""
         opened = self._editions.get(edition.number)
         if opened is None:
-            space = self._spaces.get((edition.space, edition.fingerprint))
+            space = next((each for each in self._spaces.values() if edition.is_of(each.spec)), None)
             fresh = OpenEdition(self.path, edition, space, create=create)
             opened = self._editions.setdefault(edition.number, fresh)
             if opened is not fresh:
@@ -511,7 +572,7 @@ class Library:
         coming = self.card.coming
         if coming is None:
             raise BadQuery("no migration is under way: say to which space, as in `bindsearch migrate --space NAME`")
-        known = self._spaces.get((coming.space, coming.fingerprint))
+        known = next((each for each in self._spaces.values() if coming.is_of(each.spec)), None)
         return known or Space.named(coming.space)
 
     def _roots(self, paths: Places | None) -> list[Path]:
@@ -594,8 +655,8 @@ def _listed(paths: Places) -> list[str | os.PathLike[str]]:
     return [paths] if isinstance(paths, str | os.PathLike) else list(paths)
 
 
-def _find(edition: OpenEdition, vector: Vectors, *, k: int, filters: Filters, raw: bool) -> Hits:
-    return edition.find(vector, k=_checked(k), filters=filters, raw=raw)
+def _find(edition: OpenEdition, query: Words, *, k: int, filters: Filters, raw: bool) -> Hits:
+    return edition.find(query, k=_checked(k), filters=filters, raw=raw)
 
 
 def _checked(k: int) -> int:

@@ -21,6 +21,7 @@ from bindsearch.records import NO_CONTENT, UNSEEN, PathRecord
 from bindsearch.report import Progress
 from bindsearch.schema import Card, Edition, read_card, strays, write_card
 from bindsearch.spaces import Space
+from bindsearch.tags import bring_tags
 from bindsearch.types import SpaceSpec
 from bindsearch.view import View
 
@@ -48,6 +49,10 @@ class MigrationReport:
     """Files that the old space has and that cannot be embedded now, and why."""
     not_taken: dict[str, int] = field(default_factory=dict)
     """Modality -> files of the old space that the new one has no encoder for."""
+    tags_again: list[str] = field(default_factory=list)
+    """Tags that were worked out anew in the new space."""
+    tags_dropped: list[str] = field(default_factory=list)
+    """Tags that the new space lacks: they hang on examples or tuning in the old one, or it knows no words."""
     elapsed: float = 0.0
 
     def as_json(self) -> dict[str, Any]:
@@ -100,6 +105,8 @@ class Migration:
             _take_stock(report, source, target, did.troubled)
             if allow_missing or not report.missing:
                 bring(source, target, overrule=False)
+                brought = bring_tags(source, target)
+                report.tags_again, report.tags_dropped = list(brought.again), list(brought.dropped)
                 target.save(everything=True)
                 self._show(card, coming)
                 report.switched = True
@@ -118,6 +125,7 @@ class Migration:
         source, target = self._opened(card.current), self._opened(card.kept)
         card.allow(target.space.spec)  # and the encoders are there: before anything changes
         bring(source, target, overrule=True)
+        bring_tags(source, target)
         target.save()
         self._show(card, card.kept)
         return card.kept.space
@@ -152,8 +160,8 @@ class Migration:
                 f"{self._folder} keeps space {spec.name}: `bindsearch migrate --rollback` goes back to it"
             )
         self.clean(card)
-        coming = card.coming or Edition.of(spec, card.editions + 1)
-        if card.coming is None:
+        coming = Edition.of(spec, card.coming.number if card.coming else card.editions + 1)
+        if card.coming != coming:
             card = replace(card, coming=coming, editions=coming.number)
             write_card(self._folder, card)
         return card, coming

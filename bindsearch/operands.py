@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 
@@ -11,10 +12,11 @@ from bindsearch.concepts import Concept, no_such_concept
 from bindsearch.errors import BadQuery
 from bindsearch.identity import is_gone, stamp_of
 from bindsearch.ledger import Ledger
+from bindsearch.media.kinds import SUFFIXES
 from bindsearch.query import Operand, compile_query
 from bindsearch.records import NO_CONTENT
 from bindsearch.spaces import Space, mean_vector
-from bindsearch.types import Segment, Vectors
+from bindsearch.types import Modality, Segment, Vectors
 
 
 class Operands:
@@ -44,6 +46,20 @@ class Operands:
             raise BadQuery(f"{path} has nothing between {operand.start or 0} s and {operand.end or 'its end'}")
         return mean_vector(rows[chosen], [segments[place].modality for place in chosen])
 
+    def kinds(self, operand: Operand) -> dict[Modality, float]:
+        """Say what kinds of things an operand's vector is made of, and how much of each: a concept may have several."""
+        if operand.kind == "text":
+            return {Modality.TEXT: 1.0}
+        if operand.kind == "file":
+            return {modality_claimed(operand.value): 1.0}
+        with self._ledger.read() as view:
+            told = view.concept(operand.value)
+        squares: dict[Modality, float] = {}
+        for part in () if told is None else Concept.from_record(operand.value, told).parts.operands:
+            for kind in self.kinds(part):
+                squares[kind] = squares.get(kind, 0.0) + part.weight**2
+        return {kind: math.sqrt(square / sum(squares.values())) for kind, square in squares.items()}
+
     def concept(self, name: str) -> Vectors:
         """Give the vector of a concept; one of another space is embedded anew. Raises `BadQuery`. *Shape:* (dim,)"""
         with self._ledger.read() as view:
@@ -67,6 +83,12 @@ class Operands:
             firsts = [first for first, _, _ in facts["runs"]]
             segments = [segment for first in firsts for segment in view.run(first)]
             return segments, np.concatenate([view.vectors(first) for first in firsts])
+
+
+def modality_claimed(name: str) -> Modality:
+    """Give the modality that a file's name claims; pictures, where it claims none."""
+    suffix = os.path.splitext(name)[1].lower()
+    return next((modality for modality, suffixes in SUFFIXES.items() if suffix in suffixes), Modality.IMAGE)
 
 
 def _overlaps(segment: Segment, operand: Operand) -> bool:

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from bindsearch.types import Vectors
+    from bindsearch.background import Asking
+    from bindsearch.types import Modality, Vectors
 
 CANCELLED = 1e-6
 """Operands whose sum is shorter than this share of their weights point nowhere."""
@@ -149,7 +150,7 @@ def parse(words: Sequence[str]) -> Query:
     operator = ""
     plain = False
     for at, word in enumerate(words):
-        with _pointing(words, at):
+        with pointing(words, at):
             if word in _SIGNS:
                 if operator:
                     raise BadQuery(f"{word} follows {operator}: drop one of them, or put words or a file between them")
@@ -166,14 +167,14 @@ def parse(words: Sequence[str]) -> Query:
                 raise _side_by_side(words, at, plain=plain)
             operator = ""
     if operator:
-        with _pointing(words, len(words) - 1):
+        with pointing(words, len(words) - 1):
             raise BadQuery(f"nothing follows {operator}: write words or a file after it, or drop it")
     return Query(tuple(operands))
 
 
 def parse_one(word: str) -> Query:
     """Read one operand: a file, or a text of any number of words. Raises `BadQuery`, `EmptyQuery`."""
-    with _pointing([word], 0):
+    with pointing([word], 0):
         return Query((_read(word)[0],))
 
 
@@ -284,7 +285,7 @@ def _near_names(path: str) -> list[str]:
 
 
 @contextmanager
-def _pointing(words: Sequence[str], at: int) -> Iterator[None]:
+def pointing(words: Sequence[str], at: int) -> Iterator[None]:
     """Add the words, and a caret line under one of them, to what goes wrong with it."""
     try:
         yield
@@ -332,6 +333,21 @@ class Compiled:
     """The weight and the unit vector of each operand, in the query's order, then those of results it leans on."""
     names: tuple[str, ...]
     """What each term is, as it is typed, without its sign."""
+    kinds: tuple[Mapping[Modality, float], ...] = ()
+    """What kinds of things each term's vector is made of, and how much of each; words, if nothing is said."""
+
+    @property
+    def asking(self) -> Asking:
+        """What a search compares with what chance gives."""
+        from bindsearch.background import Asking, Part
+        from bindsearch.types import Modality
+
+        kinds = self.kinds or ({Modality.TEXT: 1.0},) * len(self.terms)
+        weights = _weights(self.terms).tolist()
+        parts: list[Part] = []
+        for weight, shares in zip(weights, kinds, strict=True):
+            parts += [Part(weight * share, kind) for kind, share in shares.items()]
+        return Asking(self.vector, tuple(parts))
 
     @property
     def signed_names(self) -> list[str]:
@@ -343,16 +359,22 @@ class Compiled:
         """Split the score of a hit into one part for each term; the parts add up to the score."""
         return [float(part) for part in _shares(self.terms) @ hit_vector]
 
-    def leaning(self, more: Mapping[str, Vectors], less: Mapping[str, Vectors]) -> Compiled:
+    def leaning(
+        self,
+        more: Mapping[str, Vectors],
+        less: Mapping[str, Vectors],
+        *,
+        kinds: Sequence[Mapping[Modality, float]] = (),
+    ) -> Compiled:
         """Move towards some results and away from others, as Rocchio does; both are given as name -> unit vector.
 
-        Raises `EmptyQuery` if nothing is left.
+        `kinds` says what kinds of things these are. Raises `EmptyQuery` if nothing is left.
         """
         own = zip(_weights(self.terms).tolist(), [vector for _, vector in self.terms], strict=True)
         liked = [(MORE / len(more), vector) for vector in more.values()]
         disliked = [(-LESS / len(less), vector) for vector in less.values()]
         terms = (*own, *liked, *disliked)
-        return Compiled(self.query, combine(terms), terms, (*self.names, *more, *less))
+        return Compiled(self.query, combine(terms), terms, (*self.names, *more, *less), (*self.kinds, *kinds))
 
 
 def compile_query(query: Query, embed: Callable[[Operand], Vectors]) -> Compiled:
@@ -363,9 +385,7 @@ def compile_query(query: Query, embed: Callable[[Operand], Vectors]) -> Compiled
 
     raw = []
     for place, operand in enumerate(query.operands):
-        with (
-            _pointing(query.words, 2 * place + (query.words[0] == "-")) if operand.kind == "concept" else nullcontext()
-        ):
+        with pointing(query.words, 2 * place + (query.words[0] == "-")) if operand.kind == "concept" else nullcontext():
             raw.append(embed(operand))
     terms = tuple(zip([part.weight for part in query.operands], unit(np.stack(raw)), strict=True))
     return Compiled(query, combine(terms), terms, tuple(part.word for part in query.operands))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
+from bindsearch.background import Asking
 from bindsearch.errors import BadQuery
 from bindsearch.query import Compiled, Query, query_of
-from bindsearch.types import Vectors
+from bindsearch.types import Modality, Vectors
 
 Words: TypeAlias = str | os.PathLike[str] | Query
 
@@ -69,18 +70,18 @@ class Asked:
         return cls(compile(question.query), also, excluding)
 
     @property
-    def wanted(self) -> list[Vectors]:
-        """The vectors of what results must answer."""
-        return [compiled.vector for compiled in (self.main, *self.also)]
+    def wanted(self) -> list[Asking]:
+        """What results must answer."""
+        return [compiled.asking for compiled in (self.main, *self.also)]
 
     @property
-    def unwanted(self) -> list[Vectors]:
-        """The vectors of what results must not answer."""
-        return [compiled.vector for compiled in self.excluding]
+    def unwanted(self) -> list[Asking]:
+        """What results must not answer."""
+        return [compiled.asking for compiled in self.excluding]
 
-    def leaning(self, more: Mapping[str, Vectors], less: Mapping[str, Vectors]) -> Asked:
-        """Move the query towards some results and away from others."""
-        return replace(self, main=self.main.leaning(more, less))
+    def leaning(self, more: Mapping[str, Vectors], less: Mapping[str, Vectors], kinds: Sequence[Modality]) -> Asked:
+        """Move the query towards some results and away from others; `kinds` says what these are, one by one."""
+        return replace(self, main=self.main.leaning(more, less, kinds=[{kind: 1.0} for kind in kinds]))
 
 
 def _queries(given: Words | Iterable[Words]) -> tuple[Query, ...]:

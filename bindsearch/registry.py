@@ -34,7 +34,12 @@ SPACES = {
 INDEXES = {
     "exact": "bindsearch.indexes.exact:ExactIndex",
     "ivf": "bindsearch.indexes.ivf:IvfIndex",
+    "hnsw": "bindsearch.indexes.hnsw:HnswIndex",
     "torch": "bindsearch.indexes.torch_gpu:TorchIndex",
+    "faiss-gpu": "bindsearch.indexes.faiss_gpu:FaissGpuIndex",
+    "faiss-gpu-ivf": "bindsearch.indexes.faiss_gpu_found:FaissGpuIvfIndex",
+    "faiss-gpu-pq": "bindsearch.indexes.faiss_gpu_found:FaissGpuPqIndex",
+    "faiss-gpu-cagra": "bindsearch.indexes.faiss_gpu_found:FaissGpuCagraIndex",
 }
 """Name -> a class that keeps the `Index` protocol; called with `dim`."""
 

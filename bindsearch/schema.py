@@ -27,6 +27,8 @@ SCHEMA = 2
 CARD = "library.json"
 LONGEST_NAME = 60
 """Letters of a space's name in the name of its folder: a path in it may be longer than a folder's name may be."""
+_IN_A_FOLDER = ("local:", "bound:")
+"""What goes before a path in a space's name."""
 
 Migration = Callable[[Path], None]
 MIGRATIONS: Mapping[int, Migration] = {1: lambda folder: None}
@@ -45,11 +47,13 @@ class Edition:
     space: str
     fingerprint: str
     dim: int
+    licence: str = ""
+    """Of the space's weights, and what it does not allow."""
 
     @classmethod
     def of(cls, spec: SpaceSpec, number: int) -> Edition:
         """Give the edition of a space."""
-        return cls(number, spec.name, spec.fingerprint, spec.dim)
+        return cls(number, spec.name, spec.fingerprint, spec.dim, terms_of(spec))
 
     def ledger(self, folder: Path) -> Path:
         """Give where in a library the ledger lies."""
@@ -57,11 +61,20 @@ class Edition:
 
     def index(self, folder: Path) -> Path:
         """Give where in a library the indexes lie."""
-        return folder / "index" / (_safe(self.space) if self.number == 1 else f"{self.number}-{_safe(self.space)}")
+        name = _safe(_without_place(self.space))
+        return folder / "index" / (name if self.number == 1 else f"{self.number}-{name}")
 
     def is_of(self, spec: SpaceSpec) -> bool:
-        """Tell whether the vectors are of this space."""
-        return (self.space, self.fingerprint) == (spec.name, spec.fingerprint)
+        """Tell whether the vectors are of this space, wherever the folder lies that its name may hold."""
+        mine, other = _without_place(self.space), _without_place(spec.name)
+        return (mine, self.fingerprint) == (other, spec.fingerprint)
+
+    @property
+    def if_moved(self) -> str:
+        """What to do if the folder in the name of the space was moved; nothing where there is none in it."""
+        bare = _without_place(self.space)
+        told = f"; if it was moved, `bindsearch index --space {bare}ITS-NEW-PLACE` says so"
+        return "" if bare == self.space else told
 
     def check(self, spec: SpaceSpec, folder: Path) -> None:
         """Raise `SpaceMismatch`, which names both, unless the vectors are of this space."""
@@ -95,17 +108,20 @@ class Card:
     """Whether only spaces are let in whose licences allow commercial use."""
     wishes: Wishes = field(default_factory=Wishes)
     """What its owner wishes of the indexes."""
+    licence: str = ""
+    """Of the space's weights, and what it does not allow."""
 
     @classmethod
     def fresh(cls, spec: SpaceSpec) -> Card:
         """Make the card of a new library."""
         now = datetime.now().astimezone().isoformat(timespec="seconds")
-        return cls(SCHEMA, spec.name, spec.fingerprint, spec.dim, f"bindsearch {version('bindsearch')}", now)
+        made_by = f"bindsearch {version('bindsearch')}"
+        return cls(SCHEMA, spec.name, spec.fingerprint, spec.dim, made_by, now, licence=terms_of(spec))
 
     @property
     def current(self) -> Edition:
         """The edition that answers."""
-        return Edition(self.edition, self.space, self.fingerprint, self.dim)
+        return Edition(self.edition, self.space, self.fingerprint, self.dim, self.licence)
 
     @property
     def beside(self) -> dict[str, Edition]:
@@ -119,6 +135,7 @@ class Card:
             space=edition.space,
             fingerprint=edition.fingerprint,
             dim=edition.dim,
+            licence=edition.licence,
             edition=edition.number,
             kept=self.current,
             coming=None if self.coming == edition else self.coming,
@@ -128,6 +145,10 @@ class Card:
         """Raise `SpaceMismatch` unless the library's vectors are of this space."""
         self.current.check(spec, folder)
 
+    def called(self, spec: SpaceSpec) -> Card:
+        """Give the card with the name that its space has now: the folder in it may have been moved."""
+        return replace(self, space=spec.name) if self.current.is_of(spec) else self
+
     def allow(self, spec: SpaceSpec) -> None:
         """Raise `LicenceRefused` for a space that must not be used commercially, where the library is to be."""
         if self.commercial and not spec.commercial:
@@ -135,6 +156,11 @@ class Card:
                 f"space {spec.name} is refused, as the library is for commercial use: the licence of its weights is "
                 f"{spec.licence}; `bindsearch spaces` tells of others"
             )
+
+
+def terms_of(spec: SpaceSpec) -> str:
+    """Say under which licence a space's weights are, and what it does not allow."""
+    return spec.licence + ("" if spec.commercial else ", not for commercial use")
 
 
 def read_card(folder: Path) -> Card:
@@ -212,6 +238,11 @@ def make_folder(folder: Path) -> None:
         raise LibraryError(f"a library cannot be made at {folder}: {error.strerror}") from error
     if strangers:
         raise LibraryError(f"{folder} holds other files ({min(strangers)}): give a new name for the library")
+
+
+def _without_place(name: str) -> str:
+    """Give a space's name without the path in it, if there is one."""
+    return next((f"{named}{word}" for word in _IN_A_FOLDER for named, has, _ in [name.partition(word)] if has), name)
 
 
 def _safe(name: str) -> str:

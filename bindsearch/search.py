@@ -9,12 +9,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from bindsearch.background import Background, backgrounds
+import numpy as np
+
+from bindsearch.background import Asking
+from bindsearch.chances import Aim, Moment
 from bindsearch.filters import Filters
+from bindsearch.odds import HUB
 from bindsearch.ports import Index
-from bindsearch.types import Hit, Hits, Ids, Modality, Scores, Segment, Vectors
+from bindsearch.types import Hit, Hits, Ids, Modality, Segment, Vectors
 from bindsearch.view import View, digest_in
 
 UNWANTED_AT = 0.1
@@ -30,15 +34,17 @@ class Candidate:
     item: int
     segment: int
     score: float
+    """Cosine; not a number where only its surprise was asked for so far..."""
     surprise: float
+    """...and this is none where plain cosines are asked for."""
     expect: float
 
-    def rank(self, *, raw: bool) -> tuple[float, ...]:
-        """Give what candidates are sorted by: least expected by chance, then the better score, then the older.
+    def rank(self, *, raw: bool) -> tuple[float, int]:
+        """Give what candidates are sorted by: least expected by chance, then the older.
 
         Where plain cosines are asked for (`raw`), by these.
         """
-        return (-self.score, self.segment) if raw else (-self.surprise, -self.score, self.segment)
+        return -self.worth(raw=raw), self.segment
 
     def worth(self, *, raw: bool) -> float:
         """Give what several queries are compared by: higher is better."""
@@ -47,15 +53,63 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """One query, and what chance gives it in each modality."""
+    """One query, where it aims, and what chance gives it in each modality."""
 
-    vector: Vectors
-    chance: Mapping[Modality, Background]
+    aim: Aim
+    raw: bool
 
-    def candidate(self, item: int, segment: int, modality: Modality, *, score: float) -> Candidate:
-        """Say what a score is worth."""
-        chance = self.chance[modality]
-        return Candidate(item, segment, score, chance.surprise(score), chance.expect(score))
+    @property
+    def vector(self) -> Vectors:
+        """*Shape:* (dim,)"""
+        return self.aim.asking.vector
+
+    @property
+    def sought(self) -> Vectors:
+        """Give what indexes are searched with. *Shape:* (dim,)"""
+        return self.vector if self.raw else self.aim.vector / self._length
+
+    def found(self, item: int, segment: int, modality: Modality, *, score: float) -> Candidate:
+        """Say what a score of an index is worth."""
+        if self.raw:
+            return Candidate(item, segment, score, math.nan, math.nan)
+        level = score * self._length - self.aim.chance[modality].near
+        return self._judged(item, segment, modality, math.nan, level)
+
+    def candidate(self, item: int, segment: int, modality: Modality, *, row: Vectors) -> Candidate:
+        """Say what a segment is worth, by its vector."""
+        level = float(self.aim.levels(modality, row[None, :])[0])
+        return self._judged(item, segment, modality, float(row @ self.vector), level)
+
+    def completed(self, candidate: Candidate, modality: Modality, *, row: Vectors) -> Candidate:
+        """Fill in what was not asked for so far. What candidates are sorted by stays as the index gave it."""
+        if not self.raw:
+            return replace(candidate, score=float(row @ self.vector))
+        whole = self.candidate(candidate.item, candidate.segment, modality, row=row)
+        return replace(whole, score=candidate.score)
+
+    def best(self, modality: Modality, rows: Vectors) -> int:
+        """Give the place of the best of some vectors."""
+        return int((rows @ self.vector if self.raw else self.aim.levels(modality, rows)).argmax())
+
+    @property
+    def bent(self) -> bool:
+        """Whether the order of an index is not the one that is wanted."""
+        return self.aim.manner.hubness and not self.raw
+
+    def most(self, modality: Modality, *, score: float) -> float:
+        """Give what a segment is worth at most that an index gives this score or a lower one."""
+        chance = self.aim.chance[modality]
+        level = score * self._length - chance.near
+        return chance.surprise(level * (HUB if level > 0 else 1 / HUB))
+
+    @property
+    def _length(self) -> float:
+        return max(NEARLY, float(np.linalg.norm(self.aim.vector)))
+
+    def _judged(self, item: int, segment: int, modality: Modality, score: float, level: float) -> Candidate:
+        chance = self.aim.chance[modality]
+        surprise = chance.surprise(level)
+        return Candidate(item, segment, score, surprise, chance.expect(surprise))
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,22 +141,26 @@ class Search:
         self,
         view: View,
         indexes: Mapping[Modality, Index],
-        wanted: Sequence[Vectors],
+        wanted: Sequence[Asking],
         *,
-        unwanted: Sequence[Vectors] = (),
+        chances: Moment,
+        unwanted: Sequence[Asking] = (),
         filters: Filters,
         raw: bool = False,
     ) -> None:
         self.view = view
         self.filters = filters
         self.raw = raw
-        self._indexes = indexes
-        self._allowed = filters.allowed(view, indexes)
-        self.searched = sum(
-            len(index) if (ids := self._allowed[modality]) is None else len(ids) for modality, index in indexes.items()
-        )
-        self.wanted = [self._probe(vector) for vector in wanted]
-        self.unwanted = [self._probe(vector) for vector in unwanted]
+        self._chances = chances
+        self._indexes = {modality: index for modality, index in indexes.items() if modality in chances.middles}
+        self._allowed = filters.allowed(view, self._indexes)
+        self._counts = {
+            modality: len(index) if (ids := self._allowed[modality]) is None else len(ids)
+            for modality, index in self._indexes.items()
+        }
+        self.searched = sum(self._counts.values())
+        self.wanted = [self._probe(asking) for asking in wanted]
+        self.unwanted = [self._probe(asking) for asking in unwanted]
         self._folding = Folding(view, filters.without)
 
     def hits(self, k: int) -> Hits:
@@ -115,7 +173,7 @@ class Search:
     def ranked(self, k: int) -> list[Candidate]:
         """Give the best candidate of each of the best `k` items, in order."""
         if len(self.wanted) == 1 and not self.unwanted:
-            return self._best(self.wanted[0], k)
+            return [self._completed(candidate) for candidate in self._best(self.wanted[0], k)]
         return [_shown(outcome) for outcome in self._outcomes(k)]
 
     def outcome(self, item: int) -> Outcome | None:
@@ -132,26 +190,30 @@ class Search:
     def best_of(self, item: int, probe: Probe) -> Candidate | None:
         """Give an item's best candidate for one query."""
         best = [
-            probe.candidate(item, first + row, modality, score=float(scores[row]))
-            for first, modality, scores in self._scored(item, probe)
-            for row in [int(scores.argmax())]
+            probe.candidate(item, first + place, modality, row=rows[place])
+            for first, modality, rows in self._runs(item)
+            for place in [probe.best(modality, rows)]
         ]
         return min(best, key=lambda candidate: candidate.rank(raw=self.raw), default=None)
 
     def moments(self, item: int, probe: Probe) -> list[Candidate]:
         """Give every segment of an item as a candidate for one query, best first."""
         every = [
-            probe.candidate(item, first + row, modality, score=score)
-            for first, modality, scores in self._scored(item, probe)
-            for row, score in enumerate(scores.tolist())
+            probe.candidate(item, first + place, modality, row=row)
+            for first, modality, rows in self._runs(item)
+            for place, row in enumerate(rows)
         ]
         return sorted(every, key=lambda candidate: candidate.rank(raw=self.raw))
 
-    def _scored(self, item: int, probe: Probe) -> Iterator[tuple[int, Modality, Scores]]:
-        """Score the runs of an item, by the ledger's vectors."""
+    def _runs(self, item: int) -> Iterator[tuple[int, Modality, Vectors]]:
+        """Give the runs of an item with their vectors, as the ledger has them."""
         for first, modality, _ in (self.view.facts(item) or {"runs": []})["runs"]:
-            if modality in probe.chance:
-                yield first, Modality(modality), self.view.vectors(first) @ probe.vector
+            if modality in self._indexes:
+                yield first, Modality(modality), self.view.vectors(first)
+
+    def _completed(self, candidate: Candidate) -> Candidate:
+        segment = segment_of(self.view, candidate)
+        return self.wanted[0].completed(candidate, segment.modality, row=self.view.vector(candidate.segment))
 
     def rank_of(self, item: int) -> int | None:
         """Give the place of an item among all that pass, from 1 on; None if it is not found."""
@@ -167,15 +229,23 @@ class Search:
 
     def unfiltered(self) -> Search:
         """Give the same search of everything."""
-        wanted, unwanted = ([probe.vector for probe in probes] for probes in (self.wanted, self.unwanted))
-        return Search(self.view, self._indexes, wanted, unwanted=unwanted, filters=Filters(), raw=self.raw)
+        wanted, unwanted = ([probe.aim.asking for probe in probes] for probes in (self.wanted, self.unwanted))
+        return Search(
+            self.view,
+            self._indexes,
+            wanted,
+            chances=self._chances,
+            unwanted=unwanted,
+            filters=Filters(),
+            raw=self.raw,
+        )
 
     def hit(self, outcome: Outcome) -> Hit:
         """Give the hit that an outcome is shown as."""
         return _hit(self.view, _shown(outcome), self.filters)
 
-    def _probe(self, vector: Vectors) -> Probe:
-        return Probe(vector, backgrounds(vector, self._indexes, searched=self.searched))
+    def _probe(self, asking: Asking) -> Probe:
+        return Probe(self._chances.aim(asking, searched=self._counts), self.raw)
 
     def _refusal(self, worth: float, against: Sequence[Candidate]) -> int | None:
         for place, candidate in enumerate(against):
@@ -229,18 +299,41 @@ class Folding:
 
         The best `k` of each index suffice: whatever is among the best `k` items overall is so in its own list too.
         """
+        if probe.bent:
+            return self._best_bent(index, probe, modality, k=k, among=among)
         found: dict[int, Candidate] = {}
         want, seen = 4 * k + 16, 0
         while True:
-            scores, ids = index.search(probe.vector[None, :], want, allowed=among)
+            scores, ids = index.search(probe.sought[None, :], want, allowed=among)
             for segment, score in zip(ids[0, seen:].tolist(), scores[0, seen:].tolist(), strict=True):
                 item = self._view.owner_of(segment)
                 if item is not None and item not in found and self._wants(item):
-                    found[item] = probe.candidate(item, segment, modality, score=score)
+                    found[item] = probe.found(item, segment, modality, score=score)
                     if len(found) == k:
                         return found.values()
             if ids.shape[1] < want:
                 return found.values()
+            seen, want = ids.shape[1], 4 * want
+
+    def _best_bent(
+        self, index: Index, probe: Probe, modality: Modality, *, k: int, among: Ids | None
+    ) -> Iterable[Candidate]:
+        """Do so where hubs count less: look down to where nothing can come that is among the best."""
+        found: dict[int, Candidate] = {}
+        want, seen = 16 * k + 64, 0
+        while True:
+            scores, ids = index.search(probe.sought[None, :], want, allowed=among)
+            for segment in ids[0, seen:].tolist():
+                item = self._view.owner_of(segment)
+                if item is not None and self._wants(item):
+                    candidate = probe.candidate(item, segment, modality, row=self._view.vector(segment))
+                    if item not in found or candidate.rank(raw=False) < found[item].rank(raw=False):
+                        found[item] = candidate
+            best = sorted(found.values(), key=lambda candidate: candidate.rank(raw=False))[:k]
+            if ids.shape[1] < want:
+                return best
+            if len(best) == k and best[-1].surprise > probe.most(modality, score=float(scores[0, -1])):
+                return best
             seen, want = ids.shape[1], 4 * want
 
     def _wants(self, item: int) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from stat import S_ISREG
@@ -97,16 +98,20 @@ class Space:
             self._remembered.keep(key, (tuple(segments), rows.copy()))
         return segments, rows
 
-    def pieces(self, path: Path, *, modality: Modality | None = None) -> Iterator[Piece]:
-        """Decode a file into the pieces that this space wants. Raises `MediaError`, with the path."""
+    def pieces(self, path: Path, *, modality: Modality | None = None, side: int | None = None) -> Iterator[Piece]:
+        """Decode a file into the pieces that this space wants; with `side`, pictures of that size instead of its own.
+
+        Raises `MediaError`, with the path.
+        """
         from bindsearch.media import decode, identify
 
         wanted = self.spec.modalities if modality is None else frozenset({modality})
+        windowing = self.spec.windowing if side is None else replace(self.spec.windowing, image_side=side)
         with _naming(path):
             kind = identify(path)
             if kind is None:
                 raise UnsupportedMedia("not a picture, sound, video or text that bindsearch reads")
-            with decode(path, kind, self.spec.windowing, wanted=wanted) as decoding:
+            with decode(path, kind, windowing, wanted=wanted) as decoding:
                 yield from decoding
 
     def embed_pieces(self, pieces: Sequence[Piece]) -> Vectors:

@@ -39,6 +39,8 @@ class Status:
     space: str
     fingerprint: str
     dim: int
+    licence: str
+    """Of the space's weights, and what it does not allow; nothing where the library was made before it was kept."""
     schema: int
     items_by_modality: dict[str, int]
     segments_by_modality: dict[str, int]
@@ -68,6 +70,8 @@ class Status:
     """The space that a migration is making."""
     kept: Beside | None
     """The space before the last migration."""
+    tags: tuple[str, ...] = ()
+    """Labels that items are tagged with."""
 
     @property
     def items(self) -> int:
@@ -107,6 +111,7 @@ def status_of(view: View, path: Path, card: Card, now: OpenEdition, beside: Mapp
         space=now.edition.space,
         fingerprint=now.edition.fingerprint,
         dim=now.edition.dim,
+        licence=now.edition.licence,
         schema=card.schema,
         items_by_modality=items,
         segments_by_modality=segments,
@@ -125,6 +130,7 @@ def status_of(view: View, path: Path, card: Card, now: OpenEdition, beside: Mapp
         unseen=sum(record.stamp == UNSEEN for record in view.paths()),
         coming=_beside(path, beside.get("coming")),
         kept=_beside(path, beside.get("kept")),
+        tags=tuple(view.tag_columns()),
     )
 
 

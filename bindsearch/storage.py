@@ -264,6 +264,10 @@ class Transaction:
                 found = cursor.prev() if found else cursor.last()
             return (bytes(cursor.key()), memoryview(cursor.value())) if found else None
 
+    def has(self, table: str) -> bool:
+        """Tell whether there is a table: an older library that cannot be written to lacks the newer ones."""
+        return table in self._dbs
+
     def count(self, table: str) -> int:
         """Give the number of pairs in a table."""
         return int(self._handle.stat(self._dbs[table])["entries"])

@@ -43,3 +43,45 @@ TEMPLATES: Mapping[Modality, tuple[str, ...]] = MappingProxyType(
     }
 )
 """By the modality of what is classified; `{}` stands for the label."""
+
+_SEEN = (
+    "a {}",
+    "the {}",
+    "one {}",
+    "a photo of a {}",
+    "a photograph of {}",
+    "a bright photo of {}",
+    "a dark photo of {}",
+    "a painting of {}",
+    "a view of {}",
+    "{} in the background",
+    "there is {} in the picture",
+    "this is {}",
+)
+_HEARD = (
+    "the sound of a {}",
+    "this is the sound of {}",
+    "the noise of {}",
+    "a loud {}",
+    "{} in the distance",
+    "{} can be heard",
+    "a field recording of {}",
+    "a photo of {}",
+    "a photo of {} making a sound",
+    "a photo of a {}",
+    "a picture of {}",
+    "a scene with {}",
+    "a {}",
+    "this is {}",
+)
+_READ = ("about {}", "an article on {}", "a story about {}", "this is about {}", "a letter about {}", "a {}")
+
+CANDIDATES: Mapping[Modality, tuple[str, ...]] = MappingProxyType(
+    {
+        Modality.IMAGE: _SEEN,
+        Modality.AUDIO: _HEARD,
+        Modality.VIDEO: (*_SEEN, "a film of {}", "footage of {}"),
+        Modality.TEXT: _READ,
+    }
+)
+"""What tuning on labelled files may pick from, besides the templates above. Never used without such files."""

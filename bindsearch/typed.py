@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -33,25 +33,30 @@ dark and quiet|something funny|summer|music|nature|machine noise|underwater""".r
 
 
 def typed_vectors(space: Callable[[], Space], folder: Path, dim: int) -> Vectors:
-    """Give the words' vectors, from a file in the folder if they are there; none in a space that has no text."""
-    file = folder / f"typed-{hashlib.sha256('|'.join(WORDS).encode()).hexdigest()[:8]}.npy"
+    """Give the words' vectors; none in a space that has no text. *Shape:* (n, dim)"""
+    return kept_vectors(WORDS, space, folder / "typed", dim=dim)
+
+
+def kept_vectors(words: Sequence[str], space: Callable[[], Space], name: Path, *, dim: int) -> Vectors:
+    """Give the vectors of words, from a file called so if it is there, else write it; none where there are no texts."""
+    folder, stem = name.parent, f"{name.name}-{hashlib.sha256('|'.join(words).encode()).hexdigest()[:8]}"
     with suppress(OSError, ValueError):
-        kept: Vectors = np.load(file)
+        kept: Vectors = np.load(folder / f"{stem}.npy")
         if kept.ndim == 2 and kept.shape[1] == dim and kept.dtype == np.float32:
             return kept
     try:
-        vectors = _embedded(space(), dim)
+        vectors = _embedded(words, space(), dim)
     except BindsearchError:  # weights that are not at hand: nobody asks by words here, today
         return np.empty((0, dim), dtype=np.float32)
     with suppress(OSError):
-        draft = folder / f"{file.stem}-{os.getpid()}.new"
+        draft = folder / f"{stem}-{os.getpid()}.new"
         with draft.open("wb") as out:
             np.save(out, vectors)
-        draft.replace(file)
+        draft.replace(folder / f"{stem}.npy")
     return vectors
 
 
-def _embedded(space: Space, dim: int) -> Vectors:
+def _embedded(words: Sequence[str], space: Space, dim: int) -> Vectors:
     if Modality.TEXT not in space.spec.modalities:
         return np.empty((0, dim), dtype=np.float32)
-    return space.embed(WORDS, modality="text")
+    return space.embed(words, modality="text")

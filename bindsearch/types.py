@@ -65,7 +65,7 @@ class SpaceSpec:
     """How the space was aligned, in one sentence."""
     windowing: Windowing = field(default_factory=Windowing)
     temperature: float = 0.05
-    """Divides cosines before a softmax over labels."""
+    """Divides cosines before a softmax over labels: what the towers were trained with, never fitted to test data."""
     commercial: bool = True
     """Whether the licence of the weights allows commercial use."""
 

@@ -209,6 +209,52 @@ class View:
         found = ((key, value) for key, value in self._txn.scan("meta", prefix) if key.startswith(prefix))
         return {key.removeprefix(prefix).decode(): json.loads(value) for key, value in found}
 
+    def taggers(self) -> dict[int, dict[str, Any]]:
+        """Give what is known of every classifier that tags items, by its number, oldest first."""
+        found = ((key, value) for key, value in self._txn.scan("meta", TAGGER) if key.startswith(TAGGER))
+        return {number_of(key.removeprefix(TAGGER)): json.loads(value) for key, value in found}
+
+    def tag_columns(self) -> dict[str, tuple[int, int]]:
+        """Give for each tag whose classifier says it, by number, and in which column of its rows."""
+        told = self.taggers().items()
+        return {label: (number, column) for number, each in told for label, column in each["columns"].items()}
+
+    def tagger(self, number: int) -> bytes:
+        """Give the classifier that tags. Raises `CorruptLibrary`."""
+        found = self._txn.get("tags", key_of(number))
+        if found is None:
+            raise CorruptLibrary("a classifier that tags is missing; `bindsearch doctor --repair` drops its tags")
+        return found
+
+    def tag_rows(self, number: int) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        """Give the items that a classifier has tagged, with how probable each of its answers is."""
+        prefix = key_of(number)
+        for key, value in self._txn.scan("tags", prefix):
+            if not key.startswith(prefix):
+                return
+            if len(key) > len(prefix):
+                yield number_of(key[len(prefix) :]), np.frombuffer(value, dtype="<f4")
+
+    def tag_row(self, number: int, item: int) -> NDArray[np.float32] | None:
+        """Give how probable each answer of a classifier is for an item; None if it was not asked about it."""
+        found = self._txn.get("tags", key_of(number) + key_of(item))
+        return None if found is None else np.frombuffer(found, dtype="<f4")
+
+    def tag_keys(self) -> Iterator[tuple[int, int | None]]:
+        """Give every number of a classifier and of an item that there are tags of; None is the classifier itself."""
+        for key in self._txn.keys("tags") if self._txn.has("tags") else ():
+            yield number_of(key[:8]), number_of(key[8:]) if len(key) > 8 else None
+
+    def last_item(self) -> int:
+        """Give the highest number of an item; 0 where there is none."""
+        found = self._txn.floor("items", b"\xff" * 8)
+        return 0 if found is None else number_of(found[0])
+
+    def items_after(self, item: int) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Give the items with higher numbers than one, with their facts. Raises `CorruptLibrary`."""
+        for key, value in self._txn.scan("items", key_of(item + 1)):
+            yield number_of(key), _facts(number_of(key), value)
+
     def former_metadata(self, digest: bytes) -> dict[str, str]:
         """Give the metadata that the last path of a content had when it went."""
         found = self._txn.get("former", digest)
@@ -244,6 +290,10 @@ class View:
     def _counter(self, name: str) -> int:
         found = self._txn.get("meta", name.encode())
         return 0 if found is None else number_of(found)
+
+
+TAGGER = b"tagger:"
+"""Begins the key of a classifier that tags, among the library's other facts."""
 
 
 def concept_key(name: str) -> bytes:

@@ -90,6 +90,13 @@ def _of_laion(name: str, about: int = 0) -> Weights:
 
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 _IN_A_FOLDER = ("clap:local:", "imagebind/local:", "bound:")
+_FOLLOWS = {
+    "openclip:": "MODEL/TAG, as in openclip:ViT-B-32/laion2b_s34b_b79k (`bindsearch spaces --all` lists them)",
+    "clap:": "a repository of the hub, as in clap:laion/clap-htsat-unfused",
+    "local:": "a folder, as in local:~/models/mine",
+    **{family: f"a folder, as in {family}~/models/mine" for family in _IN_A_FOLDER},
+}
+"""Family -> what has to follow its colon."""
 
 KNOWN = {
     weights.space: weights
@@ -123,6 +130,8 @@ def find(space: str) -> Weights:
     if space in KNOWN:
         return KNOWN[space]
     family, colon, rest = space.partition(":")
+    if space in _FOLLOWS:
+        raise UnknownSpace(f"{space} is a family of spaces: after it goes {_FOLLOWS[space]}")
     if (family == "openclip" and rest) or space.startswith("local:"):
         return _of_open_clip(space)
     if family == "clap" and _REPOSITORY.fullmatch(rest):
@@ -134,6 +143,8 @@ def find(space: str) -> Weights:
         if not folder.is_dir():
             raise MissingWeights(f"{space}: there is no folder {folder}")
         return Weights(space, (), UNKNOWN_LICENCE, False, HERE)
+    if f"{family}:" in _FOLLOWS:
+        raise UnknownSpace(f"no weights are known for {space!r}: after {family}: goes {_FOLLOWS[f'{family}:']}")
     raise UnknownSpace(f"no weights are known for {space!r}{_nearest(space)}")
 
 

@@ -1,4 +1,4 @@
-"""What the owner of a library wishes of its indexes: how much memory, how sure, on which device."""
+"""What the owner of a library wishes of its indexes and results: how much memory, how sure, in which order."""
 
 from __future__ import annotations
 
@@ -29,6 +29,10 @@ class Wishes:
     """The share of the ten best that a search should find; at 1 all of them, always."""
     device: str = "auto"
     """`cpu`, `cuda`, or `auto`."""
+    centring: bool = True
+    """Whether what all queries have in common counts less in a search."""
+    hubness: bool = False
+    """Whether those segments count less that answer whatever is asked."""
 
     def __post_init__(self) -> None:
         if self.memory is not None and self.memory < LEAST_MEMORY:

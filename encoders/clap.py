@@ -26,6 +26,7 @@ from bindsearch.errors import DamagedWeights, MissingExtra, MissingWeights, Spac
 from bindsearch.ports import Modality, Piece, Prepared, SpaceSpec, Vectors
 from bindsearch.types import Windowing
 
+from .lazy_towers import LazyTowers
 from .openclip_weights import opened, sha256_of
 
 PREPARING = "clap 1"
@@ -51,7 +52,7 @@ _TOWERS = {
 """transformers' class, its part of the configuration, how its parameters' names begin, and what it gives."""
 
 
-class ClapEncoder:
+class ClapEncoder(LazyTowers):
     """Keeps the `Encoder` protocol with transformers' `ClapModel`."""
 
     def __init__(self, rest: str) -> None:
@@ -61,21 +62,8 @@ class ClapEncoder:
         self._folder = folder
         self._checkpoint = _checkpoint(folder)
         self._config, self._preprocessor = (_read(folder / name) for name in (CONFIG, PREPROCESSOR))
-        self._towers: dict[Modality, Any] = {}
-        self._loading, self._tokenizing = threading.Lock(), threading.Lock()
-        self._spec = self._described(f"clap:{LOCAL}{folder}" if local else f"clap:{rest}", local=local)
-
-    @property
-    def spec(self) -> SpaceSpec:
-        """The space; reading it loads no weights."""
-        return self._spec
-
-    @property
-    def device(self) -> str:
-        """Where the towers run: cpu, cuda or mps."""
-        from .openclip_device import device
-
-        return str(device().type)
+        self._tokenizing = threading.Lock()
+        self._begin(self._described(f"clap:{LOCAL}{folder}" if local else f"clap:{rest}", local=local))
 
     def cost(self, modality: Modality) -> float:
         """Give what one prepared piece costs: tokens, or seconds."""
@@ -147,12 +135,6 @@ class ClapEncoder:
             ) from error
 
     # -- towers
-
-    def _tower(self, modality: Modality) -> Any:
-        with self._loading:
-            if modality not in self._towers:
-                self._towers[modality] = self._load(modality)
-            return self._towers[modality]
 
     def _load(self, modality: Modality) -> Any:
         name, part, starts, _ = _TOWERS[modality]

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import threading
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -27,6 +26,7 @@ from bindsearch.types import Windowing
 
 from .imagebind_fbank import CLIP, reference_clips as clips_of_the_reference, resampled, window_clip
 from .imagebind_weights import SPACE, Parts, in_folder, published, tower
+from .lazy_towers import LazyTowers
 from .openclip_pixels import Preprocessing
 
 PREPARING = "imagebind 1"
@@ -38,7 +38,7 @@ _PROBES = 2
 """Clips of the trial of a dtype."""
 
 
-class ImageBindEncoder:
+class ImageBindEncoder(LazyTowers):
     """Keeps the `Encoder` protocol with ImageBind's towers."""
 
     def __init__(self) -> None:
@@ -56,21 +56,7 @@ class ImageBindEncoder:
     def _start(self, name: str, parts: Parts) -> None:
         self._parts = parts
         self._preprocessing = Preprocessing.of({}, parts.model["vision_cfg"]["image_size"])
-        self._towers: dict[Modality, Any] = {}
-        self._loading = threading.Lock()
-        self._spec = _spec(name, parts, self._preprocessing)
-
-    @property
-    def spec(self) -> SpaceSpec:
-        """The space; reading it loads no weights."""
-        return self._spec
-
-    @property
-    def device(self) -> str:
-        """Where the towers run: cpu, cuda or mps."""
-        from .openclip_device import device
-
-        return str(device().type)
+        self._begin(_spec(name, parts, self._preprocessing))
 
     def cost(self, modality: Modality) -> float:
         """Give what one prepared piece costs: tokens, seconds, or pixels."""
@@ -91,7 +77,8 @@ class ImageBindEncoder:
         """Embed a batch of one modality. *Shape:* (len(batch), dim), float32."""
         if not batch:
             return np.empty((0, self.spec.dim), np.float32)
-        vectors: Vectors = self._tower(modality)(np.stack(batch))
+        kind = Modality.IMAGE if modality == Modality.VIDEO else modality
+        vectors: Vectors = self._tower(kind)(np.stack(batch))
         return vectors
 
     def hear(self, waveform: NDArray[np.float32], rate: int, *, reference_clips: bool = False) -> Vectors:
@@ -118,24 +105,17 @@ class ImageBindEncoder:
             raise _missing(error) from error
         return SimpleTokenizer(context_length=self._length)
 
-    def _tower(self, modality: Modality) -> Any:
-        kind = Modality.IMAGE if modality == Modality.VIDEO else modality
-        with self._loading:
-            if kind not in self._towers:
-                try:
-                    self._towers[kind] = self._load(kind)
-                except ModuleNotFoundError as error:
-                    raise _missing(error) from error
-            return self._towers[kind]
-
     def _load(self, kind: Modality) -> Any:
         key = self.spec.fingerprint
-        if kind == Modality.AUDIO:
-            return Hearing.load(self._parts, key=f"{key} audio")
-        from .openclip_towers import IMAGE, TEXT, load
+        try:
+            if kind == Modality.AUDIO:
+                return Hearing.load(self._parts, key=f"{key} audio")
+            from .openclip_towers import IMAGE, TEXT, load
 
-        which = TEXT if kind == Modality.TEXT else IMAGE
-        return load(self._parts.pairs, self._parts.model, which, preprocessing=self._preprocessing, key=key)
+            which = TEXT if kind == Modality.TEXT else IMAGE
+            return load(self._parts.pairs, self._parts.model, which, preprocessing=self._preprocessing, key=key)
+        except ModuleNotFoundError as error:
+            raise _missing(error) from error
 
 
 def local(path: str) -> ImageBindEncoder:
@@ -147,7 +127,9 @@ class Hearing:
     """The audio tower at work on the device."""
 
     def __init__(self, module: Any, dtype: Any) -> None:
-        self._module, self._dtype = module, dtype
+        from .imagebind_quick import ready
+
+        self._module = ready(module, dtype)
 
     @classmethod
     def load(cls, parts: Parts, *, key: str) -> Hearing:
@@ -157,14 +139,17 @@ class Hearing:
         from .openclip_device import device, known_dtype, measured_dtype
 
         module = tower(parts).to(device())
-        dtype = known_dtype(key, sum(each.numel() for each in module.parameters()))
-        if dtype is None:
-            shape = module.shape
-            trial = torch.randn(_PROBES, 1, shape.bands, shape.frames, generator=torch.Generator().manual_seed(0))
-            dtype = measured_dtype(key, lambda dtype: cls(module, dtype).run(trial), module.to)
-            if dtype is torch.float32:  # the trial has shortened the numbers
-                module = tower(parts).to(device())
-        return cls(module.to(dtype), dtype)
+        dtype = known_dtype(key, sum(each.numel() for each in module.parameters()), int8=True)
+        if dtype is not None:
+            return cls(module, dtype)
+        shape = module.shape
+        trial = torch.randn(_PROBES, 1, shape.bands, shape.frames, generator=torch.Generator().manual_seed(0))
+        made = {torch.float32: cls(module, torch.float32)}
+        dtype = measured_dtype(
+            key, lambda dtype: made[dtype].run(trial), lambda short: made.update({short: cls(module, short)})
+        )
+        # the trial in shorter numbers has used up the exact tower
+        return cls(tower(parts).to(device()), dtype) if dtype is torch.float32 else made[dtype]
 
     def __call__(self, clips: NDArray[np.float32]) -> Vectors:
         """*Shape:* (n, 1, 128, 204) to (n, dim), float32."""
@@ -180,7 +165,7 @@ class Hearing:
         from .openclip_device import device
 
         with torch.inference_mode():
-            return self._module(clips.to(device=device(), dtype=self._dtype))
+            return self._module(clips.to(device()))
 
 
 def _windows(waveform: NDArray[np.float32], rate: int) -> list[NDArray[np.float32]]:

@@ -59,9 +59,10 @@ class Attention(nn.Module):
         self.more_value = nn.Parameter(torch.zeros(1, 1, shape.width))
         self.out = nn.Linear(shape.width, shape.width)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """*Shape:* (batch, tokens, width) to the same."""
+    def forward(self, x: Tensor, asked: int | None = None) -> Tensor:
+        """*Shape:* (batch, tokens, width) to the same, or to (batch, asked, width)."""
         query, key, value = self.query_key_value(x).chunk(3, dim=-1)
+        query = query[:, :asked]
         key = torch.cat([key, self.more_key.expand(len(x), -1, -1)], dim=1)
         value = torch.cat([value, self.more_value.expand(len(x), -1, -1)], dim=1)
         seen = F.scaled_dot_product_attention(*(self._by_head(each) for each in (query, key, value)))
@@ -83,9 +84,12 @@ class Block(nn.Module):
         self.widen = nn.Linear(shape.width, shape.ratio * shape.width)
         self.narrow = nn.Linear(shape.ratio * shape.width, shape.width)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """*Shape:* (batch, tokens, width) to the same."""
-        x = x + self.attention(self.norm_1(x))
+    def forward(self, x: Tensor, asked: int | None = None) -> Tensor:
+        """Give what becomes of the tokens, or of the first few, if only those are asked for.
+
+        *Shape:* (batch, tokens, width) to the same, or to (batch, asked, width).
+        """
+        x = x[:, :asked] + self.attention(self.norm_1(x), asked)
         return x + self.narrow(F.gelu(self.widen(self.norm_2(x))))
 
 
@@ -118,7 +122,11 @@ class AudioTower(nn.Module):
 
     def forward(self, clips: Tensor) -> Tensor:
         """*Shape:* (batch, 1, bands, frames) to (batch, dim), not normalised."""
-        return self.project(self.blocks(self.tokens(clips)))
+        *most, last = self.blocks
+        tokens = self.tokens(clips)
+        for block in most:
+            tokens = block(tokens)
+        return self.project(last(tokens, 1))  # nobody looks at the others
 
     def scaled(self, places: Tensor) -> Tensor:
         """Bring places to one length, the scale that the tower was trained with. *Shape:* (..., dim) to the same."""

@@ -25,7 +25,7 @@ from bindsearch.errors import MissingExtra, SpaceError
 from bindsearch.ports import Modality, Piece, Prepared, SpaceSpec, Vectors
 from bindsearch.types import Windowing
 
-from .openclip_device import device
+from .lazy_towers import LazyTowers
 from .openclip_pixels import Preprocessing
 from .openclip_source import Source, here, licence_of, names, source_in, source_of, tokenizer, with_text_files
 from .openclip_towers import IMAGE, TEXT, Tower, load
@@ -38,7 +38,7 @@ TEMPERATURE = 0.01
 _LETTERS_A_TOKEN = 4
 
 
-class OpenClipEncoder:
+class OpenClipEncoder(LazyTowers):
     """Keeps the `Encoder` protocol with one of open_clip's models."""
 
     def __init__(self, rest: str) -> None:
@@ -60,20 +60,8 @@ class OpenClipEncoder:
     def _start(self, source: Source) -> None:
         self._source = source
         self._preprocessing = _preprocessing(source)
-        self._towers: dict[str, Tower] = {}
-        self._loading = threading.Lock()
         self._tokenizing = threading.Lock()
-        self._spec = _spec(source, self._preprocessing)
-
-    @property
-    def spec(self) -> SpaceSpec:
-        """The space; reading it loads no weights."""
-        return self._spec
-
-    @property
-    def device(self) -> str:
-        """Where the towers run: cpu, cuda or mps."""
-        return str(device().type)
+        self._begin(_spec(source, self._preprocessing))
 
     def cost(self, modality: Modality) -> float:
         """Give what one prepared piece costs: pixels, or tokens."""
@@ -96,17 +84,14 @@ class OpenClipEncoder:
         """Embed a batch of one modality. *Shape:* (len(batch), dim), float32."""
         if not batch:
             return np.empty((0, self.spec.dim), np.float32)
-        return self._tower(TEXT if modality == Modality.TEXT else IMAGE)(np.stack(batch))
+        vectors: Vectors = self._tower(TEXT if modality == Modality.TEXT else IMAGE)(np.stack(batch))
+        return vectors
 
-    def _tower(self, kind: str) -> Tower:
-        with self._loading:
-            if kind not in self._towers:
-                config = with_text_files(self._source) if kind == TEXT else self._source.config
-                key = self.spec.fingerprint
-                self._towers[kind] = load(
-                    self._source.checkpoint, config, kind, preprocessing=self._preprocessing, key=key
-                )
-            return self._towers[kind]
+    def _load(self, kind: str) -> Tower:
+        source = self._source
+        config = with_text_files(source) if kind == TEXT else source.config
+        key = self.spec.fingerprint
+        return load(source.checkpoint, config, kind, preprocessing=self._preprocessing, key=key)
 
     @cached_property
     def _tokenizer(self) -> Any:

@@ -22,6 +22,8 @@ GAIN = 1.2
 WORTH_IT = 20_000_000
 """Parameters. Smaller towers run in float32: there is nothing to gain."""
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+SAID = DTYPES | {"int8": torch.int8}
+"""What people may ask for. int8 is never taken unasked: what it loses depends on the weights."""
 _ROUNDS = 3
 
 
@@ -66,13 +68,16 @@ def _multiplies_bfloat16() -> bool:
     return "avx512_bf16" in flags or "amx_bf16" in flags
 
 
-def known_dtype(key: str, parameters: int) -> Any:
-    """Give the dtype for a tower if it needs no measuring, else None: said, of a small tower, or measured before."""
+def known_dtype(key: str, parameters: int, *, int8: bool = False) -> Any:
+    """Give the dtype for a tower if it needs no measuring, else None: said, of a small tower, or measured before.
+
+    A tower that cannot do `int8` runs in the shorter floats of the device where that is said.
+    """
     said = os.environ.get("BINDSEARCH_DTYPE", "")
     if said:
-        if said not in DTYPES:
-            raise UnusableSpace(f"BINDSEARCH_DTYPE={said}: there are {', '.join(DTYPES)}")
-        return DTYPES[said]
+        if said not in SAID:
+            raise UnusableSpace(f"BINDSEARCH_DTYPE={said}: there are {', '.join(SAID)}")
+        return SAID[said] if int8 or said != "int8" else candidate(device().type)
     if parameters < WORTH_IT or candidate(device().type) is torch.float32:
         return torch.float32
     return DTYPES.get(str(recall("dtypes").get(_place(key))))

@@ -14,7 +14,7 @@ from bindsearch.types import Ids, Mask, Vectors
 from ._codes import Coder, Codes
 
 if TYPE_CHECKING:
-    from ._cells import Cells
+    from ._finders import Finder
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,9 +28,9 @@ class Block:
     codes: Codes | None = None
     """None until they are asked for."""
     settled: bool = False
-    """Whether the block stays when others come: its vectors lie on disk, or it has cells."""
-    cells: Cells | None = None
-    """Made by those indexes that have some; a copy of the rows has none."""
+    """Whether the block stays when others come: its vectors lie on disk, or it has a finder."""
+    finder: Finder | None = None
+    """What names candidates, in those indexes that have it; a copy of the rows has none."""
 
     @classmethod
     def of(cls, ids: Ids, vectors: Vectors) -> Block:

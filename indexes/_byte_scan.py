@@ -5,8 +5,11 @@ FAISS multiplies bytes with bytes when vectors are stored as signed bytes and a 
 
 from __future__ import annotations
 
+import ctypes
+import mmap
 import os
 import re
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from importlib.util import find_spec
@@ -14,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bindsearch.types import Ids, Mask, Scores
 
@@ -25,6 +29,10 @@ SPARE = 32
 """More than is wanted is asked of each piece, so that it seldom has to be asked again."""
 _SIGN = np.uint8(128)
 _LOWEST = -1e30
+_PAGE = mmap.PAGESIZE
+_HUGE_PAGE = 1 << 21
+_HUGEPAGE, _COLLAPSE = 14, 25
+"""What Linux is advised: that huge pages are welcome, and to make them now."""
 
 
 class BytePieces:
@@ -95,9 +103,33 @@ def _piece(values: CodeValues) -> Any:
     piece: Any = faiss.IndexScalarQuantizer(values.shape[1], kind, faiss.METRIC_INNER_PRODUCT)
     piece.codes.resize(values.size)
     held = faiss.rev_swig_ptr(piece.codes.data(), values.size)
+    _in_huge_pages(held)
     np.bitwise_xor(values.reshape(-1).view(np.uint8), _SIGN, out=held)
     piece.ntotal, piece.is_trained = len(values), True
     return piece
+
+
+def _in_huge_pages(held: NDArray[np.uint8]) -> None:
+    """Have memory put into huge pages, where the system does that: scans were a fifth faster."""
+    madvise = _madvise()
+    if madvise is None:
+        return
+    start = -(-held.ctypes.data // _PAGE) * _PAGE
+    size = (held.ctypes.data + held.nbytes - start) // _PAGE * _PAGE
+    if size >= _HUGE_PAGE:
+        for advice in (_HUGEPAGE, _COLLAPSE):
+            madvise(ctypes.c_void_p(start), ctypes.c_size_t(size), advice)
+
+
+@cache
+def _madvise() -> Any:
+    """Give the system's call; None where there is none."""
+    if not sys.platform.startswith("linux"):
+        return None
+    try:
+        return ctypes.CDLL(None).madvise
+    except (AttributeError, OSError):
+        return None
 
 
 @cache

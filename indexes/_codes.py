@@ -11,6 +11,7 @@ from __future__ import annotations
 import mmap
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,8 @@ ROWS = 1 << 14
 RANGE = 5.0
 """Codes reach this many times the root mean square of a unit vector's values; what lies beyond is clipped."""
 _TOP = 127
+_EXACT_DIMS = 2**24 // _TOP**2
+"""Up to which products of bytes are whole numbers in float32."""
 _HUGE_PAGE = 1 << 21
 
 
@@ -89,12 +92,15 @@ class Coder:
         return Questions(values, steps * np.float32(self.step), error, lengths, turned)
 
     def scores(self, codes: Codes, rows: Ids, questions: Questions, places: Ids) -> Scores:
-        """Give what the codes of some rows say, each for the query at its place."""
+        """Give what the codes of some rows say, each for the query at its place; those of one query come together."""
+        exact = np.float32 if self._dim <= _EXACT_DIMS else np.float64
         products = np.empty(len(rows), dtype=np.float32)
-        for start in range(0, len(rows), ROWS):
-            piece = slice(start, start + ROWS)
-            pairs = codes.values[rows[piece]], questions.values[places[piece]]
-            products[piece] = np.einsum("ij,ij->i", *pairs, dtype=np.int32)
+        edges = np.append(np.flatnonzero(np.diff(places, prepend=-1)), len(rows))
+        for start, end in pairwise(edges.tolist()):
+            query = questions.values[places[start]].astype(exact)
+            for first in range(start, end, ROWS):
+                piece = slice(first, min(first + ROWS, end))
+                products[piece] = codes.values[rows[piece]].astype(exact) @ query
         scores: Scores = products * questions.steps[places]
         return scores
 

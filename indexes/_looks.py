@@ -130,7 +130,8 @@ def multiply_by_torch() -> Multiply | None:
     import torch
 
     def multiply(queries: CodeValues, vectors: CodeValues) -> Products:
-        product = torch._int_mm(torch.from_numpy(queries), torch.from_numpy(vectors).T)
+        # A copy: of one query that is a view, as in values[None], it makes nonsense without a word.
+        product = torch._int_mm(torch.from_numpy(queries.copy()), torch.from_numpy(vectors).T)
         given: Products = product.numpy()
         return given
 

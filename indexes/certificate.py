@@ -7,7 +7,7 @@ recall is told for each origin of queries, and the worst one counts.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
@@ -15,10 +15,12 @@ import numpy as np
 
 from bindsearch.types import Ids, Scores, Vectors
 
-from ._cells import Effort
+from ._finders import Effort
 
 TARGET = 0.99
 AT = (10, 100)
+WIDE = 1 / 4
+"""Where so large a share of cells is open and too little is found, their bits tell too little."""
 _SURE = 1.96
 """Standard deviations either side that hold 95 %."""
 
@@ -74,24 +76,60 @@ class Certificate:
 
 def certify(index: Measurable, queries: Mapping[str, Vectors], *, target: float = TARGET) -> Certificate:
     """Measure an index with queries by their origin; vectors that are in the index are good ones too."""
-    at10, at100 = ({origin: _recall(index, asked, k) for origin, asked in queries.items() if len(asked)} for k in AT)
-    return Certificate(at10, at100, sum(map(len, queries.values())), target, index.effort)
+    return _measured(index, queries, _truth(index, queries), target)
 
 
 def mend(index: Measurable, queries: Mapping[str, Vectors], *, target: float = TARGET) -> Certificate:
-    """Raise the effort of an index until it finds what it should, and certify that.
+    """Raise the effort of an index until it finds what it should, or lower it while it finds more; certify that.
 
-    There is an end: with enough candidates an index looks at everything.
+    Where even a wide search finds too little, finer bits are kept, if the index can. There is an end: with enough
+    candidates an index looks at everything.
     """
-    certificate = certify(index, queries, target=target)
-    while not certificate.holds:
-        index.effort = index.effort.raised()
-        certificate = certify(index, queries, target=target)
-    return certificate
+    truth = _truth(index, queries)
+    certificate = _measured(index, queries, truth, target)
+    if certificate.holds:
+        return _eased(index, queries, truth, certificate) if certificate.queries else certificate
+    while True:
+        refine: Callable[[], bool] | None = getattr(index, "refine", None)
+        if refine is None or index.effort.share < WIDE or not refine():
+            index.effort = index.effort.raised()
+        certificate = _measured(index, queries, truth, target)
+        if certificate.holds:
+            return certificate
 
 
-def _recall(index: Measurable, queries: Vectors, k: int) -> Recall:
-    found, exact = index.search(queries, k)[1], index.search_exactly(queries, k)[1]
+def _eased(
+    index: Measurable, queries: Mapping[str, Vectors], truth: Mapping[tuple[str, int], Ids], certificate: Certificate
+) -> Certificate:
+    """Lower the effort while at most half of what may be missed is: the queries are few, and chance is in them."""
+    spare = (1 + certificate.target) / 2
+    while True:
+        before = index.effort
+        index.effort = before.lowered()
+        if index.effort == before:
+            return certificate
+        less = _measured(index, queries, truth, certificate.target)
+        if min(recall.share for at in (less.at10, less.at100) for recall in at.values()) < spare:
+            index.effort = before
+            return certificate
+        certificate = less
+
+
+def _truth(index: Measurable, queries: Mapping[str, Vectors]) -> Mapping[tuple[str, int], Ids]:
+    return {(origin, k): index.search_exactly(asked, k)[1] for origin, asked in queries.items() for k in AT}
+
+
+def _measured(
+    index: Measurable, queries: Mapping[str, Vectors], truth: Mapping[tuple[str, int], Ids], target: float
+) -> Certificate:
+    at10, at100 = (
+        {origin: _recall(index, asked, truth[origin, k]) for origin, asked in queries.items() if len(asked)} for k in AT
+    )
+    return Certificate(at10, at100, sum(map(len, queries.values())), target, index.effort)
+
+
+def _recall(index: Measurable, queries: Vectors, exact: Ids) -> Recall:
+    found = index.search(queries, exact.shape[1])[1]
     shares = np.array([np.isin(*pair).mean() for pair in zip(exact, found, strict=True)]) if exact.size else np.ones(1)
     return _with_interval(float(shares.mean()), len(shares))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 
@@ -15,6 +16,8 @@ PATIENCE = 0.05
 """Seconds that an exact search may take, before an approximate one is chosen."""
 CELL_BYTES = 24
 """Of a row in cells, beside a bit a dimension."""
+LINK_BYTES = 140
+"""Of a row in a graph, beside half a byte a dimension."""
 ID_BYTES = 8
 
 
@@ -47,14 +50,24 @@ def choose(
     slow = choice.kind == "exact" and exact_seconds(count, dim, codes=quick) > PATIENCE
     if device == "cpu" or not count or (device == "auto" and not slow):
         return choice
-    free = max((gpu.free for gpu in devices().gpus), default=0) if gpu_bytes is None else gpu_bytes
+    card, free = _card() if gpu_bytes is None else ("torch", gpu_bytes)
     needed = 2 * dim * count
     if needed <= free:
-        return Choice("torch", "the GPU was asked for" if device == "cuda" else f"{choice.why}; the GPU is faster")
+        return Choice(card, "the GPU was asked for" if device == "cuda" else f"{choice.why}; the GPU is faster")
+    if card == "faiss-gpu" and device == "cuda" and recall < 1.0 and count * (dim // 8 + ID_BYTES) <= free:
+        return Choice("faiss-gpu-pq", f"the GPU was asked for; of {_mb(needed)} of vectors it holds codes")
     if device == "auto":
         return choice
     lack = f"has {_mb(free)} free of the {_mb(needed)} that it takes" if free else "is not there"
     return replace(choice, why=f"the GPU that was asked for {lack}; {choice.why}")
+
+
+def _card() -> tuple[str, float]:
+    """Give the index for the cards that are here, and their free memory: faiss uses all of them, torch one."""
+    here = devices()
+    if here.faiss_runs:
+        return "faiss-gpu", sum(gpu.free for gpu in here.gpus) if here.gpus else math.inf
+    return "torch", max((gpu.free for gpu in here.gpus), default=0)
 
 
 def _on_processor(count: int, dim: int, *, recall: float, memory: int | None, has_faiss: bool) -> Choice:
@@ -84,22 +97,27 @@ def exact_seconds(count: int, dim: int, *, codes: bool) -> float:
 
 def bytes_per_segment(kind: str, dim: int) -> int:
     """Give what a segment takes on disk: vector, codes, id, and cells if any."""
-    return 5 * dim + ID_BYTES + (_cell(dim) if kind == "ivf" else 0)
+    return 5 * dim + ID_BYTES + {"ivf": _cell(dim), "hnsw": _knot(dim)}.get(kind, 0)
 
 
 def memory_per_segment(kind: str, dim: int, *, codes: bool = True) -> int:
     """Give what of a segment has to be in memory for steady speed.
 
     For an exact search its codes twice, on disk's pages and as faiss holds them, or its vector where there is no
-    faiss; for cells its bits. Both know its id. Vectors and codes that a search in cells reads stay on disk.
+    faiss; for cells its bits (four times as much where one a dimension told too little); for a graph its links and half
+    a byte a dimension. All know its id. Vectors and codes that a search in cells reads stay on disk.
     """
-    if kind == "ivf":
-        return _cell(dim) + ID_BYTES
+    if kind in ("ivf", "hnsw"):
+        return (_cell(dim) if kind == "ivf" else _knot(dim)) + ID_BYTES
     return (2 if codes else 4) * dim + ID_BYTES
 
 
 def _cell(dim: int) -> int:
     return dim // 8 + CELL_BYTES
+
+
+def _knot(dim: int) -> int:
+    return dim // 2 + LINK_BYTES
 
 
 def _mb(count: float) -> str:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
-import sys
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
+
+from ._faiss_cards import Verdict, may_have_card, verdict
 
 FAISS_PACKAGES = ("faiss-cpu", "faiss-gpu", "faiss-gpu-cu11", "faiss-gpu-cu12", "faiss-gpu-cuvs", "faiss")
 """All install the same module, so that there must be one of them at the most."""
-CARD_FILES = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/dxg", "/dev/kfd")
-"""Of which one is there, on Linux, where there is a card that computes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +34,10 @@ class Devices:
     """Those that are installed and bring faiss."""
     faiss_gpus: int
     """Cards that this faiss sees."""
+    faiss_runs: tuple[int, ...]
+    """Those of them on which it was tried, and answered rightly."""
+    faiss_why: str
+    """Why it does not run on one that it sees."""
     gpus: tuple[Gpu, ...]
     """Cards that torch sees."""
     why: str
@@ -59,30 +60,25 @@ def devices() -> Devices:
 
         told = str(faiss.__version__)
     card = may_have_card()
-    faiss_gpus = _faiss_gpus() if card and told else 0
+    tried = verdict() if card and told else Verdict()
     gpus = _torch_gpus() if card and find_spec("torch") else ()
-    return Devices(told, packages, faiss_gpus, gpus, _why(card=card, gpus=gpus, faiss_gpus=faiss_gpus))
+    return Devices(told, packages, tried.seen, tried.runs, tried.why, gpus, _why(card=card, gpus=gpus, tried=tried))
 
 
-def may_have_card() -> bool:
-    """Tell, without loading anything, whether there might be a card."""
-    torch: Any = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_available():
-        return True
-    return any(map(_is_there, CARD_FILES)) or shutil.which("nvidia-smi") is not None
-
-
-def _why(*, card: bool, gpus: tuple[Gpu, ...], faiss_gpus: int) -> str:
+def _why(*, card: bool, gpus: tuple[Gpu, ...], tried: Verdict) -> str:
     """Say in a line why no card is used by itself, or by whom."""
     if not card:
         return "no GPU is here"
+    if tried.runs:
+        number = len(tried.runs)
+        which = f"{gpus[0].name} is" if number == 1 and gpus else f"{number} GPU{'s are' if number > 1 else ' is'}"
+        return f"{which} used where exact search is slow, or with `index --device cuda`: through faiss"
     if find_spec("torch") is None:
-        return "a GPU seems to be here, but not torch, through which it would be used: pip install torch"
+        lack = f"faiss sees it but does not run on it: {tried.why}" if tried.seen else "faiss sees none"
+        return f"a GPU seems to be here, but {lack}, and torch, through which it would be used, is missing"
     if not gpus:
         return "a GPU seems to be here, but torch sees none: its driver or this build of torch does not suit it"
-    through = "through torch"
-    if faiss_gpus:
-        through += ", not through faiss, whose wheels lack code for newer cards and then end the process"
+    through = f"through torch, not faiss: {tried.why}" if tried.seen else "through torch, as this faiss sees none"
     return f"{gpus[0].name} is used where exact search is slow, or with `index --device cuda`: {through}"
 
 
@@ -91,15 +87,6 @@ def _version(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
-
-
-def _faiss_gpus() -> int:
-    try:
-        import faiss
-
-        return int(faiss.get_num_gpus())
-    except (ImportError, AttributeError, RuntimeError):
-        return 0
 
 
 def _torch_gpus() -> tuple[Gpu, ...]:
@@ -115,10 +102,3 @@ def _gpu(torch: Any, number: int) -> Gpu:
     about = torch.cuda.get_device_properties(number)
     free, _ = torch.cuda.mem_get_info(number)
     return Gpu(about.name, f"{about.major}.{about.minor}", int(about.total_memory), int(free))
-
-
-def _is_there(file: str) -> bool:
-    try:
-        return Path(file).exists()
-    except OSError:
-        return False

@@ -122,7 +122,7 @@ class ExactIndex:
         shape = (len(now.ids), self.dim)
         _write(folder / "ids.npy", np.int64, shape[:1], [now.ids])
         _write(folder / "vectors.npy", np.float32, shape, (now.gather(rows) for rows in _pieces(now.ids)))
-        if len(now.ids) >= CODED_ROWS or any(block.cells for block in now.blocks):
+        if len(now.ids) >= CODED_ROWS or any(block.finder for block in now.blocks):
             self._save_codes(now, folder)
 
     def _save_codes(self, now: Moment, folder: Path) -> None:

@@ -2,90 +2,33 @@
 
 from __future__ import annotations
 
-import json
-import threading
-from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Self
 
-import numpy as np
-
-from bindsearch.types import Ids, Scores, Vectors
-
-from ._blocks import Block, Moment
-from ._cells import Cells, Effort, LookAtCells, Tell
-from .exact import ExactIndex
-
-MIN_ROWS = 1 << 14
-"""Fewer rows are not put into cells: all are looked at."""
-DEFAULT_EFFORT = Effort()
+from ._blocks import Block
+from ._built import BuiltIndex
+from ._cells import Cells
+from ._finders import Effort, Finder, Tell
 
 
-class IvfIndex(ExactIndex):
+class IvfIndex(BuiltIndex):
     """An exact index whose large block has cells.
 
-    What is added later is searched exactly beside it, and what is removed is masked, until `build` puts everything
-    into cells anew; `save` does so first where anything has changed. Scores are exact; only the finding is not, and
-    `effort` says how far it goes.
+    `bits` says how much of each dimension the cells keep: one, until `refine` makes it four.
     """
 
     kind = "ivf"
+    finder = Cells
+    usual: ClassVar[Effort] = Effort()
+    bits = 1
 
-    def __init__(self, dim: int, *, min_rows: int = MIN_ROWS, effort: Effort = DEFAULT_EFFORT) -> None:
-        super().__init__(dim)
-        self.effort = effort
-        self._min_rows = min_rows
-        self._building = threading.Lock()
-        self._gone: list[Ids] = []
-        """What was removed since the last build began."""
-
-    def search(self, queries: Vectors, k: int, *, allowed: Ids | None = None) -> tuple[Scores, Ids]:
-        """Find the best `min(k, searched)` for each query, best first, equal ones by id.
-
-        Raises `ValueError` for queries of a wrong shape and for values that are not finite.
-        """
-        return self._search(queries, k, allowed, LookAtCells(self.effort, self._looks.coder, self._looks))
-
-    def search_exactly(self, queries: Vectors, k: int, *, allowed: Ids | None = None) -> tuple[Scores, Ids]:
-        """Find as `search` does, but look at everything: what the finding is measured by."""
-        return super().search(queries, k, allowed=allowed)
-
-    def remove(self, ids: Ids) -> None:
-        """Remove ids; those that are absent are ignored."""
-        with self._changing:
-            super().remove(ids)
-            self._gone.append(np.asarray(ids, dtype=np.int64))
-
-    def twin(self) -> Self:
-        """Give an index of the same, as it is at this moment; what is changed in one does not change the other."""
-        with self._changing:
-            twin = super().twin()
-        twin._building, twin._gone = threading.Lock(), []
-        return twin
-
-    def build(self, *, tell: Tell = lambda done, total: None) -> None:
-        """Put everything into cells. Searching, adding and removing go on meanwhile.
-
-        Raises `IndexUnavailable` without faiss.
-        """
-        with self._building:
-            with self._changing:
-                start, self._gone = self._now, []
-            block = self._with_cells(start, tell)
-            if block is not None:
-                with self._changing:
-                    self._now = _joined(block, start, self._now, np.concatenate([np.empty(0, np.int64), *self._gone]))
-
-    def save(self, folder: Path) -> None:
-        """Write everything into an existing empty folder, after a build where one is due."""
-        while not self._is_built(self._now):
-            self.build()
-        now = self._now
-        self._save(now, folder)
-        cells = now.blocks[0].cells if now.blocks else None
-        if cells is not None:
-            cells.save(folder / "cells.faiss")
-        (folder / "effort.json").write_text(json.dumps(asdict(self.effort)))
+    def refine(self) -> bool:
+        """Build cells that keep four bits where they kept one; False where they do already."""
+        if self.bits > 1:
+            return False
+        self.bits, self.effort = 4, self.usual
+        self.build()
+        return True
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -94,32 +37,9 @@ class IvfIndex(ExactIndex):
         Raises `ValueError` for files that do not belong together.
         """
         index = super().load(folder)
-        index.effort = Effort(**json.loads((folder / "effort.json").read_text()))
-        if (folder / "cells.faiss").exists():
-            cells = Cells.load(folder / "cells.faiss")
-            if len(cells) != len(index):
-                raise ValueError(f"{folder}: cells and vectors do not belong together")
-            index._now = Moment(index.dim, (replace(index._now.blocks[0], cells=cells),))
+        finders: list[object] = [block.finder for block in index._now.blocks]
+        index.bits = next((finder.bits for finder in finders if isinstance(finder, Cells)), 1)
         return index
 
-    def _is_built(self, now: Moment) -> bool:
-        if len(now) < self._min_rows and not any(block.cells for block in now.blocks):
-            return True
-        return len(now.blocks) == 1 and now.blocks[0].alive is None and now.blocks[0].cells is not None
-
-    def _with_cells(self, now: Moment, tell: Tell) -> Block | None:
-        """Give one block of all rows that are alive, with cells if there are enough; None where there are none."""
-        if not len(now):
-            return None
-        block = now.blocks[0].compact() if len(now.blocks) == 1 else Block(now.ids, now.gather(now.ids))
-        codes = block.encode(self._looks.coder)
-        cells = Cells.of(block.vectors, tell=tell) if len(block.ids) >= self._min_rows else None
-        return Block(block.ids, block.vectors, codes=codes, settled=block.settled or cells is not None, cells=cells)
-
-
-def _joined(block: Block, start: Moment, now: Moment, gone: Ids) -> Moment:
-    """Put a block that holds what was there at the start in its place, and keep what changed since."""
-    came = np.union1d(np.setdiff1d(now.ids, start.ids, assume_unique=True), np.intersect1d(gone, now.ids))
-    left = block.without(gone)
-    joined = Moment(now.dim, () if left is None else (left,))
-    return joined.plus(Block.of(came, now.gather(came))) if len(came) else joined
+    def _make(self, block: Block, tell: Tell) -> Finder:
+        return Cells.of(block.vectors, self._looks.coder, bits=self.bits, tell=tell)

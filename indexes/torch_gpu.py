@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -12,11 +13,13 @@ from bindsearch.errors import IndexUnavailable
 from bindsearch.types import Ids, Scores, Vectors
 
 from ._blocks import Block
+from ._margins import half_margin, single_margin
 from ._shortlist import Part, Shortlist
 from .exact import ExactIndex
 
 PIECE_ROWS = 1 << 18
 """Rows whose scores are held on the device at once, for each of up to 256 queries."""
+_log = logging.getLogger(__name__)
 
 
 class TorchIndex(ExactIndex):
@@ -33,11 +36,14 @@ class TorchIndex(ExactIndex):
         self.device = _device(device)
         self._held: WeakKeyDictionary[Block, Any] = WeakKeyDictionary()
         self._copying = threading.Lock()
+        self._lack = ""
 
     @property
     def words(self) -> str:
         """What does the looking, for people."""
-        return self.device or "the processor: torch sees no GPU here"
+        if self.device is None:
+            return "the processor: torch sees no GPU here"
+        return f"{self.device}, in part the processor: {self._lack}" if self._lack else self.device
 
     def search(self, queries: Vectors, k: int, *, allowed: Ids | None = None) -> tuple[Scores, Ids]:
         """Find the best `min(k, searched)` for each query, best first, equal ones by id.
@@ -56,6 +62,9 @@ class TorchIndex(ExactIndex):
             self._look_on_device(part, queries, shortlist, self.device)
         except torch.OutOfMemoryError:
             self._held.pop(part.block, None)
+            if not self._lack:
+                self._lack = f"{self.device} has no room"
+                _log.warning("%s: the processor searches instead", self._lack)
             self._looks(part, queries, shortlist)
 
     def _look_on_device(self, part: Part, queries: Vectors, shortlist: Shortlist, device: str) -> None:
@@ -63,7 +72,7 @@ class TorchIndex(ExactIndex):
 
         held = self._on_device(part.block, device)
         asked = torch.from_numpy(queries).to(device, held.dtype)
-        margin = _margin(queries, half=held.dtype == torch.float16)
+        margin = (half_margin if held.dtype == torch.float16 else single_margin)(queries)
         for start in range(0, len(held), PIECE_ROWS):
             products = (asked @ held[start : start + PIECE_ROWS].T).float()
             if part.mask is not None:
@@ -86,18 +95,6 @@ class TorchIndex(ExactIndex):
                 kind = torch.float32 if device == "cpu" else torch.float16
                 self._held[block] = torch.from_numpy(np.array(block.vectors)).to(device, kind)
             return self._held[block]
-
-
-def _margin(queries: Vectors, *, half: bool) -> Scores:
-    """Bound, for each query and vectors of unit length, by how much a product can be wrong.
-
-    In float16 vector, query and product are each off by half a step of 2⁻¹⁰ of their values, and small values by 2⁻²⁵.
-    Twice that leaves room for sums that a device rounds on the way.
-    """
-    steps = 2 * (3 * 2.0**-11 + queries.shape[1] * 2.0**-24) if half else 0.0
-    rounding = (queries.shape[1] + 2) * float(np.finfo(np.float32).eps)
-    margin: Scores = np.linalg.norm(queries, axis=1) * np.float32(steps + rounding)
-    return margin
 
 
 def _device(name: str) -> str | None:

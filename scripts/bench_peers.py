@@ -5,18 +5,22 @@ from __future__ import annotations
 import atexit
 import os
 import shutil
+import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from bench_vectors import Vectors
+from bindsearch.indexes._finders import Effort
+from bindsearch.indexes.certificate import mend
+from bindsearch.indexes.choose import memory_per_segment
 from bindsearch.indexes.exact import ExactIndex
 
-from bindsearch.registry import indexes, load_index
+from bindsearch.registry import load_index
 from bindsearch.types import Ids
 
 K = 10
@@ -33,11 +37,18 @@ class Engine:
     build_s: float
     bytes: int
     """On disk, or what its own file would take."""
+    memory: int = 0
+    """What has to be in memory for steady speed: of peers everything; of ours what names candidates, ids and, though
+    a search reads few, all codes. The vectors, of which a search reads some ten, stay on disk."""
 
 
-def engines(vectors: Vectors, *, graphs: bool) -> Iterator[Engine]:
-    """Build one engine after the other; those that are not installed are left out."""
-    makers = [ours, flat, ivf, *([graph_of_faiss, usearch, hnswlib, lance] if graphs else [])]
+def engines(vectors: Vectors, asked: Mapping[str, Vectors], *, graphs: bool) -> Iterator[Engine]:
+    """Build one engine after the other; those that are not installed are left out.
+
+    `asked` are queries by origin, others than those that are measured, for our certificate.
+    """
+    yield from ours(vectors, asked, graphs=graphs)
+    makers = [flat, ivf, *([graph_of_faiss, usearch, hnswlib, lance] if graphs else [])]
     for make in makers:
         try:
             yield from make(vectors)
@@ -47,13 +58,28 @@ def engines(vectors: Vectors, *, graphs: bool) -> Iterator[Engine]:
             print(f"# {error.name} is not installed: left out", flush=True)
 
 
-def ours(vectors: Vectors) -> Iterator[Engine]:
-    ids = np.arange(len(vectors), dtype=np.int64)
-    index, took = timed(lambda: added(ExactIndex(vectors.shape[1]), ids, vectors))
-    yield Engine("bindsearch", "exact", lambda queries: index.search(queries, K)[1], took, size_of(index))
-    if "ivf" in indexes():
-        quick, took = timed(lambda: built(load_index("ivf")(vectors.shape[1]), ids, vectors))  # type: ignore[call-arg]
-        yield Engine("bindsearch", "auto", lambda queries: quick.search(queries, K)[1], took, size_of(quick))
+def ours(vectors: Vectors, asked: Mapping[str, Vectors], *, graphs: bool) -> Iterator[Engine]:
+    """Give our indexes, each with the effort that a library would give it: the least that its certificate allows."""
+    ids, dim = np.arange(len(vectors), dtype=np.int64), vectors.shape[1]
+    index, took = timed(lambda: added(ExactIndex(dim), ids, vectors))
+    yield _ours("exact", index, took, memory_per_segment("exact", dim))
+    for kind in ("ivf", "hnsw") if graphs else ("ivf",):
+        quick, took = timed(lambda kind=kind: built(load_index(kind)(dim), ids, vectors))  # type: ignore[call-arg]
+        memory = memory_per_segment(kind, dim) + dim
+        if kind == "ivf":
+            certificate, more = timed(lambda quick=quick: mend(quick, asked))
+            print(f"# auto: {certificate.effort}, certified {certificate.worst:.4f} in {more:.1f} s", file=sys.stderr)
+            yield _ours("auto", quick, took, memory)
+            continue
+        for effort in (48, 96, 256):
+            tuned = quick.twin()
+            tuned.effort = Effort(share=1.0, candidates=effort)
+            yield _ours(f"hnsw ef={effort}", tuned, took, memory)
+
+
+def _ours(name: str, index: Any, took: float, memory: int) -> Engine:
+    size = size_of(index)
+    return Engine("bindsearch", name, lambda queries: index.search(queries, K)[1], took, size, memory * len(index))
 
 
 def added(index: Any, ids: Ids, vectors: Vectors) -> Any:
@@ -125,7 +151,7 @@ def graph_of_faiss(vectors: Vectors) -> Iterator[Engine]:
     index = faiss.index_factory(vectors.shape[1], "HNSW16,SQfp16", faiss.METRIC_INNER_PRODUCT)
     index.hnsw.efConstruction = 64
     _, took = timed(lambda: (index.train(vectors[::10]), index.add(vectors)))
-    for effort in (64, 256):
+    for effort in (32, 64, 256):
         parameters = faiss.SearchParametersHNSW(efSearch=effort)
         search = lambda queries, p=parameters: index.search(queries, K, params=p)[1]  # noqa: E731
         yield Engine("faiss", f"hnsw ef={effort}", search, took, stored(index))
@@ -141,7 +167,7 @@ def usearch(vectors: Vectors) -> Iterator[Engine]:
         index.expansion_search = effort
         return index.search(queries, K).keys.astype(np.int64).reshape(len(queries), -1)
 
-    for effort in (64, 256):
+    for effort in (32, 64, 256):
         yield Engine(
             "usearch", f"hnsw ef={effort}", lambda q, e=effort: search(q, effort=e), took, index.serialized_length
         )
@@ -158,7 +184,7 @@ def hnswlib(vectors: Vectors) -> Iterator[Engine]:
         index.set_ef(effort)
         return index.knn_query(queries, k=K)[0].astype(np.int64)
 
-    for effort in (64, 256):
+    for effort in (32, 64, 256):
         yield Engine(
             "hnswlib", f"hnsw ef={effort}", lambda q, e=effort: search(q, effort=e), took, index.index_file_size()
         )

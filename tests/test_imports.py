@@ -17,7 +17,10 @@ import bindsearch
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = {"bindsearch": "bindsearch", "encoders": "bindsearch.encoders", "indexes": "bindsearch.indexes"}
 OPEN_TO_ADAPTERS = {"bindsearch.types", "bindsearch.errors", "bindsearch.ports"}
-EXTRAS = {"faiss", "open_clip", "pyarrow", "safetensors", "torch", "torchaudio", "torchvision", "transformers"}
+EXTRAS = {
+    *("datasets", "faiss", "mteb", "open_clip", "pyarrow"),
+    *("safetensors", "torch", "torchaudio", "torchvision", "transformers"),
+}
 VERBS = [
     "index",
     "search",
@@ -25,6 +28,7 @@ VERBS = [
     "why-not",
     "concepts",
     "classify",
+    "tag",
     "eval",
     "status",
     "doctor",

@@ -7,7 +7,7 @@ import pytest
 
 import bindsearch
 from bindsearch.encoding import BATCH, Encoding, Remembered, is_out_of_memory
-from bindsearch.errors import SpaceError, UnreadableMedia, UnsupportedMedia
+from bindsearch.errors import OutOfMemory, SpaceError, UnreadableMedia, UnsupportedMedia
 from bindsearch.spaces import Space
 from bindsearch.types import Modality, Piece, SpaceSpec
 
@@ -67,8 +67,38 @@ def test_what_fits_is_remembered_for_its_modality():
 
 
 def test_a_single_piece_that_does_not_fit_is_said():
-    with pytest.raises(SpaceError, match="out of memory with a single piece of text"):
+    with pytest.raises(OutOfMemory, match="out of memory with a single piece of text"):
         Space(Small(0)).embed(["x"], modality="text")
+
+
+class Cramped(Small):
+    """An encoder whose memory holds only short texts."""
+
+    def encode(self, modality, batch):
+        if any(len(text) > self.holds for text in batch):
+            raise self.error
+        return super().encode(modality, batch[: self.holds])
+
+
+def test_a_file_that_memory_did_not_hold_is_tried_again_by_the_next_run(tmp_path):
+    media = tmp_path / "media"
+    media.mkdir()
+    long, short = media / "long.txt", media / "short.txt"
+    long.write_text("x" * 50)
+    short.write_text("x")
+    encoder = Cramped(10)
+    with bindsearch.open(tmp_path / "media.library", space=Space(encoder)) as library:
+        report = library.index(media)
+        assert (report.added, report.quarantined) == (1, {})
+        assert report.troubled == {
+            long: "space small ran out of memory with a single piece of text: close other programs, or take a smaller "
+            "model; the next run tries again"
+        }
+        assert library.index().troubled == report.troubled
+        encoder.holds = 100
+        again = library.index()
+        assert (again.added, again.unchanged, again.troubled) == (1, 1, {})
+        assert library.status().quarantine == {}
 
 
 def test_other_errors_are_not_taken_for_memory():

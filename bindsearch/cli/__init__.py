@@ -23,6 +23,7 @@ from bindsearch.cli import (
     similar,
     spaces,
     status,
+    tag,
     train,
     why_not,
 )
@@ -37,6 +38,7 @@ VERBS = (
     why_not,
     concepts,
     classify,
+    tag,
     eval,
     status,
     doctor,

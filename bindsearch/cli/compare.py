@@ -10,7 +10,7 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from bindsearch.cli.faults import DONE, FAILED
-from bindsearch.cli.parser import Parser, Verbs, add_common, add_filters
+from bindsearch.cli.parser import Parser, Verbs, add_common, add_filters, tags_of, where_of, words_of
 from bindsearch.cli.screen import Screen, address, columns, complain, cut, padded, shown
 from bindsearch.cli.search import query_of
 from bindsearch.cli.wording import moment
@@ -60,13 +60,14 @@ def run(args: argparse.Namespace) -> int:
 
     with Library.open(args.library, create=False) as library:
         told = library.compare(
-            query_of(args.words),
+            query_of(words_of(args)),
             k=args.k,
             modality=args.modality,
             under=args.under,
             since=args.since,
             ext=args.ext,
-            where=dict(args.where or ()),
+            where=where_of(args),
+            tag=tags_of(args),
             raw=args.raw,
         )
     found = max(len(told.now.hits), len(told.other.hits))

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bindsearch.cli import eval_mteb
 from bindsearch.cli.faults import DONE, PARTLY
 from bindsearch.cli.parser import Parser, Verbs, add_common, at_least_one
 from bindsearch.cli.progress import Bar
@@ -33,6 +34,7 @@ examples:
   bindsearch eval ~/data/ESC-50 --space pocket
   bindsearch eval ~/data/ESC-50 ~/data/photos --json > figures.jsonl
   bindsearch eval ~/data/ESC-50 --against ~/training --confusion esc50.png
+  bindsearch eval mteb NFCorpus ~/data/mine --through library     # tasks of the package mteb, or folders like BEIR's
 
 Sets of pictures and sets of sounds that share concepts, given together, also say how well text and sound meet
 beside the pairs that were trained.
@@ -69,12 +71,20 @@ def add(verbs: Verbs) -> None:
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="what chance begins with (0)")
     parser.add_argument("--confusion", metavar="FILE", help="draw what was taken for what into this picture")
     parser.add_argument("--classes", action="store_true", help="show each class as well")
+    parser.add_argument(
+        "--through",
+        choices=("encoder", "library"),
+        default="encoder",
+        help="mteb: embed only, or index and search with a library (encoder)",
+    )
     add_common(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Measure and show; give 3 if some files could not be read."""
+    if args.paths[0] == eval_mteb.WORD:
+        return eval_mteb.run(args)
     from bindsearch.evaluation.evaluate import Options, evaluate
     from bindsearch.registry import default_space
     from bindsearch.spaces import Space

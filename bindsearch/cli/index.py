@@ -18,6 +18,7 @@ from bindsearch.cli.wording import counted, reason, share, span
 
 if TYPE_CHECKING:
     from bindsearch.report import Report
+    from bindsearch.types import SpaceSpec
 
 DESCRIPTION = """\
 Bring the library to what lies in files and folders now: new and changed files are decoded and embedded, moved
@@ -34,6 +35,10 @@ Ctrl-C stops cleanly; the same command then goes on where it stopped.
 """
 COUNTS = ("added", "changed", "moved", "copied", "returned", "unchanged", "removed", "ignored")
 FAILURES_SHOWN = 10
+SWITCHES = {
+    "centring": "let what all queries have in common count less (on)",
+    "hubness": "let what answers whatever is asked count less (off)",
+}
 
 
 def add(verbs: Verbs) -> None:
@@ -58,7 +63,9 @@ def add(verbs: Verbs) -> None:
     )
     parser.add_argument("--retry", action="store_true", help="try the files again that could not be read before")
     parser.add_argument(
-        "--rebuild-index", metavar="KIND", help="make the indexes anew: `exact`, `ivf`, or `auto` for what suits them"
+        "--rebuild-index",
+        metavar="KIND",
+        help="make the indexes anew: `exact`, `ivf`, `hnsw`, or `auto` for what suits them",
     )
     group = parser.add_argument_group("what the indexes may cost (kept in the library)")
     group.add_argument(
@@ -66,6 +73,9 @@ def add(verbs: Verbs) -> None:
     )
     group.add_argument("--recall", type=positive, metavar="R", help="find this share of the ten best (0.99); 1: all")
     group.add_argument("--device", metavar="NAME", help="search on `cpu`, on `cuda`, or on what suits (`auto`)")
+    group = parser.add_argument_group("in which order results come (kept in the library)")
+    for name, told in SWITCHES.items():
+        group.add_argument(f"--{name}", choices=("on", "off"), metavar="on|off", help=told)
     add_common(parser)
     parser.set_defaults(run=run)
 
@@ -83,6 +93,7 @@ def run(args: argparse.Namespace) -> int:
     ):
         if wished:
             library.wishes = replace(library.wishes, **wished)
+        _tell_licence(library.space.spec, quiet=args.quiet)
         report = library.index(
             args.paths or None,
             metadata=dict(args.meta) if args.meta else None,
@@ -103,6 +114,12 @@ def run(args: argparse.Namespace) -> int:
     return PARTLY if report.quarantined or report.troubled else DONE
 
 
+def _tell_licence(spec: SpaceSpec, *, quiet: bool) -> None:
+    """Say what must not be done with a space, however its weights came to be on this machine."""
+    if not spec.commercial and not quiet:
+        sys.stderr.write(f"space {spec.name}: licence {spec.licence}, not for commercial use\n")
+
+
 def _wished(args: argparse.Namespace) -> dict[str, Any]:
     """Give what is wished anew. Raises `BadQuery` for what makes no sense, before a library is made."""
     from bindsearch.wishes import Wishes, bytes_in
@@ -110,6 +127,9 @@ def _wished(args: argparse.Namespace) -> dict[str, Any]:
     wished = {name: getattr(args, name) for name in ("recall", "device") if getattr(args, name) is not None}
     if args.memory is not None:
         wished["memory"] = bytes_in(args.memory)
+    for name in SWITCHES:
+        if getattr(args, name) is not None:
+            wished[name] = getattr(args, name) == "on"
     Wishes(**wished)
     return wished
 

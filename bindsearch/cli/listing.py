@@ -6,7 +6,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from bindsearch.cli.faults import DONE, FAILED
@@ -22,20 +22,27 @@ TO_THE_RIGHT = (True, True, True, False, False, False)
 SURELY, HARDLY = 0.01, 1.0
 """Expectations up to which a hit is shown as a good one, and from which as one that chance may have brought."""
 SNIPPET_FROM = 16
+TOLD = 80
+"""Columns of a sentence that is quoted as a reason."""
 
 
 def show(hits: Hits, args: argparse.Namespace) -> int:
     """Write hits as the options say; complain and give 1 if there are none."""
-    kept = [hit for hit in hits if args.max_expect is None or hit.expect <= args.max_expect]
+    listed = kept(hits, args)
     if args.paths0:
-        sys.stdout.buffer.write(b"".join(os.fsencode(hit.path) + b"\0" for hit in kept))
+        sys.stdout.buffer.write(b"".join(os.fsencode(hit.path) + b"\0" for hit in listed))
     elif args.json:
-        sys.stdout.writelines(json.dumps(hit.as_json()) + "\n" for hit in kept)
-    elif kept:
-        _write_table(kept, hits.searched, Screen.of(sys.stdout), quiet=args.quiet)
-    if not kept:
+        sys.stdout.writelines(json.dumps(hit.as_json()) + "\n" for hit in listed)
+    elif listed:
+        _write_table(listed, hits.searched, Screen.of(sys.stdout), quiet=args.quiet)
+    if not listed:
         complain(_nothing(hits, args))
-    return DONE if kept else FAILED
+    return DONE if listed else FAILED
+
+
+def kept(hits: Iterable[Hit], args: argparse.Namespace) -> list[Hit]:
+    """Give the hits that are likely enough."""
+    return [hit for hit in hits if args.max_expect is None or hit.expect <= args.max_expect]
 
 
 def _nothing(hits: Hits, args: argparse.Namespace) -> str:
@@ -78,6 +85,8 @@ def reasons(why: Why | None) -> Iterator[str]:
     for answer in why.answers:
         word = "wanted" if answer.wanted else "unwanted"
         yield f"{word}  {escaped(answer.query)}: {_moment(answer.moment)}, by chance {chance(answer.moment.expect)}"
+    if why.telling is not None and why.telling.words:
+        yield f"words  {escaped(', '.join(why.telling.words))}, in “{cut(escaped(why.telling.sentence), TOLD)}”"
     if len(why.moments) > 1:
         mixed = len({told.segment.modality for told in why.moments}) > 1
         yield f"moments  {', '.join(_moment(told, mixed=mixed) for told in why.moments)}"

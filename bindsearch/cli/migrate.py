@@ -66,8 +66,11 @@ def run(args: argparse.Namespace) -> int:
             return _tell(args, f"freed {size(freed)}", {"freed": freed})
         if args.rollback:
             words = "back to space {}; `bindsearch index` embeds what came since"
+            before = list(library.tags)
             space = library.rollback()
-            return _tell(args, words.format(space), {"space": space})
+            if lost := [label for label in before if label not in library.tags]:
+                words += f"; tags that this space lacks: {', '.join(map(escaped, lost))}"
+            return _tell(args, words.format(space), {"space": space, "tags_dropped": lost})
         return _migrate(library, args)
 
 
@@ -102,6 +105,11 @@ def _summarise(report: MigrationReport, screen: Screen) -> None:
     counts += [f"{number:,} {kind} that it does not take" for kind, number in report.not_taken.items()]
     screen.write(screen.styled(" · ".join(counts), "bold"))
     screen.write(f"{counted(report.segments, 'segment')} · took {span(report.elapsed)}")
+    if report.tags_again:
+        screen.write(f"tags worked out anew: {', '.join(map(escaped, report.tags_again))}")
+    if report.tags_dropped:
+        dropped = ", ".join(map(escaped, report.tags_dropped))
+        screen.write(f"tags dropped, which hang on examples or tuning in space {report.before}: {dropped}")
     if report.stopped:
         screen.write(f"stopped: `bindsearch migrate` goes on from here; space {report.before} answers until then")
     elif report.switched:

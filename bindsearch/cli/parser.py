@@ -63,7 +63,13 @@ def add_filters(parser: argparse.ArgumentParser) -> None:
     add("--under", action="append", metavar="FOLDER", help="only what lies in this folder; can be given again")
     add("--since", type=date, metavar="DATE", help="only files changed at this date or later")
     add("--ext", type=listed, metavar="EXT,...", help="only these endings: jpg,png")
-    add("--where", action="append", type=pair, metavar="KEY=VALUE", help="only files indexed with this --meta")
+    add(
+        "--where",
+        action="append",
+        type=pair,
+        metavar="KEY=VALUE",
+        help="only files indexed with this --meta; or, as in tag:dog>0.8, only what is tagged so",
+    )
     add("--raw", action="store_true", help="order by plain cosine instead of by expectation")
 
 
@@ -78,6 +84,25 @@ def add_ranking(parser: argparse.ArgumentParser) -> None:
         help="only results that chance brings no more often than E times a search",
     )
     add("--paths0", action="store_true", help="write only paths, each ended by a NUL, as for `xargs -0`")
+
+
+def where_of(args: argparse.Namespace) -> dict[str, str]:
+    """Give the metadata that is asked for with --where."""
+    return {key: value for key, value in args.where or () if not key.startswith("tag:")}
+
+
+def tags_of(args: argparse.Namespace) -> list[str]:
+    """Give the conditions on tags that are asked for with --where, or among the words of a query."""
+    return [key for key, _ in args.where or () if key.startswith("tag:")]
+
+
+def words_of(args: argparse.Namespace) -> list[str]:
+    """Give the words of the query; conditions on tags among them join those of --where. Raises `BadQuery`."""
+    from bindsearch.tag_filter import without_tags
+
+    words, conditions = without_tags(args.words)
+    args.words, args.where = words, [*(args.where or ()), *((condition.word, "") for condition in conditions)]
+    return words
 
 
 def at_least_one(words: str) -> int:
@@ -124,7 +149,9 @@ def numbers(words: str) -> list[int]:
 
 
 def pair(words: str) -> tuple[str, str]:
-    """Read KEY=VALUE."""
+    """Read KEY=VALUE; a condition on tags is a key without a value."""
+    if words.startswith("tag:"):
+        return words, ""
     key, equals, value = words.partition("=")
     if not (key.strip() and equals):
         raise argparse.ArgumentTypeError(f"{words!r} is not KEY=VALUE")

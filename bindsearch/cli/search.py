@@ -4,15 +4,33 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bindsearch.cli.listing import show
-from bindsearch.cli.parser import Parser, Verbs, add_common, add_ranking, numbers
-from bindsearch.cli.screen import never_fail_to_decode
+from bindsearch.cli.faults import DONE
+from bindsearch.cli.listing import kept, show
+from bindsearch.cli.parser import (
+    Parser,
+    Verbs,
+    add_common,
+    add_ranking,
+    at_least_one,
+    numbers,
+    tags_of,
+    where_of,
+    words_of,
+)
+from bindsearch.cli.screen import complain, never_fail_to_decode, shown
+from bindsearch.errors import BadQuery
 
 if TYPE_CHECKING:
+    from bindsearch.library import Library
     from bindsearch.query import Query
     from bindsearch.question import Question
+    from bindsearch.types import Hit, Hits
 
 DESCRIPTION = """\
 Find pictures, sounds, videos and texts by meaning. A word that names a file stands for that file, any other for
@@ -28,6 +46,7 @@ examples:
   bindsearch search dog --and rain --not night           # what answers both, without what answers the last
   bindsearch search rain --more-like 2,3 --less-like 1   # by the numbers of the results of the same search
   bindsearch search concept:harbour + fog --why          # a saved concept; what each part adds to the scores
+  bindsearch search "a red boat" --why-image why.png      # draw where the first result shows it
   bindsearch search dogs --max-expect 0.01 --paths0 | xargs -0 ls -l
   echo "a dark stormy night" | bindsearch search -
 
@@ -50,6 +69,13 @@ def add(verbs: Verbs) -> None:
     parser.add_argument(
         "--why", action="store_true", help="say what each operand adds to a score, and show the best moments"
     )
+    parser.add_argument(
+        "--why-image",
+        type=Path,
+        metavar="FILE",
+        help="draw the reason for the first result: the place in a picture, the seconds of a sound or video",
+    )
+    parser.add_argument("--of", type=at_least_one, default=1, metavar="N", help="draw that of result N instead (1)")
     add_ranking(parser)
     add_common(parser)
     parser.set_defaults(run=run)
@@ -84,7 +110,7 @@ def question_of(args: argparse.Namespace) -> Question:
     from bindsearch.question import Question
 
     return Question(
-        query_of(args.words),
+        query_of(words_of(args)),
         also=tuple(map(parse, args.also or ())),
         excluding=tuple(map(parse, args.excluding or ())),
         more_like=tuple(dict.fromkeys(args.more_like or ())),
@@ -104,16 +130,40 @@ def run(args: argparse.Namespace) -> int:
             excluding=asked.excluding,
             more_like=asked.more_like,
             less_like=asked.less_like,
-            why=args.why,
-            k=args.k,
+            why=args.why or args.why_image is not None,
+            k=args.k if args.why_image is None else max(args.k, args.of),
             modality=args.modality,
             under=args.under,
             since=args.since,
             ext=args.ext,
-            where=dict(args.where or ()),
+            where=where_of(args),
+            tag=tags_of(args),
             raw=args.raw,
         )
-    return show(hits, args)
+        status = show(_listed(hits, args), args)
+        if args.why_image is not None and status == DONE:
+            draw(library, kept(hits, args), args)
+    return status
+
+
+def _listed(hits: Hits, args: argparse.Namespace) -> Hits:
+    """Leave out what was found only to be drawn."""
+    listed = hits if args.why else (replace(hit, why=None) for hit in hits)
+    return replace(hits, hits=tuple(islice(listed, args.k)))
+
+
+def draw(library: Library, hits: Sequence[Hit], args: argparse.Namespace) -> None:
+    """Draw why a result is one into the file that is named. Raises `BadQuery`, `MediaError`."""
+    if args.of > len(hits):
+        raise BadQuery(f"there is no result {args.of} to draw: the search finds {len(hits)}")
+    path = args.why_image.expanduser()
+    picture = library.picture(hits[args.of - 1])
+    try:
+        picture.save(path)
+    except ValueError as error:
+        raise BadQuery(f"{path}: {error}; call it something.png") from error
+    if not args.quiet:
+        complain(f"drew why result {args.of} is one into {shown(path)}")
 
 
 def query_of(words: list[str]) -> Query:

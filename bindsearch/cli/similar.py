@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from bindsearch.cli.listing import show
-from bindsearch.cli.parser import Parser, Verbs, add_common, add_ranking
+from bindsearch.cli.parser import Parser, Verbs, add_common, add_ranking, tags_of, where_of
 
 DESCRIPTION = """\
 Find what is like a file, of its own kind or of any other: the picture of a sound, the sound of a picture. The file
@@ -45,7 +45,8 @@ def run(args: argparse.Namespace) -> int:
             under=args.under,
             since=args.since,
             ext=args.ext,
-            where=dict(args.where or ()),
+            where=where_of(args),
+            tag=tags_of(args),
             raw=args.raw,
         )
     return show(hits, args)

@@ -16,6 +16,8 @@ from bindsearch.wishes import RECALL
 if TYPE_CHECKING:
     from bindsearch.status import Status
 
+TAGS = 12
+"""So many tags are named."""
 DESCRIPTION = "Say what is in the library, what is put aside and why, and how much room it takes."
 
 
@@ -49,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _facts(status: Status) -> Iterator[tuple[str, str]]:
     yield "library", shown(status.path)
-    yield "space", f"{status.space}, {status.dim} dimensions"
+    yield "space", f"{status.space}, {status.dim} dimensions" + (status.licence and f", licence {status.licence}")
     for place, root in enumerate(status.roots):
         yield "" if place else "folders", shown(root)
     for modality, items in status.items_by_modality.items():
@@ -64,6 +66,9 @@ def _facts(status: Status) -> Iterator[tuple[str, str]]:
             "gone",
             f"{counted(status.dormant, 'item')}, kept in case the files return (`forget --gone` drops them)",
         )
+    if status.tags:
+        more = f" and {len(status.tags) - TAGS:,} more" if len(status.tags) > TAGS else ""
+        yield "tags", f"{', '.join(map(escaped, status.tags[:TAGS]))}{more} (`bindsearch tag` counts them)"
     yield from _other_spaces(status)
     if status.quarantine:
         yield "unreadable", f"{counted(len(status.quarantine), 'file')} (`status --quarantine` says why)"
@@ -84,6 +89,8 @@ def _indexes(status: Status) -> Iterator[tuple[str, str]]:
     wished = [f"recall {wishes.recall:.2%}"] if wishes.recall != RECALL else []
     wished += [f"{size(wishes.memory)} of memory"] if wishes.memory is not None else []
     wished += [f"on {wishes.device}"] if wishes.device != "auto" else []
+    wished += [] if wishes.centring else ["no centring"]
+    wished += ["hubs count less"] if wishes.hubness else []
     if wished:
         yield "wished", ", ".join(wished)
     yield "faiss", _faiss(status.devices)
@@ -109,6 +116,8 @@ def _faiss(devices: dict[str, Any]) -> str:
         told += f" ({packages[0]})"
     elif packages:
         told += f": {' and '.join(packages)} all bring it, so uninstall all but one"
+    if devices["faiss_gpus"]:
+        told += f", {len(devices['faiss_runs'])} of {counted(devices['faiss_gpus'], 'GPU')} run"
     return f"{told}; {devices['why']}"
 
 

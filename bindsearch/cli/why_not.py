@@ -9,7 +9,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from bindsearch.cli.listing import reasons
-from bindsearch.cli.parser import Parser, Verbs, add_common, add_filters, positive
+from bindsearch.cli.parser import Parser, Verbs, add_common, add_filters, positive, tags_of, where_of
 from bindsearch.cli.screen import Screen, escaped, shown
 from bindsearch.cli.search import add_question, question_of
 from bindsearch.cli.wording import chance
@@ -72,7 +72,8 @@ def run(args: argparse.Namespace) -> int:
             under=args.under,
             since=args.since,
             ext=args.ext,
-            where=dict(args.where or ()),
+            where=where_of(args),
+            tag=tags_of(args),
             raw=args.raw,
         )
     screen = Screen.of(sys.stdout)

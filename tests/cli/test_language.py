@@ -51,10 +51,9 @@ def test_mistakes_are_pointed_at_in_every_query(run, words, said, pointed):
 
 
 def test_results_are_leaned_on_by_their_numbers(run):
-    before = told(run("search", "night", "--json"))
-    after = told(
-        run("search", "night", "--more-like", "4,5", "--more-like", "5", "--less-like", "1", "--why", "--json")
-    )
+    before = told(run("search", "night", "--raw", "--json"))
+    leaning = ["--more-like", "4,5", "--more-like", "5", "--less-like", "1"]
+    after = told(run("search", "night", "--raw", *leaning, "--why", "--json"))
     operands = [term["operand"] for term in after[0]["why"]["terms"]]
     assert operands == ["text:night", "result:4", "result:5", "- result:1"]
     scores = {hit["path"]: hit["score"] for hit in after}
@@ -78,7 +77,7 @@ def test_numbers_that_no_result_has_are_refused(run, words, said):
 
 
 def test_why_is_the_same_in_text_and_json(run):
-    words = ["search", "blue sea", "-", "0.5:summer", "--why", "-k", "3"]
+    words = ["search", "blue sea", "-", "0.5:summer", "--why", "-k", "12"]
     hits, lines = told(run(*words, "--json")), run(*words).lines
     for hit in hits:
         parts = [term["part"] for term in hit["why"]["terms"]]

@@ -81,6 +81,24 @@ SESSIONS = {
         bindsearch classify samples/photos/garden/red_apple.jpg --labels apple,forest --template "a photo of a {}" -k 1
         bindsearch classify samples/sounds/town/siren.mp3 --labels @labels.txt --json
         bindsearch classify samples/photos/broken.jpg samples/photos/night/campfire.jpg --labels fire,snow
+        bindsearch classify samples/sounds/weather --labels rain,thunder --background "wind,sea waves,bell" -k 1
+        bindsearch classify samples/photos/night samples/photos/garden --truth folders --sensitivity -k 2
+        bindsearch classify samples/photos/night --labels set:animal
+        bindsearch classify --examples samples/photos --labels night,garden --save dark.classifier
+        bindsearch classify samples/photos/night --load dark.classifier -k 1
+        bindsearch classify samples/photos/night
+    """,
+    "tag": """
+        bindsearch index night -l tagged.library --quiet
+        bindsearch tag -l tagged.library
+        bindsearch tag --labels fire,stars,sea -l tagged.library
+        bindsearch tag night/campfire.jpg -l tagged.library
+        bindsearch search night "tag:fire>0.01" -l tagged.library -k 3
+        bindsearch search night --where "tag:fire<=1%" -l tagged.library -k 1 --quiet
+        bindsearch search night "tag:fir>0.8" -l tagged.library
+        bindsearch search night + snow tag:fire>high -l tagged.library
+        bindsearch tag --remove stars -l tagged.library
+        bindsearch tag --remove --json -l tagged.library
     """,
     "eval": """
         bindsearch eval samples/sounds

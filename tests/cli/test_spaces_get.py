@@ -142,6 +142,36 @@ def test_an_unknown_name_offers_the_nearest(get):
     assert failing(get, "imagebnd") == "bindsearch: no weights are known for 'imagebnd'; did you mean imagebind?"
 
 
+@pytest.mark.parametrize(
+    ("name", "follows"),
+    [
+        ("bound:", "a folder, as in bound:~/models/mine"),
+        ("local:", "a folder, as in local:~/models/mine"),
+        ("clap:local:", "a folder, as in clap:local:~/models/mine"),
+        ("imagebind/local:", "a folder, as in imagebind/local:~/models/mine"),
+        ("clap:", "a repository of the hub, as in clap:laion/clap-htsat-unfused"),
+        ("openclip:", "MODEL/TAG, as in openclip:ViT-B-32/laion2b_s34b_b79k (`bindsearch spaces --all` lists them)"),
+    ],
+)
+def test_a_family_alone_says_what_follows(get, name, follows):
+    assert failing(get, name) == f"bindsearch: {name} is a family of spaces: after it goes {follows}"
+
+
+def test_what_does_not_fit_its_family_says_what_does(get):
+    assert failing(get, "clap:unfused") == (
+        "bindsearch: no weights are known for 'clap:unfused': after clap: goes a repository of the hub, as in "
+        "clap:laion/clap-htsat-unfused"
+    )
+    assert failing(get, "smell:roses").startswith("bindsearch: no weights are known for 'smell:roses'; ")
+
+
+def test_a_folder_that_is_not_there_is_said(get, tmp_path):
+    for family in ("bound:", "clap:local:", "imagebind/local:"):
+        assert failing(get, f"{family}{tmp_path}/gone") == (
+            f"bindsearch: {family}{tmp_path}/gone: there is no folder {tmp_path}/gone"
+        )
+
+
 def test_what_ships_inside_needs_nothing(get):
     assert get("toy") == (0, "toy ships inside: there is nothing to fetch\n", "")
 
@@ -206,6 +236,23 @@ def test_a_library_for_commercial_use_lets_no_other_space_in(for_research, sampl
     assert json.loads((Path(library) / "library.json").read_text())["commercial"] is True
     assert main(["migrate", "-l", library, "--space", "research", "--quiet"]) == 1
     assert "space research is refused" in capsys.readouterr().err
+
+
+def test_whoever_uses_such_a_space_is_told_its_licence(for_research, samples, tmp_path, capsys):
+    """However its weights came here: those in the hub's cache were never asked about."""
+    asked = ["index", str(samples / "photos" / "night"), "-l", str(tmp_path / "own.library")]
+    terms = "licence CC-BY-NC-4.0, not for commercial use"
+    assert main([*asked, "--space", "research"]) == 0
+    assert f"space research: {terms}\n" in capsys.readouterr().err
+    assert main([*asked, "--quiet"]) == 0
+    assert capsys.readouterr().err == ""
+    assert main(["status", "-l", asked[-1]]) == 0
+    assert f"research, 96 dimensions, {terms}\n" in capsys.readouterr().out
+    assert main(["migrate", "-l", asked[-1], "--space", "toy", "--quiet"]) == 0
+    assert main(["status", "-l", asked[-1], "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["licence"] == "MIT"
+    assert main(["migrate", "-l", asked[-1], "--rollback", "--quiet"]) == 0
+    assert json.loads(Path(asked[-1], "library.json").read_text())["licence"] == terms.removeprefix("licence ")
 
 
 def test_a_library_of_such_a_space_cannot_become_one_for_commercial_use(for_research, samples, tmp_path, capsys):

@@ -95,6 +95,33 @@ def test_a_batch_equals_one_by_one_in_any_order_and_again(encoder, folder, modal
     assert encoder.encode(modality, []).shape == (0, encoder.spec.dim)
 
 
+@pytest.mark.parametrize("name", ["bfloat16", "int8"])
+def test_shorter_numbers_say_nearly_the_same(encoder, folder, monkeypatch, name):
+    exact = {modality: unit(encode(encoder, pieces)) for modality, pieces in PIECES.items()}
+    monkeypatch.setenv("BINDSEARCH_DTYPE", name)
+    short = ImageBindEncoder.local(str(folder))
+    rough = {modality: unit(encode(short, pieces)) for modality, pieces in PIECES.items()}
+    assert not np.array_equal(rough[Modality.AUDIO], exact[Modality.AUDIO])
+    for modality in PIECES:
+        assert ((rough[modality] * exact[modality]).sum(axis=1) >= 0.999).all()
+
+
+@pytest.mark.parametrize(("alike", "chosen"), [(0.999, "bfloat16"), (1.1, "float32")])
+def test_the_tower_for_sounds_is_tried_once(encoder, folder, monkeypatch, tmp_path, alike, chosen):
+    from bindsearch.encoders import openclip_device, openclip_weights
+
+    sounds = PIECES[Modality.AUDIO]
+    exact = encode(encoder, sounds)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for name, value in {"WORTH_IT": 0, "GAIN": 0, "ALIKE": alike, "candidate": lambda kind: torch.bfloat16}.items():
+        monkeypatch.setattr(openclip_device, name, value)
+    first = encode(ImageBindEncoder.local(str(folder)), sounds)
+    assert list(openclip_weights.recall("dtypes").values()) == [chosen]
+    assert np.array_equal(first, exact) == (chosen == "float32")
+    monkeypatch.setattr(openclip_device, "measured_dtype", None)  # a second trial would fail
+    assert np.array_equal(encode(ImageBindEncoder.local(str(folder)), sounds), first)
+
+
 def test_a_frame_is_a_picture(encoder):
     picture = PIECES[Modality.IMAGE][1]
     frame = Piece(Modality.VIDEO, picture.content)

@@ -13,7 +13,8 @@ from media_files import passage, picture
 
 import bindsearch
 from bindsearch.cli import main
-from bindsearch.errors import SpaceMismatch
+from bindsearch.errors import MissingWeights, SpaceMismatch
+from bindsearch.lock import writing
 from bindsearch.types import Modality
 
 pytest.importorskip("torch", reason=models.WHY)
@@ -94,6 +95,37 @@ def test_a_library_refuses_another_space_and_names_both(model, collection, tmp_p
     assert status == 1
     assert f"local:{model}" in err
     assert f"local:{other}" in err
+
+
+def test_a_model_that_was_moved_is_the_same_space(model, collection, tmp_path):
+    library, moved = tmp_path / "media.library", tmp_path / "elsewhere" / "model"
+    with bindsearch.open(library, space=f"local:{model}") as opened:
+        opened.index(collection)
+        before = opened.search("red paint", k=20)
+    moved.parent.mkdir()
+    model.rename(moved)
+    with bindsearch.open(library) as opened:
+        with pytest.raises(MissingWeights, match=r"if it was moved, `bindsearch index --space local:ITS-NEW-PLACE`"):
+            opened.search("red paint")
+    with bindsearch.open(library, space=f"local:{moved}") as opened:
+        assert opened.search("red paint", k=20) == before
+        assert opened.index(collection).unchanged == len(list(collection.iterdir()))
+    with bindsearch.open(library) as opened:  # it has taken note
+        assert opened.status().space == f"local:{moved}"
+        assert opened.search("red paint", k=20) == before
+        assert opened.doctor() == []
+
+
+def test_a_moved_model_is_noted_as_soon_as_nobody_else_writes(model, collection, tmp_path):
+    library, moved = tmp_path / "media.library", tmp_path / "moved"
+    bindsearch.open(library, space=f"local:{model}").close()
+    model.rename(moved)
+    with writing(library), bindsearch.open(library, space=f"local:{moved}") as opened:
+        assert len(opened.vector("red paint")) == opened.status().dim
+        assert opened.status().space == f"local:{model}"
+    bindsearch.open(library, space=f"local:{moved}").close()
+    with bindsearch.open(library) as opened:
+        assert opened.status().space == f"local:{moved}"
 
 
 def test_changed_weights_are_another_space(model, collection, tmp_path):

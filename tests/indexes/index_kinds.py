@@ -7,9 +7,15 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
 
-from bindsearch.indexes._cells import Effort
+from bindsearch.indexes._built import BuiltIndex
+from bindsearch.indexes._faiss_cards import Cards
+from bindsearch.indexes._finders import Effort
 from bindsearch.indexes.exact import ExactIndex
+from bindsearch.indexes.faiss_gpu import FaissGpuIndex
+from bindsearch.indexes.faiss_gpu_found import FaissGpuCagraIndex, FaissGpuIvfIndex, FaissGpuPqIndex
+from bindsearch.indexes.hnsw import HnswIndex
 from bindsearch.indexes.ivf import IvfIndex
+from fake_cards import fake_cards
 
 from bindsearch.ports import Index
 
@@ -35,11 +41,32 @@ def ivf(dim: int) -> IvfIndex:
     return IvfIndex(dim, min_rows=64, effort=Effort(share=0.5, candidates=64))
 
 
+def fine_cells(dim: int) -> IvfIndex:
+    index = ivf(dim)
+    index.bits = 4
+    return index
+
+
+def hnsw(dim: int) -> HnswIndex:
+    return HnswIndex(dim, min_rows=64, effort=Effort(share=1.0, candidates=64))
+
+
+def on_cards(dim: int, *, cards: int = 1) -> FaissGpuIndex:
+    return FaissGpuIndex(dim, cards=fake_cards(cards), small=64)
+
+
+def found_on_cards(make: Callable[..., Index], *, cards: int = 1, share: float = 0.5) -> Callable[[int], Index]:
+    effort = Effort(share=share, candidates=64)
+    return lambda dim: make(dim, min_rows=64, effort=effort, cards=fake_cards(cards))
+
+
 def on_processor(dim: int) -> Index:
     from bindsearch.indexes.torch_gpu import TorchIndex
 
     return TorchIndex(dim, device="cpu")
 
+
+ON_CARDS: dict[str, Any] = {"recall": 0.8, "ready": BuiltIndex.build, "needs": "faiss"}
 
 KINDS = [
     Kind("exact", ExactIndex),
@@ -49,5 +76,14 @@ KINDS = [
     Kind("exact by torch", lambda dim: ExactIndex(dim, by="torch", coded_rows=1), needs="torch"),
     Kind("torch on the processor", on_processor, needs="torch"),
     Kind("ivf", ivf, recall=0.8, ready=IvfIndex.build, needs="faiss"),
+    Kind("ivf of four bits", fine_cells, recall=0.8, ready=IvfIndex.build, needs="faiss"),
+    Kind("hnsw", hnsw, recall=0.8, ready=HnswIndex.build, needs="faiss"),
+    Kind("faiss-gpu by a fake card", on_cards, needs="faiss"),
+    Kind("faiss-gpu by three fake cards", lambda dim: on_cards(dim, cards=3), needs="faiss"),
+    Kind("faiss-gpu without a card", lambda dim: FaissGpuIndex(dim, cards=Cards(None), small=64)),
+    Kind("faiss-gpu-ivf by a fake card", found_on_cards(FaissGpuIvfIndex), **ON_CARDS),
+    Kind("faiss-gpu-ivf by two fake cards", found_on_cards(FaissGpuIvfIndex, cards=2), **ON_CARDS),
+    Kind("faiss-gpu-pq by a fake card", found_on_cards(FaissGpuPqIndex), **ON_CARDS),
+    Kind("faiss-gpu-cagra by a fake card", found_on_cards(FaissGpuCagraIndex, share=1.0), **ON_CARDS),
     Kind("ivf not built", ivf, needs="faiss"),
 ]

@@ -7,7 +7,7 @@ import pytest
 from index_model import unit
 
 pytest.importorskip("faiss", reason="faiss is not installed")
-from bindsearch.indexes._cells import Effort
+from bindsearch.indexes._finders import Effort
 from bindsearch.indexes.certificate import Certificate, Recall, certify, mend
 from bindsearch.indexes.choose import bytes_per_segment, choose
 from bindsearch.indexes.ivf import IvfIndex
@@ -56,6 +56,57 @@ def test_too_few_cells_are_caught_and_mended(index, queries):
     assert mended.holds
     assert index.effort == mended.effort != planted.effort
     assert true_recall(index, queries["text"], 10) >= 0.99
+
+
+def test_an_effort_that_finds_more_than_it_must_is_lowered(rng):
+    index = IvfIndex(DIM, min_rows=64, effort=Effort(share=0.5, candidates=512))
+    around = unit(rng, 8, DIM)
+    index.add(np.arange(3000), unit(rng, 3000, DIM, around=around))
+    index.build()
+    certificate = mend(index, {"sound": unit(rng, 60, DIM, around=around)}, target=0.9)
+    assert certificate.holds
+    assert certificate.effort == index.effort
+    assert index.effort.share < 0.5
+    assert index.effort.candidates == 512
+
+
+def test_without_queries_nothing_is_changed(index):
+    before = index.effort
+    assert mend(index, {"text": np.empty((0, DIM), dtype=np.float32)}).holds
+    assert index.effort == before
+
+
+def test_an_effort_is_not_lowered_into_what_only_just_holds(index, queries):
+    index.effort = Effort(share=0.5, candidates=512)
+    assert mend(index, queries).worst >= 0.995
+
+
+def test_bits_that_tell_too_little_are_made_finer(rng):
+    """Queries far off the distribution, whose scores differ by less than one bit a dimension tells."""
+    middle = 8 * unit(rng, 1, 64)
+    vectors = middle + unit(rng, 6000, 64)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    index = IvfIndex(64, min_rows=64, effort=Effort(share=1 / 4, candidates=128))
+    index.add(np.arange(6000), vectors.astype(np.float32))
+    index.build()
+    coarse = index._now.blocks[0].finder.bits
+    queries = {"text": unit(rng, 40, 64)}
+    assert not certify(index, queries).holds
+    assert mend(index, queries).holds
+    assert (coarse, index._now.blocks[0].finder.bits) == (1, 4)
+
+
+def test_finer_bits_are_kept_on_disk_and_by_the_next_build(rng, tmp_path):
+    index = IvfIndex(DIM, min_rows=64)
+    index.add(np.arange(500), unit(rng, 500, DIM))
+    assert index.refine()
+    assert not index.refine()
+    index.save(tmp_path)
+    loaded = IvfIndex.load(tmp_path)
+    loaded._min_rows = 64
+    loaded.add(np.arange(500, 600), unit(rng, 100, DIM))
+    loaded.build()
+    assert loaded._now.blocks[0].finder.bits == 4
 
 
 def test_everything_is_found_in_the_end_if_that_is_what_is_asked(index, queries):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from bindsearch.indexes import devices as devices_module
+from bindsearch.indexes._faiss_cards import Verdict
 from bindsearch.indexes.choose import choose, exact_seconds, memory_per_segment
 from bindsearch.indexes.devices import Gpu, _why, devices
 
@@ -64,7 +65,7 @@ def fresh():
 
 def test_this_machine_is_told_in_plain_values(fresh):
     told = devices().as_json()
-    assert set(told) == {"faiss", "faiss_packages", "faiss_gpus", "gpus", "why"}
+    assert set(told) == {"faiss", "faiss_packages", "faiss_gpus", "faiss_runs", "faiss_why", "gpus", "why"}
     assert told["why"]
 
 
@@ -76,8 +77,8 @@ def test_two_packages_that_bring_faiss_are_both_told(fresh, monkeypatch):
 
 def test_why_no_card_is_used_is_one_line():
     card = Gpu("Card 9000", "9.0", 80 * GB, 79 * GB)
-    assert _why(card=False, gpus=(), faiss_gpus=0) == "no GPU is here"
+    assert _why(card=False, gpus=(), tried=Verdict()) == "no GPU is here"
     pytest.importorskip("torch", reason="torch is not installed")
-    assert "torch sees none" in _why(card=True, gpus=(), faiss_gpus=0)
-    assert "not through faiss" in _why(card=True, gpus=(card,), faiss_gpus=1)
-    assert _why(card=True, gpus=(card,), faiss_gpus=0).startswith("Card 9000 is used")
+    assert "torch sees none" in _why(card=True, gpus=(), tried=Verdict())
+    assert "not faiss: no code" in _why(card=True, gpus=(card,), tried=Verdict(1, (), why="no code"))
+    assert _why(card=True, gpus=(card,), tried=Verdict()).startswith("Card 9000 is used")

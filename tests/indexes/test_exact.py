@@ -128,6 +128,17 @@ def test_more_queries_than_one_pass_takes(rng, monkeypatch):
     assert same_answers(index.search(queries, 6), truth(vectors, np.arange(300), queries, 6))
 
 
+def test_a_query_that_is_a_view_is_multiplied_rightly(rng):
+    """Of a row with no step between rows, torch gives nonsense without a word."""
+    pytest.importorskip("torch", reason="torch is not installed")
+    multiply = _looks.multiply_by_torch()
+    if multiply is None:
+        pytest.skip("torch multiplies no bytes here")
+    values = rng.integers(-127, 128, (65, 64), dtype=np.int8)
+    view = values[64][None]
+    np.testing.assert_array_equal(multiply(view, values[:64]), _looks.multiply_by_numpy(view, values[:64]))
+
+
 def test_adding_one_at_a_time_keeps_few_blocks(rng):
     vectors = unit(rng, 500, DIM)
     index = ExactIndex(DIM)

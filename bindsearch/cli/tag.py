@@ -1,0 +1,145 @@
+"""`bindsearch tag`: label all that is in the library, so that filters can ask for it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bindsearch.cli.classify import LABELS, add_labels
+from bindsearch.cli.faults import DONE, FAILED, PARTLY
+from bindsearch.cli.parser import Parser, Verbs, add_common, listed
+from bindsearch.cli.progress import Bar
+from bindsearch.cli.screen import Screen, columns, complain, escaped, padded, shown
+from bindsearch.cli.wording import counted, percent
+from bindsearch.errors import BadQuery
+
+if TYPE_CHECKING:
+    from bindsearch.library import Library
+    from bindsearch.tags import Tag
+    from bindsearch.zeroshot import Classifier
+
+DESCRIPTION = """\
+Label everything in the library, and what is indexed later: each label becomes a tag with a probability, for which
+queries and --where can ask. Labels compete with each other and with a list of what else there is. No file is read
+again. Without labels and files, the tags are listed; with files, theirs are.
+"""
+EPILOG = """\
+examples:
+  bindsearch tag --labels dog,cat,siren
+  bindsearch search "a walk in the park" "tag:dog>0.8"
+  bindsearch search rain --where "tag:siren<0.1"
+  bindsearch tag --load pets.classifier          # what `bindsearch classify --save` kept
+  bindsearch tag ~/Pictures/rex.jpg
+  bindsearch tag --remove siren
+
+tag:dog alone is tag:dog>=0.5. What was never asked about a tag passes no condition on it. Tags stay when files move
+or are indexed again; in another space (`bindsearch migrate`) they are worked out anew, and those that hang on
+examples or tuning are dropped.
+"""
+ALL = ("*",)
+
+
+def add(verbs: Verbs) -> None:
+    """Add the verb."""
+    parser: Parser = verbs.add_parser(
+        "tag",
+        help="label the library for filters",
+        usage="%(prog)s [--labels A,B,... | --load FILE | --remove [A,B,...] | FILE ...] [options]",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        gathers="files",
+    )
+    add = parser.add_argument
+    add("files", nargs="*", metavar="FILE", help="show the tags of these files")
+    add_labels(parser)
+    add("--load", metavar="FILE", help="tag by a classifier that was kept")
+    add("--no-background", action="store_true", help="let labels compete with each other only")
+    add("--remove", type=listed, nargs="?", const=ALL, metavar="A,B,...", help="remove these tags, or all")
+    add_common(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Tag, remove, or show."""
+    from bindsearch.library import Library
+
+    asked = [bool(args.labels), bool(args.load), args.remove is not None, bool(args.files)]
+    if sum(asked) > 1:
+        raise BadQuery("one thing at a time: --labels or --load to tag, --remove to remove, files to see their tags")
+    if (args.template or args.no_background) and not args.labels:
+        raise BadQuery(f"--template and --no-background are about new tags; {LABELS}")
+    screen = Screen.of(sys.stdout)
+    with Library.open(args.library, create=False) as library:
+        if args.labels or args.load:
+            return _tag(library, args, screen)
+        if args.remove is not None:
+            return _remove(library, args, screen)
+        return _of_files(library, args, screen) if args.files else _list(library, args, screen)
+
+
+def _tag(library: Library, args: argparse.Namespace, screen: Screen) -> int:
+    classifier = _classifier(library, args)
+    with Bar(sys.stderr, quiet=args.quiet) as bar:
+        labels = library.tag(classifier, progress=bar.show)
+    _show([tag for tag in library.tags.counted() if tag.label in labels], args, screen)
+    return DONE
+
+
+def _classifier(library: Library, args: argparse.Namespace) -> Classifier:
+    from bindsearch.zeroshot.label_sets import read_labels
+
+    if args.load:
+        return library.load_classifier(Path(args.load).expanduser())
+    return library.classifier(read_labels(args.labels), templates=args.template, none=not args.no_background)
+
+
+def _remove(library: Library, args: argparse.Namespace, screen: Screen) -> int:
+    gone = library.tags.remove(None if args.remove == ALL else args.remove)
+    if args.json:
+        screen.write(json.dumps({"removed": gone}))
+    elif not args.quiet and gone:
+        screen.write(f"removed: {', '.join(map(escaped, gone))}")
+    if not gone:
+        complain("there are no tags to remove")
+    return DONE if gone else FAILED
+
+
+def _list(library: Library, args: argparse.Namespace, screen: Screen) -> int:
+    found = library.tags.counted()
+    _show(found, args, screen)
+    if not found and not args.json and not args.quiet:
+        complain("nothing is tagged; `bindsearch tag --labels A,B,...` tags")
+    return DONE
+
+
+def _show(found: Sequence[Tag], args: argparse.Namespace, screen: Screen) -> None:
+    width = max((columns(escaped(tag.label)) for tag in found), default=0)
+    for tag in found:
+        if args.json:
+            screen.write(json.dumps(tag.as_json()))
+        elif not args.quiet:
+            label = screen.styled(padded(escaped(tag.label), width), "bold")
+            screen.write(f"{label}  {counted(tag.items, 'item')} of {tag.tagged:,}")
+
+
+def _of_files(library: Library, args: argparse.Namespace, screen: Screen) -> int:
+    failed = 0
+    for name in args.files:
+        path = Path(name).expanduser()
+        try:
+            tags = library.tags.of(path)
+        except BadQuery as error:
+            complain(escaped(str(error)))
+            failed += 1
+            continue
+        if args.json:
+            told: dict[str, Any] = {"path": str(path.absolute())}
+            screen.write(json.dumps(told | {"tags": {label: round(value, 6) for label, value in tags.items()}}))
+        else:
+            words = "  ".join(f"{percent(value).strip()} {escaped(label)}" for label, value in tags.items())
+            screen.write(f"{shown(path)}: {words or 'no tags'}")
+    return PARTLY if failed else DONE

@@ -1,0 +1,93 @@
+"""Labels in sentences -> their vectors, by the modality of what they are to be found in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bindsearch.errors import BadQuery
+from bindsearch.records import unit
+from bindsearch.spaces import Space, modality_named
+from bindsearch.templates import TEMPLATES
+from bindsearch.types import Modality, Vectors
+
+Templates: TypeAlias = "Sequence[str] | Mapping[str, Sequence[str]]"
+"""Templates for all modalities, or by modality."""
+Weights = NDArray[np.float64]
+
+
+class Prompts:
+    """Labels times templates, each embedded when it is asked for the first time, and how much each template counts."""
+
+    def __init__(
+        self,
+        space: Space,
+        labels: Sequence[str],
+        templates: Mapping[Modality, Sequence[str]],
+        *,
+        weights: Mapping[Modality, Weights] | None = None,
+        rows: Mapping[Modality, Vectors] | None = None,
+    ) -> None:
+        self._space = space
+        self.labels = tuple(labels)
+        self.templates = {modality: tuple(some) for modality, some in templates.items()}
+        self.weights = dict(weights or {})
+        self._rows = dict(rows or {})
+        self._vectors: dict[Modality, Vectors] = {}
+
+    def rows(self, modality: Modality) -> Vectors:
+        """Give the vector of every sentence. *Shape:* (labels, templates, dim)"""
+        if modality not in self._rows:
+            templates = self.templates[modality]
+            prompts = [template.replace("{}", label) for label in self.labels for template in templates]
+            rows = self._space.embed(prompts, modality="text")
+            self._rows[modality] = rows.reshape(len(self.labels), len(templates), -1)
+        return self._rows[modality]
+
+    def vectors(self, modality: Modality) -> Vectors:
+        """Give the vector of every label: the unit mean of its sentences. *Shape:* (labels, dim)"""
+        if modality not in self._vectors:
+            self._vectors[modality] = blended(self.rows(modality), self.weight(modality))
+        return self._vectors[modality]
+
+    def weight(self, modality: Modality) -> Weights:
+        """Give how much each template counts; together 1. *Shape:* (templates,)"""
+        if modality in self.weights:
+            return self.weights[modality]
+        count = len(self.templates[modality])
+        return np.full(count, 1 / count)
+
+    def changed(self, modality: Modality, templates: Sequence[str], weights: Weights) -> Prompts:
+        """Give the same labels with other templates for one modality."""
+        others = {kind: rows for kind, rows in self._rows.items() if kind != modality}
+        return Prompts(
+            self._space,
+            self.labels,
+            self.templates | {modality: tuple(templates)},
+            weights=self.weights | {modality: weights},
+            rows=others,
+        )
+
+
+def blended(rows: Vectors, weights: Weights) -> Vectors:
+    """Give the unit weighted mean of each label's sentences. *Shape:* (labels, dim)"""
+    return unit(np.einsum("ltd,t->ld", rows, weights.astype(np.float32)))
+
+
+def checked_templates(given: Templates | None) -> dict[Modality, tuple[str, ...]]:
+    """Give the templates of every modality: those that are given, else the fixed ones. Raises `BadQuery`."""
+    if given is None:
+        return {modality: tuple(some) for modality, some in TEMPLATES.items()}
+    if isinstance(given, Mapping):
+        named = {modality_named(name): _checked(some) for name, some in given.items()}
+        return checked_templates(None) | named
+    return dict.fromkeys(Modality, _checked(given))
+
+
+def _checked(templates: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(templates, str) or not templates or any("{}" not in template for template in templates):
+        raise BadQuery("a template says with {} where the label goes, as in 'the sound of {}'")
+    return tuple(dict.fromkeys(templates))

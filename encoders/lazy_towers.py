@@ -1,0 +1,38 @@
+"""What encoders of several towers have in common: a space, a device, and towers that are read when they are needed."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from bindsearch.ports import SpaceSpec
+
+
+class LazyTowers:
+    """Reads a tower when something of its kind is encoded for the first time, in whichever thread that is."""
+
+    def _begin(self, spec: SpaceSpec) -> None:
+        self._spec = spec
+        self._towers: dict[Any, Any] = {}
+        self._loading = threading.Lock()
+
+    @property
+    def spec(self) -> SpaceSpec:
+        """The space; reading it loads no weights."""
+        return self._spec
+
+    @property
+    def device(self) -> str:
+        """Where the towers run: cpu, cuda or mps."""
+        from .openclip_device import device
+
+        return str(device().type)
+
+    def _tower(self, kind: Any) -> Any:
+        with self._loading:
+            if kind not in self._towers:
+                self._towers[kind] = self._load(kind)
+            return self._towers[kind]
+
+    def _load(self, kind: Any) -> Any:
+        raise NotImplementedError

@@ -1,0 +1,138 @@
+"""What names candidates in a block, so that a query looks at few rows, and how a search makes use of them.
+
+A finder only names rows. Their scores come from the vectors themselves, as everywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, Self
+
+import numpy as np
+
+from bindsearch.errors import IndexUnavailable
+from bindsearch.types import Ids, Vectors
+
+from ._codes import Coder
+from ._shortlist import Look, Part, Shortlist
+
+LEAST = 1 / 256
+"""The share of cells below which an effort is not lowered."""
+PLENTY = 4
+"""Times as many candidates as are wanted must be named."""
+Tell = Callable[[int, int], None]
+"""Is told how many rows of how many are in their places."""
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How far a search goes."""
+
+    share: float = 1 / 16
+    """Of the cells that are opened, where there are any."""
+    candidates: int = 512
+    """Rows whose scores are looked up; for up to a quarter as many results."""
+
+    def raised(self) -> Effort:
+        """Give the next step up: twice the cells; where all are open, twice the candidates."""
+        if self.share < 1:
+            return replace(self, share=min(1.0, 2 * self.share))
+        return replace(self, candidates=2 * self.candidates)
+
+    def lowered(self) -> Effort:
+        """Give the next step down: half the cells. There is one only where some are closed."""
+        return self if self.share >= 1 or self.share <= LEAST else replace(self, share=self.share / 2)
+
+
+class Finder(Protocol):
+    """Names rows of one block; read only once made, and used by several threads."""
+
+    file: ClassVar[str]
+    """What it is called on disk."""
+    least: ClassVar[float]
+    """Of a smaller share of the rows everything is looked at."""
+
+    @classmethod
+    def of(cls, vectors: Vectors, coder: Coder, *, tell: Tell) -> Self:
+        """Make it. Raises `IndexUnavailable` without faiss."""
+        ...
+
+    def candidates(self, turned: Vectors, *, part: Part, effort: Effort) -> Ids:
+        """Give rows of a part that may be among the best of queries that were turned, -1 where there are no more.
+
+        What a query needs travels with it: the shared structure is not touched.
+        *Shape:* (queries, candidates).
+        """
+        ...
+
+    def enough(self, many: int) -> int:
+        """Give how many of so many candidates there must be, for a search not to look at everything."""
+        ...
+
+    def save(self, file: Path) -> None:
+        """Write it."""
+        ...
+
+    @classmethod
+    def load(cls, file: Path) -> Self:
+        """Open it by mapping. Raises `ValueError` for another file, and `IndexUnavailable` without faiss."""
+        ...
+
+    def __len__(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class LookAtFound:
+    """Looks at what finders name for each query, and at everything where that would not do."""
+
+    effort: Effort
+    coder: Coder
+    everywhere: Look
+
+    def __call__(self, part: Part, queries: Vectors, shortlist: Shortlist) -> None:
+        """Look at a part. Which way a query takes depends neither on others nor, if little is wanted, on how much."""
+        finder, codes, many = part.block.finder, part.block.codes, self.effort.candidates
+        if finder is None or codes is None or self._looks_everywhere(part, finder, shortlist.wanted):
+            self.everywhere(part, queries, shortlist)
+            return
+        asked = self.coder.ask(queries)
+        rows = finder.candidates(asked.turned, part=part, effort=self.effort)
+        full = rows[:, finder.enough(many) - 1] >= 0
+        places, which = np.nonzero((rows >= 0) & full[:, None])
+        near = rows[places, which]
+        shortlist.offer(places, near, self.coder.scores(codes, near, asked, places), self.coder.margin(codes, asked))
+        lacking = np.flatnonzero(~full)
+        if len(lacking):
+            rest = Shortlist(len(lacking), shortlist.wanted)
+            self.everywhere(part, queries[lacking], rest)
+            shortlist.adopt(rest, lacking)
+
+    def _looks_everywhere(self, part: Part, finder: Finder, wanted: int) -> bool:
+        many = self.effort.candidates
+        return PLENTY * wanted > many or part.count < max(4 * many, finder.least * len(part.block.ids))
+
+
+def faiss_for(kind: str) -> Any:
+    """Give faiss. Raises `IndexUnavailable` where it is missing."""
+    try:
+        import faiss
+    except ModuleNotFoundError as error:
+        raise IndexUnavailable(f"the index {kind} needs faiss: pip install 'bindsearch[faiss]'") from error
+    return faiss
+
+
+def mapped(faiss: Any, file: Path) -> Any:
+    """Open what faiss wrote, by mapping. Raises `ValueError` for a file that it does not read."""
+    try:
+        # Adding to what is mapped like this would end the process. Nothing is added to a finder once it is made.
+        return faiss.read_index(str(file), faiss.IO_FLAG_MMAP_IFC)
+    except RuntimeError as error:
+        raise ValueError(f"{file}: not an index that this faiss reads") from error
+
+
+def bitmap(faiss: Any, part: Part) -> Any:
+    """Give what keeps FAISS to the rows of a part."""
+    assert part.mask is not None
+    return faiss.IDSelectorBitmap(np.packbits(part.mask, bitorder="little"))

@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="the tower needs torch")
+
+import imagebind_made  # noqa: E402
+from bindsearch.encoders import imagebind_quick as quick  # noqa: E402
+from bindsearch.encoders.imagebind_audio import Shape, built  # noqa: E402
+
+SHAPE = Shape(
+    width=imagebind_made.WIDTH, blocks=imagebind_made.LAYERS, heads=imagebind_made.HEADS, dim=imagebind_made.DIM
+)
+ALIKE = {torch.bfloat16: 0.999, torch.int8: 0.999}
+
+
+def tower():
+    return built(imagebind_made.audio_checkpoint(), SHAPE)
+
+
+def clips(count: int = quick.CLIPS + 3):
+    return torch.randn(count, 1, 128, 204, generator=torch.Generator().manual_seed(0))
+
+
+def cosines(one, other):
+    return torch.nn.functional.cosine_similarity(one.float(), other.float())
+
+
+@pytest.fixture(params=list(quick.KINDS), ids=str)
+def dtype(request):
+    if not quick.works(quick.KINDS[request.param]):
+        pytest.skip("this torch lacks the operators")
+    return request.param
+
+
+@torch.inference_mode()
+def test_it_gives_what_the_plain_tower_gives(dtype):
+    run = quick.ready(tower(), dtype)
+    assert isinstance(run, quick.QuickTower)
+    exact = tower()(clips())
+    assert (cosines(run(clips()), exact) >= ALIKE[dtype]).all()
+    assert (cosines(run(clips()), exact.roll(1, 0)) < ALIKE[dtype]).all()
+
+
+@torch.inference_mode()
+def test_a_clip_does_not_depend_on_its_batch_and_two_runs_are_equal(dtype):
+    run = quick.ready(tower(), dtype)
+    together = run(clips())
+    assert torch.equal(together, run(clips()))
+    assert torch.equal(together, quick.ready(tower(), dtype)(clips()))
+    alone = torch.cat([run(clip[None]) for clip in clips()])
+    backwards = run(clips().flip(0)).flip(0)
+    unit = torch.nn.functional.normalize
+    for other in (alone, backwards):
+        assert (unit(together.float(), dim=-1) - unit(other.float(), dim=-1)).abs().max() <= 1e-5
+
+
+@torch.inference_mode()
+def test_float32_is_the_plain_tower_to_the_bit():
+    assert torch.equal(quick.ready(tower(), torch.float32)(clips(3)), tower()(clips(3)))
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.int8], ids=str)
+def test_without_the_operators_the_plain_tower_runs_in_bfloat16(monkeypatch, dtype):
+    monkeypatch.setattr(quick, "works", lambda kind: False)
+    run = quick.ready(tower(), dtype)
+    assert not isinstance(run, quick.QuickTower)
+    assert torch.equal(run(clips(3)), tower().bfloat16()(clips(3).bfloat16()))
+
+
+def test_operators_that_are_missing_or_wrong_are_not_used():
+    class Missing(quick.Packed):
+        def __init__(self, layer):
+            torch.ops.mkldnn.no_such_operator(layer.weight)
+
+    class Wrong(quick.Packed):
+        def __call__(self, x, *, gelu=False, add=None):
+            return super().__call__(x, gelu=gelu, add=add) * 1.5
+
+    assert not quick.works(Missing)
+    assert not quick.works(Wrong)
+
+
+@torch.inference_mode()
+def test_a_linear_layer_in_int8_is_off_by_few_steps(dtype):
+    torch.manual_seed(0)
+    layer = torch.nn.Linear(96, 40)
+    kind = quick.KINDS[dtype]
+    x = 3 + torch.randn(2, 7, 96, generator=torch.Generator().manual_seed(1)).to(kind.dtype)
+    exact = layer(x.float())
+    assert (kind(layer)(x) - exact).abs().max() <= 0.03 * exact.abs().max()
+    silence = torch.zeros_like(x)
+    assert (kind(layer)(silence) - layer.bias).abs().max() <= 0.01 * layer.bias.abs().max()

@@ -1,0 +1,121 @@
+"""Labels in words become answers with probabilities."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from media_files import picture, sound, tone
+from zeroshot.taught import TOY, seen
+
+from bindsearch.errors import BadQuery
+from bindsearch.records import unit
+from bindsearch.templates import TEMPLATES
+from bindsearch.types import Modality
+from bindsearch.zeroshot import BACKGROUND, LABEL_SETS, NONE, Classifier, Seen
+from bindsearch.zeroshot.label_sets import background_for, chosen_labels, read_labels
+
+LABELS = ["red", "green", "blue"]
+
+
+def softmax(scores: np.ndarray) -> np.ndarray:
+    shares = np.exp(scores - scores.max())
+    return shares / shares.sum()
+
+
+def test_probabilities_are_the_softmax_of_cosines_at_the_temperature_of_the_space():
+    classifier = Classifier(TOY, LABELS)
+    red = seen("red")
+    prompts = [[template.replace("{}", label) for template in TEMPLATES[Modality.IMAGE]] for label in LABELS]
+    words = unit(np.stack([TOY.embed(each, modality="text").mean(axis=0) for each in prompts]))
+    cosines = words @ red.vectors[Modality.IMAGE]
+    predictions = {each.label: each for each in classifier.predict(red)}
+    expected = softmax(cosines.astype(np.float64) / TOY.spec.temperature)
+    for label, cosine, share in zip(LABELS, cosines, expected, strict=True):
+        assert predictions[label].score == pytest.approx(float(cosine), abs=1e-6)
+        assert predictions[label].probability == pytest.approx(float(share), abs=1e-6)
+    assert classifier.classify(red, k=2) == classifier.predict(red)[:2]
+    assert classifier.predict(red)[0].label == "red"
+
+
+def test_none_of_these_is_the_background_that_is_as_probable_beforehand_as_the_labels():
+    classifier = Classifier(TOY, ["red", "blue"], none=["green", "yellow", "violet"])
+    assert classifier.answers == ("red", "blue", NONE)
+    logits = classifier.logits([seen("green")])[0]
+    weights = np.exp(logits - logits.max()) / np.array([2, 2, 3, 3, 3])
+    expected = weights[2:].sum() / weights.sum()
+    predictions = classifier.predict(seen("green"))
+    assert predictions[0].label == NONE
+    assert predictions[0].probability == pytest.approx(float(expected), abs=1e-9)
+    assert sum(each.probability for each in predictions) == pytest.approx(1.0)
+    best = Classifier(TOY, ["green", "yellow", "violet"]).predict(seen("green"))[0].score
+    assert predictions[0].score == pytest.approx(best, abs=1e-6)
+    assert classifier.predict(seen("blue"))[0].label == "blue"
+
+
+def test_the_built_in_background_leaves_out_what_is_asked_for():
+    classifier = Classifier(TOY, ["dogs", "a fire truck"], none=True)
+    assert "dog" not in classifier.background
+    assert "fire" not in classifier.background
+    assert len(classifier.background) == len(BACKGROUND) - 2
+    with pytest.raises(BadQuery, match="background"):
+        Classifier(TOY, ["dog", "cat"], none=["cats"])
+    with pytest.raises(BadQuery, match="none of these"):
+        Classifier(TOY, [NONE])
+
+
+def test_a_film_is_the_mean_of_what_is_seen_and_what_is_heard(tmp_path):
+    low = TOY.embed([sound(tmp_path / "low.wav", tone(80.0, 2.0))])[0]
+    red = seen("red").vectors[Modality.IMAGE]
+    film = Seen({Modality.VIDEO: red, Modality.AUDIO: low})
+    classifier = Classifier(TOY, ["red", "low rumble"])
+    alone = [classifier.scores([Seen({kind: row})])[0] for kind, row in film.vectors.items()]
+    assert classifier.scores([film])[0] == pytest.approx(np.mean(alone, axis=0), abs=1e-6)
+    assert film.modality == Modality.VIDEO
+
+
+def test_many_files_are_told_as_one_by_one(tmp_path):
+    low = Seen.of([Modality.AUDIO], TOY.embed([sound(tmp_path / "low.wav", tone(80.0, 2.0))]))
+    many = [seen("red"), low, seen("green", 3)]
+    classifier = Classifier(TOY, [*LABELS, "low rumble"], none=True)
+    together = classifier.probabilities(many)
+    for row, each in zip(together, many, strict=True):
+        assert classifier.probabilities([each])[0] == pytest.approx(row, abs=1e-6)
+
+
+def test_templates_can_be_given_for_one_modality(tmp_path):
+    red = picture(tmp_path / "red.png", "red")
+    some = Classifier(TOY, LABELS, templates={"image": ["a dark {}"]})
+    every = Classifier(TOY, LABELS, templates=["a dark {}"])
+    assert some.predict(red) == every.predict(red)
+    assert some.prompts.templates[Modality.AUDIO] == TEMPLATES[Modality.AUDIO]
+    for wrong in ([], ["none"], "the {}", {"image": ["x"]}, {"smell": ["{}"]}):
+        with pytest.raises(BadQuery):
+            Classifier(TOY, LABELS, templates=wrong)
+
+
+def test_sets_of_labels():
+    assert chosen_labels(["set:animals", " robot ", "dog", ""]) == (*LABEL_SETS["animals"], "robot")
+    with pytest.raises(BadQuery, match=r"did you mean set:vehicles\?"):
+        chosen_labels(["set:vehicle"])
+    with pytest.raises(BadQuery, match="animals"):
+        chosen_labels(["set:"])
+    for name, labels in LABEL_SETS.items():
+        assert len(set(labels)) == len(labels) > 5, name
+    assert len(set(BACKGROUND)) == len(BACKGROUND)
+
+
+def test_labels_are_read_from_words_and_files(tmp_path):
+    file = tmp_path / "labels.txt"
+    file.write_text("\ufeffrain, heavy\n\n  wind \n", encoding="utf-8")
+    assert read_labels(f"@{file}") == ["rain, heavy", "wind"]
+    assert read_labels("a, b c,,set:music") == ["a", "b c", "set:music"]
+    file.write_bytes(b"\xff\xfe\xff")
+    with pytest.raises(BadQuery, match="UTF-8"):
+        read_labels(f"@{file}")
+    with pytest.raises(FileNotFoundError):
+        read_labels(f"@{tmp_path / 'none'}")
+
+
+def test_short_words_of_labels_do_not_empty_the_background():
+    assert background_for(["a b"], ["a c", "b", "x"]) == ("a c", "b", "x")
+    assert background_for(["B"], ["b", "x"]) == ("x",)
