@@ -32,7 +32,9 @@ SIDE = 128
 LENGTH = 32
 """The longest text, in word pieces."""
 WINDOWING = Windowing(image_side=2 * SIDE)
-PREPARING = "pocket 1"
+TEMPERATURE = 0.05
+"""What the text tower learned with to tell pictures apart (`losses.distillation`); the card may say another."""
+PREPARING = "pocket 2"
 """Change it with every change of what `prepare` gives."""
 
 
@@ -53,6 +55,7 @@ class PocketEncoder:
             fingerprint=hashlib.sha256(f"{PREPARING} {WINDOWING} {self._card['weights']}".encode()).hexdigest()[:32],
             summary="Trained by this project: texts were paired with images and sounds with images, never with texts.",
             windowing=WINDOWING,
+            temperature=float(self._card.get("temperature", TEMPERATURE)),
         )
 
     @property
@@ -92,6 +95,18 @@ class PocketEncoder:
             if kind not in self._towers:
                 self._towers[kind] = _loaded(self._folder / "pocket.safetensors", kind, self._card["weights"])
         return self._towers[kind]
+
+
+def hearing_tower(dim: int) -> Any:
+    """Build a sound tower that hears as the shipped one does, for a space of any dimension: its head is new."""
+    towers = import_module("bindsearch.encoders.pocket_towers")
+    tower = towers.SoundTower(dim=dim)
+    digest = _card(WEIGHTS / "card.json")["weights"]
+    shipped = _loaded(WEIGHTS / "pocket.safetensors", Modality.AUDIO, digest).state_dict()
+    own = {"listening.head.mean", "listening.head.scale"}  # how what is heard is spread, whatever it is bound to
+    kept = {name: value for name, value in shipped.items() if name.startswith(("trunk.", "widen.")) or name in own}
+    tower.load_state_dict(kept, strict=False)
+    return tower
 
 
 def _card(path: Path) -> Any:

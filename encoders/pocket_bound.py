@@ -21,7 +21,7 @@ from bindsearch.ports import Encoder, Modality, Piece, Prepared, SpaceSpec, Vect
 
 from .pocket_sound import spectrogram
 
-TOWERS = {"pocket": "sound_tower", "pocket-small": "small_sound_tower"}
+TOWERS = {"pocket": "sound_tower", "pocket-new": "sound_tower", "pocket-small": "small_sound_tower"}
 
 
 class BoundEncoder:

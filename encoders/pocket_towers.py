@@ -17,8 +17,8 @@ from torch.nn import functional as F
 
 DIM = 256
 """Of the space."""
-SEEN = 1280
-"""Features of a picture before the head."""
+SEEN, HEARD = 1280, 1024
+"""Features of a picture and of a sound before their heads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,24 +133,56 @@ class PhotoTower(nn.Module):
         return self.head(self.features(pixels))
 
 
-class SoundTower(nn.Module):
-    """A stretch of sound in the space: the moments that matter weigh more."""
+class Listening(nn.Module):
+    """From the moments of a sound to the space: the moments that matter weigh more."""
 
-    def __init__(self, shape: Trunk = SOUND, dim: int = DIM) -> None:
+    def __init__(self, width: int = HEARD, dim: int = DIM, *, drop: float = 0.0) -> None:
+        super().__init__()
+        self.width = width
+        self.weigh = nn.Linear(width, 1)
+        nn.init.zeros_(self.weigh.weight)
+        self.head = Head(width, drop=drop, dim=dim)
+
+    def features(self, moments: Tensor) -> Tensor:
+        """*Shape:* (batch, moments, width) to (batch, width)."""
+        shares = self.weigh((moments - self.head.mean) / self.head.scale).softmax(dim=1)
+        return (moments * shares).sum(dim=1)
+
+    def forward(self, moments: Tensor) -> Tensor:
+        """*Shape:* (batch, moments, width) to (batch, dim), not normalised."""
+        return self.head(self.features(moments))
+
+
+class SoundTower(nn.Module):
+    """A stretch of sound in the space."""
+
+    def __init__(self, shape: Trunk = SOUND, dim: int = DIM, *, width: int = HEARD) -> None:
         super().__init__()
         self.trunk = Convolutions(shape)
-        self.weigh = nn.Linear(self.trunk.width, 1)
-        self.head = nn.Linear(self.trunk.width, dim)
+        self.widen = nn.Sequential(*_convolution(self.trunk.width, width, 1), nn.ReLU(inplace=True))
+        self.listening = Listening(width, dim)
+
+    def moments(self, spectra: Tensor) -> Tensor:
+        """*Shape:* (batch, frames, bands) to (batch, frames / 32, width)."""
+        return self.widen(self.trunk(spectra[:, None])).mean(dim=3).transpose(1, 2)
 
     def features(self, spectra: Tensor) -> Tensor:
         """*Shape:* (batch, frames, bands) to (batch, width)."""
-        moments = self.trunk(spectra[:, None]).mean(dim=3).transpose(1, 2)
-        shares = self.weigh(moments).softmax(dim=1)
-        return (moments * shares).sum(dim=1)
+        return self.listening.features(self.moments(spectra))
+
+    @property
+    def width(self) -> int:
+        """How many features there are before the head."""
+        return self.listening.width
+
+    @property
+    def head(self) -> nn.Module:
+        """From features to the space."""
+        return self.listening.head
 
     def forward(self, spectra: Tensor) -> Tensor:
         """*Shape:* (batch, frames, bands) to (batch, dim), not normalised."""
-        return self.head(self.features(spectra))
+        return self.listening(self.moments(spectra))
 
 
 class TextTower(nn.Module):
@@ -212,7 +244,7 @@ def sound_tower(dim: int) -> SoundTower:
 
 def small_sound_tower(dim: int) -> SoundTower:
     """Build a sound tower for trials and tests."""
-    return SoundTower(SMALL, dim)
+    return SoundTower(SMALL, dim, width=128)
 
 
 def built(kind: str, weights: dict[str, Tensor]) -> nn.Module:

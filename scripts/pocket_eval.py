@@ -3,7 +3,7 @@
 Which photos show what is the table that the training used (scripts/pocket_concepts.py); the sounds are ESC-50's
 held-out recordings, which it did not hear. Prints precision at 10, of each concept too, and what ten sounds find.
 
-    python scripts/pocket_eval.py DATA [--weights FOLDER]
+    python scripts/pocket_eval.py DATA [--weights FOLDER] [--picture FILE]
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from bindsearch.encoders.pocket import WEIGHTS, PocketEncoder
 from numpy.typing import NDArray
 from PIL import Image
 from pocket_concepts import own_words, shown_by
+from pocket_neighbours import Found, draw
 from pocket_sounds import decoded, esc50
 from pocket_texts import caltech_name, imagenet_names
 
@@ -91,16 +92,24 @@ def precision(near: NDArray[np.intp], shows: list[set[int]], truth: NDArray[np.i
     return np.array([np.mean([t in shows[row] for row in rows]) for rows, t in zip(near, truth, strict=True)])
 
 
+def in_words(said: set[str], heard: str, *, right: bool) -> str:
+    """What a photo shows: what is heard, or its own class, or the two longest words of its captions."""
+    words = sorted((word.removeprefix("said ") for word in said), key=lambda word: (-len(word), word))
+    return heard if right else " ".join(words[:2])
+
+
 def main() -> None:
     """Measure, and print."""
     parser = argparse.ArgumentParser(description="measure sounds to photos")
     parser.add_argument("data", type=Path)
     parser.add_argument("--weights", type=Path, default=WEIGHTS)
+    parser.add_argument("--picture", type=Path, help="draw what ten sounds find, each of another concept")
     given = parser.parse_args()
     space = Space(PocketEncoder(given.weights))
     clips = list(esc50(given.data))
     concepts = sorted({clip.concept for clip in clips})
-    photos = gallery(tokens(given.data), concepts)
+    said = tokens(given.data)
+    photos = gallery(said, concepts)
     names, shows = list(photos), list(photos.values())
     seen = space.embed_pieces(list(opened(given.data, names)))
     shown = set().union(*shows)
@@ -115,9 +124,22 @@ def main() -> None:
     print(f"{share.mean():.3f}, concepts exchanged {precision(near, shows, turned).mean():.3f}, chance {chance:.3f}")
     for number in sorted(set(truth), key=lambda number: -share[truth == number].mean()):
         print(f"  {share[truth == number].mean():.2f} {concepts[number]}")
-    for row in np.random.default_rng(1).permutation(len(held))[:10]:
-        found = ["/".join(names[place].split("/")[1:]) for place in near[row, :3]]
-        print(f"{held[row].concept}: {', '.join(found)}")
+    drawn = np.random.default_rng(1).permutation(len(held))
+    ten = list({held[row].concept: row for row in drawn[::-1]}.values())[::-1][:10]
+    rows = []
+    for row in ten:
+        heard_is, right = held[row].concept, [truth[row] in shows[place] for place in near[row, :6]]
+        words = [said[names[place]] for place in near[row, :6]]
+        found = [Found(in_words(each, heard_is, right=yes), yes) for each, yes in zip(words, right, strict=True)]
+        rows.append((heard_is, found))
+    for heard_is, found in rows:
+        print(f"{heard_is}: {', '.join(photo.shows for photo in found)}")
+    if given.picture:
+        draw(
+            rows,
+            f"What ten held-out sounds find among {len(names):,} photos. Green: it shows what is heard.",
+            given.picture,
+        )
 
 
 if __name__ == "__main__":

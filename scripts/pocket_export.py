@@ -18,6 +18,8 @@ from bindsearch.encoders.pocket_towers import DIM
 from safetensors.torch import save_file
 
 LARGEST = 32 * 2**20
+SEEN = {"photos": "photo", "texts": "text", "sounds": "hearing"}
+"""Which checkpoint says how often a tower has looked, read or listened."""
 TEACHERS = {
     "photos": "MobileNetV2, which had seen ImageNet's photos and labels",
     "texts": "all-MiniLM-L6-v2, which had seen a billion pairs of sentences",
@@ -27,18 +29,21 @@ TEACHERS = {
 
 
 def trained(home: Path) -> dict[str, dict[str, Any]]:
-    """The checkpoints of all three towers."""
-    return {name: torch.load(home / "ckpt" / f"{name}.pt", weights_only=True) for name in ("photo", "text", "sound")}
+    """All checkpoints."""
+    names = ("photo", "text", "hearing", "sound")
+    return {name: torch.load(home / "ckpt" / f"{name}.pt", weights_only=True) for name in names}
 
 
 def kept(home: Path, towers: dict[str, dict[str, Any]]) -> dict[str, torch.Tensor]:
-    """The running means of all three towers, by modality; the photo tower's head is the one that was fitted last."""
+    """The running means of all three towers, by modality; pictures and sounds have the heads that were fitted last."""
     head = torch.load(home / "tower" / "anchor.pt", weights_only=True)["image"]
-    photo = {name: value for name, value in towers["photo"]["average"].items() if name.startswith("tower.")}
-    found = {f"image.{name.removeprefix('tower.')}": value for name, value in photo.items()}
+    found = {}
+    for modality, part in (("image", "photo"), ("audio", "hearing")):
+        mean = towers[part]["average"].items()
+        found |= {name.replace("tower.", f"{modality}.", 1): value for name, value in mean if name.startswith("tower.")}
     found |= {f"image.head.{name}": value for name, value in head.items()}
     found |= {f"text.{name}": value for name, value in towers["text"]["average"].items()}
-    return found | {f"audio.{name}": value for name, value in towers["sound"]["kept"].items()}
+    return found | {f"audio.listening.{name}": value for name, value in towers["sound"]["kept"].items()}
 
 
 def card(
@@ -50,10 +55,8 @@ def card(
         sizes[name.split(".")[0]] += value.numel()
     lists = sorted(home.glob("cache/photos/*/names.txt"))
     photos = {path.parent.name: len(path.read_text().splitlines()) for path in lists}
-    sounds = {
-        path.parent.name: len({line.split("\t")[0] for line in path.read_text().splitlines()})
-        for path in sorted(home.glob("cache/sounds/*/windows.txt"))
-    }
+    lists = sorted(home.glob("cache/sounds/*/clips.txt"))
+    sounds = {path.parent.name: len(path.read_text().splitlines()) for path in lists}
     return {
         "dim": DIM,
         "weights": digest,
@@ -62,7 +65,7 @@ def card(
         "views": sum(photos.values()),
         "texts": len((home / "cache/texts/texts.txt").read_text().splitlines()),
         "sounds": sounds,
-        "seen": {"photos": towers["photo"]["views"], "texts": towers["text"]["views"]},
+        "seen": {name: towers[part]["views"] for name, part in SEEN.items()},
         "sound recipe": towers["sound"]["recipe"],
         "teachers": TEACHERS,
     }

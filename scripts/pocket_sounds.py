@@ -1,7 +1,7 @@
-"""Gather sounds for training the pocket model: names, spectrograms, and what the sound teacher hears.
+"""Gather sounds for training the pocket model: their spectrograms and their names.
 
-Writes one folder per source: `spectra.f16` (windows of 2 s, 200 frames of 64 bands), `features.f16` (YAMNet's mean
-over the patches of the same window), and `windows.txt` (clip, recording, concept). Silent windows are left out.
+Writes one folder per source: `frames.f16` (64 bands every 10 ms, clip after clip) and `clips.txt` (clip, recording,
+concept, frames). A clip without a concept is for learning to hear, and is put beside no photos.
 
     python scripts/pocket_sounds.py DATA HOME [--mirror REPOSITORIES]
 """
@@ -20,14 +20,13 @@ from pathlib import Path
 
 import av
 import numpy as np
-from bindsearch.encoders.pocket_sound import RATE, WINDOW, spectrogram
+from bindsearch.encoders.pocket_sound import BANDS, RATE, WINDOW, log_mel
 from numpy.typing import NDArray
 from pocket_photos import git_pictures, listing
-from pocket_teachers import HOP, PATCH, SoundTeacher
 
 Samples = NDArray[np.float32]
-QUIET = 1e-3  # a window whose loudest 100 ms stay under this has nothing to learn from
 LONGEST = 10  # seconds of one clip that are used
+HEARABLE = {".wav", ".ogg", ".oga", ".mp3", ".flac", ".opus"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,32 +40,17 @@ class Clip:
 
 
 def decoded(content: bytes) -> Samples:
-    """Mono samples at 16 kHz."""
+    """Mono samples at 16 kHz of the first seconds."""
+    parts, count = [], 0
     with av.open(io.BytesIO(content)) as file:
         resampler = av.AudioResampler(format="flt", layout="mono", rate=RATE)
-        parts = [piece.to_ndarray()[0] for frame in file.decode(audio=0) for piece in resampler.resample(frame)]
+        for frame in file.decode(audio=0):
+            parts += [piece.to_ndarray()[0] for piece in resampler.resample(frame)]
+            count += frame.samples
+            if count > LONGEST * frame.sample_rate:
+                break
         parts += [piece.to_ndarray()[0] for piece in resampler.resample(None)]
     return np.concatenate(parts)[: LONGEST * RATE].astype(np.float32)
-
-
-def windows(samples: Samples) -> Iterator[Samples]:
-    """Windows of 2 s every second; what is shorter is repeated, what is silent is skipped."""
-    if len(samples) < WINDOW:
-        samples = np.tile(samples, -(-WINDOW // max(1, len(samples))))[:WINDOW]
-    for start in range(0, len(samples) - WINDOW + 1, RATE):
-        window = samples[start : start + WINDOW]
-        loud = np.sqrt(np.square(window.reshape(-1, RATE // 10)).mean(axis=1)).max()
-        if loud > QUIET:
-            yield window
-
-
-def heard(window: Samples, teacher: SoundTeacher) -> Samples:
-    """The teacher's mean over the sounding patches of a window."""
-    starts = range(0, WINDOW - PATCH + 1, HOP)
-    patches = [window[start : start + PATCH] for start in starts]
-    loud = [float(np.abs(patch).max()) for patch in patches]
-    kept = [patch for patch, level in zip(patches, loud, strict=True) if level >= 0.1 * max(loud)]
-    return np.mean([teacher.features(patch) for patch in kept], axis=0)
 
 
 def esc50(data: Path) -> Iterator[Clip]:
@@ -135,46 +119,91 @@ def instruments(mirror: Path) -> Iterator[Clip]:
         yield Clip(path, path, f"dirt {path.split('/')[0]}", content)
 
 
-def gather(clips: Iterator[Clip], out: Path, teacher: SoundTeacher) -> int:
-    """Write one source; how many windows it gave. A source that is complete is left alone."""
-    if (out / "windows.txt").exists():
-        return len((out / "windows.txt").read_text().splitlines())
+def streets(mirror: Path) -> Iterator[Clip]:
+    for path, content in repository(mirror, "ekkezia+sonyc-dataviz", r"\.wav$"):
+        yield Clip(path, path, "", content)
+
+
+def effects(mirror: Path) -> Iterator[Clip]:
+    for path, content in repository(mirror, "chosig+tintin-alteraeon", r"\.(wav|ogg|mp3)$"):
+        yield Clip(path, path, "", content)
+
+
+def folder(path: Path) -> Iterator[Clip]:
+    """All sounds below a folder, without names: for learning to hear."""
+    for file in sorted(path.rglob("*")):
+        if file.suffix.lower() in HEARABLE and file.is_file():
+            name = f"{path.name}/{file.relative_to(path)}"
+            yield Clip(name, name, "", file.read_bytes())
+
+
+def gather(clips: Iterator[Clip], out: Path) -> int:
+    """Write one source; how many clips it gave. A source that is complete is left alone."""
+    if (out / "clips.txt").exists():
+        return len((out / "clips.txt").read_text().splitlines())
     out.mkdir(parents=True, exist_ok=True)
     lines = []
-    with (out / "spectra.f16").open("wb") as spectra, (out / "features.f16").open("wb") as features:
+    with (out / "frames.f16").open("wb") as file:
         for clip in clips:
             try:
                 samples = decoded(clip.content)
             except (av.FFmpegError, ValueError, IndexError):
                 continue
-            for window in windows(samples):
-                spectra.write(spectrogram(window).astype(np.float16).tobytes())
-                features.write(heard(window, teacher).astype(np.float16).tobytes())
-                lines.append(f"{clip.name}\t{clip.recording}\t{clip.concept}\n")
-    (out / "windows.new").write_text("".join(lines))
-    (out / "windows.new").replace(out / "windows.txt")
+            if not len(samples):
+                continue
+            frames = log_mel(samples if len(samples) >= WINDOW else np.resize(samples, WINDOW))
+            file.write(frames.astype(np.float16).tobytes())
+            lines.append(f"{clip.name}\t{clip.recording}\t{clip.concept}\t{len(frames)}\n")
+    (out / "clips.new").write_text("".join(lines))
+    (out / "clips.new").replace(out / "clips.txt")
     return len(lines)
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """One clip that `gather` wrote."""
+
+    source: str
+    name: str
+    recording: str
+    concept: str
+    frames: NDArray[np.float16]
+    """*Shape:* (n, 64)."""
+
+
+def gathered(home: Path) -> list[Gathered]:
+    """All clips."""
+    found = []
+    for path in sorted(home.glob("cache/sounds/*/clips.txt")):
+        frames, at = np.fromfile(path.parent / "frames.f16", np.float16).reshape(-1, BANDS), 0
+        for line in path.read_text().splitlines():
+            name, recording, concept, length = line.split("\t")
+            found.append(Gathered(path.parent.name, name, recording, concept, frames[at : at + int(length)]))
+            at += int(length)
+    return found
 
 
 def main() -> None:
     """Gather every source that is at hand."""
-    parser = argparse.ArgumentParser(description="gather sounds, their spectrograms and their teacher's features")
+    parser = argparse.ArgumentParser(description="gather sounds and their spectrograms")
     parser.add_argument("data", type=Path)
     parser.add_argument("home", type=Path)
     parser.add_argument("--mirror", type=Path, help="a folder with repositories of more sounds")
+    parser.add_argument("--more", type=Path, nargs="*", default=[], help="folders with sounds of any kind, unnamed")
     given = parser.parse_args()
-    teacher = SoundTeacher(given.data / "teachers" / "yamnet.tflite")
     sources = {"esc50": esc50(given.data), "named": named(given.data)}
     if given.mirror:
         sources |= {"animals": animals(given.mirror), "cries": cries(given.mirror), "urban": urban(given.mirror)}
-        sources |= {"instruments": instruments(given.mirror)}
+        sources |= {"instruments": instruments(given.mirror), "streets": streets(given.mirror)}
+        sources |= {"effects": effects(given.mirror)}
+    sources |= {path.name: folder(path) for path in given.more}
     for name, clips in sources.items():
         try:
-            count = gather(clips, given.home / "cache" / "sounds" / name, teacher)
+            count = gather(clips, given.home / "cache" / "sounds" / name)
         except (StopIteration, subprocess.CalledProcessError) as error:
             print(f"{name}: not at hand ({error})", flush=True)
             continue
-        print(f"{name}: {count} windows", flush=True)
+        print(f"{name}: {count} clips", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The frozen teachers of the pocket model: a photo or a second of sound in, one feature vector out.
+"""The frozen teachers of the pocket model: a photo or a second of sound in, features out.
 
 Both are public tflite files that end in class scores. What a student should learn is the vector just before
 those scores, so the file's list of outputs is rewritten in memory to name that tensor, and others on the way, instead.
@@ -7,17 +7,20 @@ those scores, so the file's list of outputs is rewritten in memory to name that 
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 Floats = NDArray[np.float32]
 SIDE = 224  # pixels that MobileNetV2 looks at
-PATCH = 15_600  # samples that YAMNet listens to: 0.975 s at 16 kHz
-HOP = 7_680  # half a patch, in whole hops of YAMNet's spectrogram
+PATCH = 96  # frames that YAMNet listens to: 0.975 s
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,22 +64,70 @@ class PhotoTeacher:
         return features @ self._weight.T + self._bias
 
 
-class SoundTeacher:
-    """YAMNet of AudioSet: 1,024 features a second, and the logits of 521 classes that follow from them."""
+class SoundTeacher(nn.Module):
+    """YAMNet of AudioSet behind its spectrogram: what it hears at each place, and the logits of 521 classes.
+
+    Its file takes one second at a time; the same layers in torch take a batch.
+    """
 
     def __init__(self, path: Path) -> None:
-        content = bytearray(path.read_bytes())
-        _name_outputs(content, [int(_last(_started(content), "FULLY_CONNECTED")["inputs"][0])])
-        self._run = _started(content)
-        self._weight, self._bias = _last_layer(self._run, "FULLY_CONNECTED")
+        super().__init__()
+        run = _started(bytearray(path.read_bytes()))
+        self.layers = nn.Sequential(*_convolutions(run))
+        weight, bias = _last_layer(run, "FULLY_CONNECTED")
+        self.classes = (torch.from_numpy(weight), torch.from_numpy(bias))
+        self.eval().to(memory_format=torch.channels_last)
 
-    def features(self, patch: Floats) -> Floats:
-        """*Shape:* (15600,) in [-1, 1] at 16 kHz to (1024,)."""
-        return _invoke(self._run, patch[None])
+    @torch.no_grad()
+    def forward(self, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """*Shape:* (n, 96, 64) of log-mel to (n, 512, 6, 4), half-way up, and (n, 1024, 3, 2), before the mean."""
+        with torch.autocast(frames.device.type, torch.bfloat16):
+            middle = self.layers[:-4](frames[:, None].contiguous(memory_format=torch.channels_last))
+            deep = self.layers[-4:](middle)
+        return middle.float(), deep.float()
 
-    def logits(self, features: Floats) -> Floats:
-        """*Shape:* (n, 1024) to (n, 521)."""
-        return features @ self._weight.T + self._bias
+    def features(self, frames: Floats) -> Tensor:
+        """What is heard in every half second of a clip. *Shape:* (m, 64) of log-mel to (n, 1024)."""
+        starts = range(0, max(1, len(frames) - PATCH + 1), PATCH // 2)
+        patches = np.stack([frames[start : start + PATCH] for start in starts]).astype(np.float32)
+        deep: Tensor = self(torch.from_numpy(patches))[1]
+        return deep.mean(dim=(2, 3))
+
+
+class _Bent(nn.Module):
+    """A convolution, padded as tflite pads, and a bend."""
+
+    def __init__(self, weight: Tensor, bias: Tensor, *, stride: int, groups: int) -> None:
+        super().__init__()
+        self.register_buffer("weight", weight)
+        self.register_buffer("bias", bias)
+        self._stride, self._groups = stride, groups
+
+    def forward(self, x: Tensor) -> Tensor:
+        side = self.weight.shape[2]
+        if self._stride == 2:
+            x = F.pad(x, (0, 1, 0, 1))
+        padding = side // 2 if self._stride == 1 else 0
+        return F.relu(F.conv2d(x, self.weight, self.bias, self._stride, padding, groups=self._groups))
+
+
+def _convolutions(run: Any) -> Iterator[_Bent]:
+    """All convolutions of a network that is a chain of them."""
+    details = {int(tensor["index"]): tensor for tensor in run.get_tensor_details()}
+    packed: dict[int, int] = {}
+    for op in run._get_ops_details():
+        inputs, output = [int(i) for i in op["inputs"]], int(op["outputs"][0])
+        if op["op_name"] == "DEQUANTIZE":
+            packed[output] = inputs[0]
+        if op["op_name"] not in ("CONV_2D", "DEPTHWISE_CONV_2D"):
+            continue
+        apart = op["op_name"] == "DEPTHWISE_CONV_2D"
+        place = packed.get(inputs[1], inputs[1])
+        weight = torch.from_numpy(_real(run.get_tensor(place), details[place]))
+        weight = weight.permute(3, 0, 1, 2) if apart else weight.permute(0, 3, 1, 2)
+        halved = details[inputs[0]]["shape"][1] == 2 * details[output]["shape"][1]
+        bias = torch.from_numpy(run.get_tensor(inputs[2]).astype(np.float32))
+        yield _Bent(weight.contiguous(), bias, stride=2 if halved else 1, groups=len(weight) if apart else 1)
 
 
 def _started(content: bytearray) -> Any:
@@ -120,13 +171,6 @@ def _u32(content: bytearray, place: int) -> int:
     return int(struct.unpack_from("<I", content, place)[0])
 
 
-def _invoke(run: Any, value: NDArray[Any]) -> Floats:
-    run.set_tensor(run.get_input_details()[0]["index"], value)
-    run.invoke()
-    output = run.get_output_details()[0]
-    return _real(run.get_tensor(output["index"]), output).reshape(-1)
-
-
 def _last_layer(run: Any, operation: str) -> tuple[Floats, Floats]:
     inputs = _last(run, operation)["inputs"]
     details = {tensor["index"]: tensor for tensor in run.get_tensor_details()}
@@ -139,5 +183,7 @@ def _real(values: NDArray[Any], details: Any) -> Floats:
     scales, zeros = quantised["scales"], quantised["zero_points"]
     if not len(scales):
         return np.asarray(values, np.float32)
-    shape = [-1] + [1] * (values.ndim - 1) if len(scales) > 1 else [1] * values.ndim
+    shape = [1] * values.ndim
+    if len(scales) > 1:
+        shape[int(quantised["quantized_dimension"])] = -1
     return np.asarray((values.astype(np.float32) - zeros.reshape(shape)) * scales.reshape(shape), np.float32)

@@ -53,11 +53,10 @@ def steps(given: argparse.Namespace) -> Iterator[list[str]]:
     cooled = ["--views", str(given.views), "--cool", str(given.views // 4)]
     yield ["train_pocket_photo.py", home, data, *cooled]
     yield ["train_pocket_text.py", home]
-    yield ["train_pocket_sound.py", home, data]
-    yield ["train_pocket_sound.py", home, data, "--permuted"]
-    yield ["train_pocket_sound.py", home, data, "--unheard"]
+    yield ["train_pocket_hearing.py", home, data, "--views", str(given.seconds), "--cool", str(given.seconds // 4)]
     yield ["train_pocket_photo.py", home, data, "--see"]
     yield ["train_pocket_anchor.py", home, data, "--tower"]
+    yield ["train_pocket_sound.py", home, data]
     yield ["pocket_export.py", home, str(given.home / "export")]
 
 
@@ -69,6 +68,7 @@ def main() -> None:
     parser.add_argument("--sources", type=Path, help="a table of more photos")
     parser.add_argument("--mirror", type=Path, help="the folder with the repositories of SOURCES, and of more sounds")
     parser.add_argument("--views", type=int, default=1_500_000, help="photos that the photo tower looks at")
+    parser.add_argument("--seconds", type=int, default=1_000_000, help="seconds of sound that the sound tower hears")
     given = parser.parse_args()
     began = time.monotonic()
     for script, *words in steps(given):

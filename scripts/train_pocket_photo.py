@@ -235,10 +235,11 @@ def seen(tower: PhotoTower, pixels: NDArray[np.uint8]) -> Tensor:
     """Features of whole pictures. *Shape:* (n, stored, stored, 3) to (n, SEEN)."""
     found, device = torch.empty(len(pixels), SEEN), next(tower.parameters()).device
     for start in range(0, len(pixels), 128):
-        batch = torch.from_numpy(np.ascontiguousarray(pixels[start : start + 128])).permute(0, 3, 1, 2)
-        found[start : start + 128] = tower.features(
-            centred(batch.to(device)).contiguous(memory_format=torch.channels_last)
-        )
+        batch = torch.from_numpy(np.array(pixels[start : start + 128])).permute(0, 3, 1, 2)
+        with torch.autocast(device.type, torch.bfloat16):
+            found[start : start + 128] = tower.features(
+                centred(batch.to(device)).contiguous(memory_format=torch.channels_last)
+            )
     return found
 
 

@@ -1,9 +1,11 @@
-"""Train the sound tower of the pocket model against photos in the anchor space. Goes on where it was.
+"""Bind what the sound tower hears to photos: the last step, in which sounds find their places in the space.
 
-    python scripts/train_pocket_sound.py HOME DATA --steps 4000 [--permuted | --unheard]
+    python scripts/train_pocket_sound.py HOME DATA
 
-Every sound is put beside photos of what makes it (scripts/pocket_concepts.py); the tower sees these photos' vectors and
-YAMNet's features of the same sound, and no text: `bindsearch.training.binding` is the loop, and is tested for that.
+The tower has learnt to hear (train_pocket_hearing.py), and photos have their places (train_pocket_anchor.py --tower).
+Every sound is put beside photos of what makes it (scripts/pocket_concepts.py), as the photo tower sees them, and no
+text: `bindsearch.training.binding` is the loop, and is tested for that. What is trained is small: minutes. Two more are
+trained to measure by: the control, beside the wrong photos, and one that never met the photos of twelve concepts.
 """
 
 from __future__ import annotations
@@ -18,23 +20,27 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from bindsearch.encoders.pocket_sound import FRAMES, centred
+from bindsearch.encoders.pocket_towers import Listening, PhotoTower, SoundTower
 from numpy.typing import NDArray
 from pocket_anchor import Anchor, Texts, held_out, read_split, thing_in
 from pocket_concepts import own_words, shown_by
 from pocket_photos import stored
+from pocket_sounds import gathered
 from pocket_teachers import PhotoTeacher
 from pocket_texts import SOUNDS, imagenet_names
 from torch.nn import functional as F
+from train_pocket_hearing import left_out, measured_by
+from train_pocket_photo import seen
 
-from bindsearch.evaluation.split import sound_held_out
 from bindsearch.records import unit
 from bindsearch.training.binding import Binding, train
 from bindsearch.training.emergent import embedded
 from bindsearch.training.gathering import Sounds
 from bindsearch.training.recipe import Recipe
 
-SAME = 0.97
-"""Cosine of YAMNet's features from which two windows may be of one recording."""
+QUIET = -4.0
+"""A window that is nowhere louder has nothing to learn from."""
 FEWEST, ENOUGH, MOST = 3, 20, 200
 """Photos that a concept needs to be learnt, that it is filled up to, and that it is given."""
 LIKELY = 60
@@ -44,7 +50,7 @@ ESC = re.compile(r"\d-\d+-[A-Z]-\d+\.\w+")
 
 
 class Photos:
-    """Vectors of all training photos, found by class, by caption, and by what the photo teacher takes them for."""
+    """All training photos, found by class, by caption, and by what the photo teacher takes them for."""
 
     def __init__(self, home: Path, data: Path, anchor: Anchor) -> None:
         read_split(data)
@@ -55,6 +61,7 @@ class Photos:
         captions = _captions(data)
         self.by_class: dict[str, list[int]] = defaultdict(list)
         self.by_word: dict[str, list[int]] = defaultdict(list)
+        self._where: list[tuple[Path, int]] = []
         blocks, count = [], 0
         likely: list[tuple[float, int, int]] = []
         for folder in sorted(path.parent for path in home.glob("cache/photos/*/names.txt")):
@@ -81,11 +88,15 @@ class Photos:
                     for word in captions.get(names[row], ()):
                         self.by_word[word].append(count + place)
             blocks.append(anchor.images(torch.from_numpy(features[kept])).numpy())
+            self._where += [(folder, row) for row in kept]
             count += len(kept)
-        self.vectors = np.concatenate(blocks)
+        for _, place, photo in sorted(likely, reverse=True):
+            for name in synonyms[place]:
+                self.by_class[name.lower()].append(photo)
+        self._taught = np.concatenate(blocks)
 
-    def of(self, concept: str) -> NDArray[np.float32]:
-        """Vectors of photos of what makes a sound; few or none where nothing is known of it.
+    def of(self, concept: str) -> list[int]:
+        """Photos of what makes a sound; few or none where nothing is known of it.
 
         Where they are few, the photos that look most like all of them are put beside them.
         """
@@ -94,9 +105,20 @@ class Photos:
         said = [row for word in shown.words for row in self.by_word.get(word, ())]
         rows = list(dict.fromkeys(rows + said[: MOST - len(rows)]))
         if 0 < len(rows) < ENOUGH:
-            alike = self.vectors @ self.vectors[rows].mean(axis=0)
+            alike = self._taught @ self._taught[rows].mean(axis=0)
             rows = list(dict.fromkeys(rows + np.argsort(-alike)[:ENOUGH].tolist()))[:ENOUGH]
-        return self.vectors[rows]
+        return rows
+
+    def seen(self, rows: list[int], tower: PhotoTower, anchor: Anchor) -> NDArray[np.float32]:
+        """Vectors of photos as the photo tower sees them. *Shape:* (len(rows), dim)."""
+        found = np.empty((len(rows), self._taught.shape[1]), np.float32)
+        by_folder: dict[Path, list[int]] = defaultdict(list)
+        for place, row in enumerate(rows):
+            by_folder[self._where[row][0]].append(place)
+        for folder, places in by_folder.items():
+            pixels = stored(folder, "pixels.u8")[[self._where[rows[place]][1] for place in places]]
+            found[places] = anchor.images(seen(tower, pixels)).numpy()
+        return found
 
 
 def _captions(data: Path) -> dict[str, set[str]]:
@@ -109,50 +131,51 @@ def _captions(data: Path) -> dict[str, set[str]]:
     return {image: {word for word in words if words.count(word) > 1} for image, words in said.items()}
 
 
+RECIPE = Recipe(
+    batch=256,
+    chunk=256,
+    rate=2e-3,
+    temperature=0.1,
+    positives=1,
+    mask=0.0,
+    mixing=0.0,
+    average=0.99,
+    bfloat16=False,
+)
+"""Moments of sound are bound, not spectrograms: what is hidden of these, and mixed, was so while hearing was learnt."""
+
+
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """All windows that were gathered."""
+    """All windows of clips that have names, and what the tower hears in them."""
 
-    spectra: NDArray[np.float16]
-    features: NDArray[np.float16]
+    moments: NDArray[np.float32]
+    """*Shape:* (n, moments, features)."""
     clips: list[str]
     recordings: list[str]
     concepts: list[str]
 
 
-def gathered(home: Path) -> Heard:
-    """Read `cache/sounds`."""
-    spectra, features, rows = [], [], []
-    for folder in sorted(path.parent for path in home.glob("cache/sounds/*/windows.txt")):
-        lines = [line.split("\t") for line in (folder / "windows.txt").read_text().splitlines()]
-        spectra.append(np.fromfile(folder / "spectra.f16", np.float16).reshape(-1, 200, 64)[: len(lines)])
-        features.append(np.fromfile(folder / "features.f16", np.float16).reshape(-1, 1024)[: len(lines)])
-        rows += lines
+@torch.no_grad()
+def heard(home: Path) -> Heard:
+    """Listen to every clip that may be used, with the tower that learnt to hear."""
+    state = torch.load(home / "ckpt" / "hearing.pt", weights_only=True)["average"]
+    tower = SoundTower()
+    kept = {name.removeprefix("tower."): value for name, value in state.items() if name.startswith("tower.")}
+    tower.load_state_dict(kept)
+    tower.eval().to(memory_format=torch.channels_last)
+    found, rows = [], []
+    for clip, left in zip(gathered(home), left_out(home), strict=True):
+        copied = left and not measured_by(clip.name, clip.recording)
+        starts = range(0, max(1, len(clip.frames) - FRAMES + 1), FRAMES // 2)
+        windows = [np.resize(clip.frames[start : start + FRAMES], (FRAMES, clip.frames.shape[1])) for start in starts]
+        windows = [window for window in windows if window.max() > QUIET]
+        if not clip.concept or copied or not windows:
+            continue
+        found.append(tower.moments(torch.from_numpy(centred(np.stack(windows).astype(np.float32)))).numpy())
+        rows += [(clip.name, clip.recording, clip.concept)] * len(windows)
     clips, recordings, concepts = (list(column) for column in zip(*rows, strict=True))
-    return Heard(np.concatenate(spectra), np.concatenate(features), clips, recordings, concepts)
-
-
-def measured_by(clip: str, recording: str) -> bool:
-    """ESC-50: a quarter of the recordings. UrbanSound8K: fold 10. Named sounds: two whole collections."""
-    return sound_held_out(clip, recording)
-
-
-def without_copies(heard: Heard) -> Heard:
-    """Leave out every training clip that sounds to the teacher like one that is measured by, under whatever name."""
-    rows = torch.from_numpy(heard.features.astype(np.float32))
-    rows = F.normalize(rows, dim=1)
-    dev = np.array([measured_by(*each) for each in zip(heard.clips, heard.recordings, strict=True)])
-    exam = dev & np.array(["/fold10/" not in clip for clip in heard.clips])
-    nearest = torch.cat([(part @ rows[exam].T).amax(dim=1) for part in rows.split(2048)]).numpy()
-    copies = {clip for clip, near, out in zip(heard.clips, nearest, dev, strict=True) if near > SAME and not out}
-    kept = np.array([clip not in copies for clip in heard.clips])
-    print(f"{len(copies)} clips left out that may be copies of what is measured by", flush=True)
-    lists = [[each for each, keep in zip(column, kept, strict=True) if keep] for column in _columns(heard)]
-    return Heard(heard.spectra[kept], heard.features[kept], *lists)
-
-
-def _columns(heard: Heard) -> tuple[list[str], list[str], list[str]]:
-    return heard.clips, heard.recordings, heard.concepts
+    return Heard(np.concatenate(found), clips, recordings, concepts)
 
 
 def unheard(heard: Heard) -> set[str]:
@@ -164,23 +187,26 @@ def unheard(heard: Heard) -> set[str]:
     return set(drawn) | {name for name, line in table.items() if line in lines}
 
 
-def paired(heard: Heard, photos: Photos) -> tuple[Sounds, NDArray[np.intp]]:
+def paired(heard: Heard, photos: Photos, tower: PhotoTower, anchor: Anchor) -> tuple[Sounds, NDArray[np.intp]]:
     """Put sounds beside photos; which windows found any."""
     names = sorted(set(heard.concepts))
-    pictures = {name: photos.of(name) for name in names}
-    known = [name for name in names if len(pictures[name]) >= FEWEST]
+    shown = {name: photos.of(name) for name in names}
+    known = [name for name in names if len(shown[name]) >= FEWEST]
+    used = sorted({row for name in known for row in shown[name]})
+    vectors, place = photos.seen(used, tower, anchor), {row: number for number, row in enumerate(used)}
     kept = np.array([row for row, name in enumerate(heard.concepts) if name in set(known)])
     clips = {clip: number for number, clip in enumerate(dict.fromkeys(heard.clips))}
     sounds = Sounds(
-        spectra=heard.spectra[kept].astype(np.float32),
+        spectra=heard.moments[kept],
         owners=np.array([known.index(heard.concepts[row]) for row in kept]),
         clips=np.array([clips[heard.clips[row]] for row in kept]),
         dev=np.array([measured_by(heard.clips[row], heard.recordings[row]) for row in kept]),
-        pictures=tuple(pictures[name] for name in known),
+        pictures=tuple(vectors[[place[row] for row in shown[name]]] for name in known),
         concepts=tuple(known),
         hashes=(),
     )
-    print(f"{len(known)} of {len(names)} concepts have photos; {len(kept)} of {len(heard.clips)} windows", flush=True)
+    print(f"{len(known)} of {len(names)} concepts have photos, {len(used)} in all; ", end="")
+    print(f"{len(kept)} of {len(heard.clips)} windows", flush=True)
     return sounds, kept
 
 
@@ -247,42 +273,56 @@ def _prompts(name: str, texts: Texts) -> list[int]:
     return [row for row in rows if row is not None]
 
 
+def started(sounds: Sounds, drop: float = 0.3) -> Listening:
+    """Build what is trained: it begins at the mean and the spread of what is heard."""
+    features = torch.from_numpy(sounds.spectra[sounds.rows(dev=False)]).mean(dim=1)
+    listening = Listening(features.shape[1], drop=drop)
+    listening.head.mean.copy_(features.mean(dim=0))
+    listening.head.scale.copy_(features.std(dim=0) + 0.05 * features.std())
+    return listening
+
+
 def main() -> None:
-    """Read the command line and train."""
-    parser = argparse.ArgumentParser(description="train the sound tower")
+    """Read the command line and train: what is shipped, its control, and one that never met twelve concepts."""
+    parser = argparse.ArgumentParser(description="bind the sound tower to photos")
     parser.add_argument("home", type=Path)
     parser.add_argument("data", type=Path)
-    parser.add_argument("--steps", type=int, default=1000)
-    parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--permuted", action="store_true", help="the control: every sound beside the wrong photos")
-    parser.add_argument("--unheard", action="store_true", help="leave twelve concepts out, and measure by them")
+    parser.add_argument("--threads", type=int, default=2)
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
-    anchor, texts = Anchor.load(given.home / "anchor"), Texts(given.home / "cache" / "texts")
+    anchor, seeing = Anchor.load(given.home / "anchor"), Anchor.load(given.home / "tower")
     assert anchor is not None, "train the anchor space first"
-    heard = without_copies(gathered(given.home))
-    sounds, kept = paired(heard, Photos(given.home, given.data, anchor))
-    among = unheard(heard) if given.unheard else None
-    examiner = Examiner(sounds, heard, kept, anchor=anchor, texts=texts, among=among)
-    if among:
-        hidden = np.array([sounds.concepts[owner] in among for owner in sounds.owners])
-        sounds = replace(sounds, dev=sounds.dev | hidden)
-    recipe = Recipe(
-        steps=given.steps,
-        batch=given.batch,
-        chunk=given.batch,
-        seed=given.seed,
-        permuted=given.permuted,
-    )
-    binding = Binding(sounds, recipe, teacher=heard.features[kept].astype(np.float32))
-    name = "sound-permuted" if given.permuted else "sound-unheard" if given.unheard else "sound"
+    assert seeing is not None, "train the photo tower and its head first"
+    texts, windows = Texts(given.home / "cache" / "texts"), heard(given.home)
+    sounds, kept = paired(windows, Photos(given.home, given.data, anchor), photo_tower(given.home), seeing)
+    among = unheard(windows)
+    hidden = np.array([sounds.concepts[owner] in among for owner in sounds.owners])
+    examined = Examiner(sounds, windows, kept, anchor=anchor, texts=texts)
+    strictly = Examiner(sounds, windows, kept, anchor=anchor, texts=texts, among=among)
+    plain = replace(RECIPE, steps=given.steps, seed=given.seed)
+    for name, recipe, taught, examiner in (
+        ("sound", plain, sounds, examined),
+        ("sound-permuted", replace(plain, permuted=True), sounds, examined),
+        ("sound-unheard", plain, replace(sounds, dev=sounds.dev | hidden), strictly),
+    ):
+        torch.manual_seed(given.seed)
+        binding = Binding(taught, recipe, tower=started(taught))
 
-    def watch(step: int, loss: float, at: Binding) -> None:
-        print(f"step {step} loss {loss:.3f} {examiner.examine(at.kept)}", flush=True)
+        def watch(step: int, loss: float, at: Binding, examiner: Examiner = examiner, name: str = name) -> None:
+            print(f"{name} step {step} loss {loss:.3f} {examiner.examine(at.kept)}", flush=True)
 
-    train(binding, given.home / "ckpt" / f"{name}.pt", watch=watch, every=100)
+        train(binding, given.home / "ckpt" / f"{name}.pt", watch=watch, every=200)
+
+
+def photo_tower(home: Path) -> PhotoTower:
+    """Read the photo tower as it is shipped."""
+    state = torch.load(home / "ckpt" / "photo.pt", weights_only=True)["average"]
+    tower = PhotoTower()
+    kept = {name.removeprefix("tower."): value for name, value in state.items() if name.startswith("tower.")}
+    tower.load_state_dict(kept)
+    return tower.eval().to(memory_format=torch.channels_last)
 
 
 if __name__ == "__main__":

@@ -37,7 +37,9 @@ def add(verbs: Verbs) -> None:
     parser.add_argument("manifest", metavar="MANIFEST", help="a CSV file: what goes with what")
     parser.add_argument("--out", required=True, metavar="FOLDER", help="where weights, card and checkpoint are written")
     parser.add_argument("--space", metavar="NAME", help="the space to bind to, if not the built-in one")
-    parser.add_argument("--tower", default="pocket", metavar="NAME", help="pocket or pocket-small (pocket)")
+    parser.add_argument(
+        "--tower", default="pocket", metavar="NAME", help="pocket, which can hear, -new or -small (pocket)"
+    )
     parser.add_argument("--steps", type=at_least_one, default=2000, metavar="N", help="how long to train (2000)")
     parser.add_argument("--batch", type=at_least_one, default=256, metavar="N", help="sounds a step (256)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="what chance begins with (0)")

@@ -31,8 +31,13 @@ Watch = Callable[[int, float, "Binding"], None]
 class Binding:
     """A tower on its way into a space. `kept` is the running mean of its weights: what is measured and shipped."""
 
-    def __init__(self, sounds: Sounds, recipe: Recipe, *, teacher: Vectors | None = None) -> None:
-        """`teacher` gives features of every window, (n, width), from a model of sound that knows no text."""
+    def __init__(
+        self, sounds: Sounds, recipe: Recipe, *, teacher: Vectors | None = None, tower: nn.Module | None = None
+    ) -> None:
+        """`teacher` gives features of every window, (n, width), from a model of sound that knows no text.
+
+        `tower` is trained instead of a new one of the recipe's architecture.
+        """
         import torch
 
         torch.manual_seed(recipe.seed)
@@ -40,10 +45,8 @@ class Binding:
         self.dim = sounds.pictures[0].shape[1]
         self.step = 0
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
-        self.tower: Any = architecture(recipe.tower).built(self.dim).to(self.device)
-        self.echo = (
-            None if teacher is None else torch.nn.Linear(self.tower.trunk.width, teacher.shape[1]).to(self.device)
-        )
+        self.tower: Any = (tower or architecture(recipe.tower).built(self.dim)).to(self.device)
+        self.echo = None if teacher is None else torch.nn.Linear(self.tower.width, teacher.shape[1]).to(self.device)
         self._average = Average(self.tower, decay=recipe.average)
         self._optimiser = torch.optim.AdamW(self._groups(), lr=recipe.rate)
         self._sounds, self._teacher = sounds, teacher
@@ -66,7 +69,7 @@ class Binding:
         spectra = augment.masked(spectra, self.recipe.mask, noise)
         spectra, anchors = augment.mixed(spectra, anchors, self.recipe.mixing, noise)
         for group in self._optimiser.param_groups:
-            group["lr"] = self.recipe.rate * schedule.cosine(self.step / self.recipe.steps)
+            group["lr"] = self.recipe.rate * group["share"] * schedule.cosine(self.step / self.recipe.steps)
         self._optimiser.zero_grad(set_to_none=True)
         loss = caching.backward(
             self._encode, spectra, lambda rows: self.loss(rows, anchors, owners, wanted), chunk=self.recipe.chunk
@@ -130,11 +133,14 @@ class Binding:
         return spectra, means, whose, wanted
 
     def _groups(self) -> list[dict[str, Any]]:
-        """Weights shrink, biases and norms do not."""
-        parameters = [*self.tower.parameters(), *([] if self.echo is None else self.echo.parameters())]
-        wide = [each for each in parameters if each.ndim > 1]
-        flat = [each for each in parameters if each.ndim <= 1]
-        return [{"params": wide, "weight_decay": self.recipe.decay}, {"params": flat, "weight_decay": 0.0}]
+        """Weights shrink, biases and norms do not; what has learnt to hear already goes slowly."""
+        named = [*self.tower.named_parameters(), *([] if self.echo is None else self.echo.named_parameters("echo"))]
+        taught = architecture(self.recipe.tower).taught
+        groups: dict[tuple[float, float], list[Any]] = {}
+        for name, each in named:
+            decay = self.recipe.decay if each.ndim > 1 else 0.0
+            groups.setdefault((self.recipe.taught if name.startswith(taught) else 1.0, decay), []).append(each)
+        return [{"params": each, "weight_decay": decay, "share": share} for (share, decay), each in groups.items()]
 
 
 def train(binding: Binding, path: Path, *, watch: Watch, every: int = 50) -> None:

@@ -17,6 +17,8 @@ class Recipe:
     chunk: int = 64
     """Sounds that are held in memory together: what is more is done by gradient caching, to the same effect."""
     rate: float = 1e-3
+    taught: float = 0.1
+    """The rate of layers that have learnt to hear already, as a share of the rate of those that have not."""
     decay: float = 0.05
     """Of weights, a step and unit of rate."""
     temperature: float = 0.07

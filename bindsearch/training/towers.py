@@ -25,9 +25,11 @@ class Architecture:
     prepare: str
     """`module:callable` that turns mono samples of one window into the tower's input, (frames, bands)."""
     windowing: Windowing
+    taught: tuple[str, ...] = ()
+    """Its layers that have learnt to hear already, by how their weights' names begin."""
 
     def built(self, dim: int) -> nn.Module:
-        """Build the tower with fresh weights. Raises `MissingExtra` without torch."""
+        """Build the tower. Raises `MissingExtra` without torch."""
         module: nn.Module = _loaded(self.build)(dim)
         return module
 
@@ -39,7 +41,8 @@ class Architecture:
 
 _SOUND = "bindsearch.encoders.pocket_sound:spectrogram"
 TOWERS = {
-    "pocket": Architecture("bindsearch.encoders.pocket_towers:sound_tower", _SOUND, Windowing()),
+    "pocket": Architecture("bindsearch.encoders.pocket:hearing_tower", _SOUND, Windowing(), ("trunk.", "widen.")),
+    "pocket-new": Architecture("bindsearch.encoders.pocket_towers:sound_tower", _SOUND, Windowing()),
     "pocket-small": Architecture("bindsearch.encoders.pocket_towers:small_sound_tower", _SOUND, Windowing()),
 }
 
