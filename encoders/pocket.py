@@ -93,7 +93,9 @@ class PocketEncoder:
         kind = Modality.IMAGE if modality == Modality.VIDEO else modality
         with self._loading:
             if kind not in self._towers:
-                self._towers[kind] = _loaded(self._folder / "pocket.safetensors", kind, self._card["weights"])
+                tower = _loaded(self._folder / "pocket.safetensors", kind, self._card["weights"])
+                towers = None if kind == Modality.TEXT else import_module("bindsearch.encoders.pocket_towers")
+                self._towers[kind] = towers.joined(tower) if towers else tower
         return self._towers[kind]
 
 

@@ -10,10 +10,12 @@ attention over time instead of a mean, the text tower a small transformer over w
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 DIM = 256
 """Of the space."""
@@ -254,6 +256,15 @@ def built(kind: str, weights: dict[str, Tensor]) -> nn.Module:
         length, width = weights["places"].shape
         return TextTower(Words(pieces, table, width, length=length))
     return PhotoTower() if kind == "image" else SoundTower()
+
+
+def joined(tower: nn.Module) -> nn.Module:
+    """Make a tower ready to be used: every norm becomes part of the convolution before it. It cannot learn any more."""
+    for layers in [each for each in tower.modules() if isinstance(each, nn.Sequential)]:
+        for place, (layer, norm) in enumerate(pairwise(layers)):
+            if isinstance(layer, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                layers[place], layers[place + 1] = fuse_conv_bn_eval(layer, norm), nn.Identity()
+    return tower.to(memory_format=torch.channels_last)
 
 
 def _convolution(

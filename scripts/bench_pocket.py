@@ -9,6 +9,7 @@ turns; photos and sounds go the whole way from files to a library, with the towe
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import subprocess
 import sys
@@ -78,6 +79,7 @@ def started(code: str) -> Callable[[int], object]:
 def main() -> None:
     """Make the media, measure, and print a table."""
     argparse.ArgumentParser(description="measure the pocket space").parse_args()
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line does, before torch is there
     chance = np.random.default_rng(0)
     space = bindsearch.space("pocket")
     with tempfile.TemporaryDirectory() as home:

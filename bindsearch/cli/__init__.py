@@ -6,6 +6,7 @@ Nothing of the engine is imported before a verb runs, so that help costs nothing
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
@@ -87,6 +88,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line and give its exit status."""
     never_fail_to_encode(sys.stdout, sys.stderr)
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that wait for others leave the processor to decoding
     parser = build_parser()
     try:
         arguments = parser.parse_args(argv)
