@@ -82,7 +82,8 @@ class PocketEncoder:
         import torch
 
         with torch.inference_mode():
-            vectors: Vectors = tower(torch.from_numpy(rows)).numpy()
+            found = tower(torch.from_numpy(rows))
+            vectors: Vectors = torch.nn.functional.normalize(found, dim=1).numpy()
         return vectors
 
     @functools.cached_property

@@ -103,16 +103,16 @@ def names(data: Path) -> set[str]:
     return found
 
 
-def gather(data: Path) -> list[tuple[str, str]]:
+def gather(data: Path, limit: int = 1_000_000) -> list[tuple[str, str]]:
     """Every text with its kind, without doubles, always in the same order."""
-    train = captions(data, "train")
+    train = captions(data, "train")[:limit]
     things = sorted(names(data))
     rows = [("caption", text) for text in train] + [("dev", text) for text in captions(data, "dev")]
     rows += [("name", name) for name in things]
     rows += [("sound", SOUNDS[i % 5].format(name)) for i, name in enumerate(things)]
     rows += [("prompt", PROMPTS[(i + j) % 6].format(name)) for j in range(2) for i, name in enumerate(things)]
-    rows += [("part", text) for text in parts(train, PARTS)]
-    rows += [("phrase", text) for text in phrases(things, PHRASES)]
+    rows += [("part", text) for text in parts(train, min(limit, PARTS))]
+    rows += [("phrase", text) for text in phrases(things, min(limit, PHRASES))]
     return list(
         dict.fromkeys([*rows[: len(train)], *(("name", name) for name in caltech_names(data)), *rows[len(train) :]])
     )
@@ -149,10 +149,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="gather texts and their MiniLM vectors")
     parser.add_argument("data", type=Path, help="the folder with flickr8k, esc50, sounds, teachers")
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--limit", type=int, default=1_000_000, help="captions, parts and phrases, of each")
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
     target = given.out / "vectors.f16"
-    rows = resumed(target, given.out / "texts.txt", gather(given.data))
+    rows = resumed(target, given.out / "texts.txt", gather(given.data, given.limit))
     (given.out / "texts.txt").write_text("".join(f"{kind}\t{text}\n" for kind, text in rows))
     target.touch()
     done = target.stat().st_size // 768

@@ -32,7 +32,8 @@ class Amounts:
     """How much each part looks at."""
 
     photos: int = 1_000_000
-    """Of one source, at most."""
+    captions: int = 1_000_000
+    """Of one source, and of one kind, at most."""
     anchor: int = 700
     views: int = 1_500_000
     texts: int = 900_000
@@ -40,7 +41,7 @@ class Amounts:
     binding: int = 600
 
 
-REHEARSAL = Amounts(photos=1_500, anchor=60, views=3_840, texts=12_800, seconds=3_840, binding=60)
+REHEARSAL = Amounts(photos=1_500, captions=1_000, anchor=60, views=3_840, texts=12_800, seconds=3_840, binding=60)
 
 
 def photos(given: argparse.Namespace, amounts: Amounts) -> Iterator[list[str]]:
@@ -67,7 +68,8 @@ def steps(given: argparse.Namespace, amounts: Amounts) -> Iterator[list[str]]:
     """All command lines, in their order."""
     data, home = str(given.data), str(given.home)
     yield from photos(given, amounts)
-    yield ["pocket_texts.py", data, "--out", str(given.home / "cache" / "texts")]
+    limit = ["--limit", str(amounts.captions)]
+    yield ["pocket_texts.py", data, "--out", str(given.home / "cache" / "texts"), *limit]
     sounds = ["--mirror", str(given.mirror)] if given.mirror else []
     yield ["pocket_sounds.py", data, home, *sounds, *(["--more", *map(str, given.more)] if given.more else [])]
     yield ["train_pocket_anchor.py", home, data, "--steps", str(amounts.anchor)]
