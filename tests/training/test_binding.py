@@ -168,6 +168,33 @@ def test_the_pocket_tower_is_small_and_treats_rows_alike_in_any_company():
     assert np.abs(together - alone).max() < 1e-5
 
 
+def built(name: str, seed: int) -> dict[str, torch.Tensor]:
+    torch.manual_seed(seed)
+    return architecture(name).built(48).state_dict()
+
+
+def test_the_pocket_tower_hears_already_but_is_bound_to_nothing():
+    one, other, new = built("pocket", 0), built("pocket", 1), built("pocket-new", 1)
+    heard = [name for name in one if name.startswith(architecture("pocket").taught) and one[name].is_floating_point()]
+    assert heard
+    assert all(torch.equal(one[name], other[name]) for name in heard)
+    assert not torch.equal(one["listening.head.straight.weight"], other["listening.head.straight.weight"])
+    assert one["listening.head.straight.weight"].shape[0] == 48
+    assert any(not torch.equal(one[name], new[name]) for name in heard)
+
+
+def test_what_hears_already_goes_slowly():
+    recipe = replace(SHORT, tower="pocket", steps=2, taught=0.0, decay=0.0)
+    binding = Binding(made(), recipe)
+    before = weights(binding)
+    binding.learn()
+    after = weights(binding)
+    learnt = [name for name, _ in binding.tower.named_parameters()]
+    taught = [name for name in learnt if name.startswith(architecture("pocket").taught)]
+    assert all(torch.equal(before[name], after[name]) for name in taught)
+    assert any(not torch.equal(before[name], after[name]) for name in learnt if name not in taught)
+
+
 # All of it --------------------------------------------------------------------------------------------------------
 
 
@@ -185,7 +212,6 @@ def test_the_verb_writes_a_space_that_hears(tmp_path, capsys):
     assert bindsearch.space(f"bound:{out}").embed([tmp_path / "sounds/dev/red/0.wav"]).shape == (1, card["base"]["dim"])
 
 
-@pytest.mark.slow
 def test_a_miniature_emerges_and_its_control_does_not(tmp_path):
     manifest = collection(tmp_path, sounds=16)
     recipe = Recipe(tower="pocket-small", steps=60, batch=36, chunk=36, rate=4e-3, average=0.9, bfloat16=False)
