@@ -126,7 +126,9 @@ def test_a_full_disk_is_one_line(place):
 def test_another_writer_is_named(notes):
     terminal = Terminal("index", "notes")
     terminal.read_until("files/s")
+    os.kill(terminal.process.pid, signal.SIGSTOP)  # so that it cannot be done before the other begins
     done = subprocess.run([*COMMAND, "index"], capture_output=True, text=True, check=False)
+    os.kill(terminal.process.pid, signal.SIGCONT)
     assert done.returncode == 1
     assert f"is being written by process {terminal.process.pid}" in done.stderr
     assert len(done.stderr.splitlines()) == 1
