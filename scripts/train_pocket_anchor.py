@@ -162,7 +162,8 @@ class Learning:
     def _drawn(self, *, by_clip: bool) -> Batch:
         """The teachers that spread photos over names take turns."""
         pairs, chance = self._pairs, self._chance
-        chosen = [pairs.captioned[i] for i in chance.choice(len(pairs.captioned), CAPTIONED, replace=False)]
+        few = len(pairs.captioned) < CAPTIONED  # as in a rehearsal
+        chosen = [pairs.captioned[i] for i in chance.choice(len(pairs.captioned), CAPTIONED, replace=few)]
         named = chance.choice(self._named, NAMED, p=self._weight)
         some = chance.integers(len(pairs.clip_rows) if by_clip else len(pairs.views), size=SPREAD)
         spread = np.array(pairs.clip_rows)[some] if by_clip else some
