@@ -20,14 +20,13 @@ import torch
 from bindsearch.encoders.pocket_sound import FLOOR, centred
 from bindsearch.encoders.pocket_towers import SoundTower
 from numpy.typing import NDArray
+from pocket_distilling import Run, Student
 from pocket_sounds import Gathered, gathered
 from pocket_teachers import PATCH, SoundTeacher
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from bindsearch.evaluation.split import sound_held_out
-from bindsearch.training import checkpoint, losses
-from bindsearch.training.average import Average
 
 Floats = NDArray[np.float32]
 SHARES = {"esc50": 4.0, "named": 4.0, "urban": 1.0, "cries": 0.3, "instruments": 0.7, "hedgewars-data": 0.5}
@@ -126,103 +125,39 @@ def _between(rows: Floats, places: NDArray[np.float64]) -> Floats:
     return mixed
 
 
-class Student(nn.Module):
-    """The tower, and beside it what compares its places with the teacher's and is thrown away in the end."""
-
-    def __init__(self, middle: Tensor, deep: Tensor) -> None:
-        """Learn from a sample how the teacher's features are spread."""
-        super().__init__()
-        self.tower = SoundTower()
-        self.middle = nn.Conv2d(self.tower.trunk.width_before, middle.shape[1], 1)
-        self.deep = nn.Conv2d(self.tower.trunk.width, deep.shape[1], 1)
-        for name, wanted in (("middle", middle), ("deep", deep), ("features", deep.mean(dim=(2, 3)))):
-            over = [axis for axis in range(wanted.ndim) if axis != 1]
-            self.register_buffer(f"{name}_mean", wanted.mean(dim=over, keepdim=True))
-            self.register_buffer(f"{name}_spread", wanted.std(dim=over, keepdim=True) + 0.05 * wanted.std())
-
-    def forward(self, frames: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """*Shape:* (n, 96, 64) of log-mel to (n, 512, 6, 4), (n, 1024, 3, 2), (n, 1024)."""
-        spectra = centred(frames)[:, None].contiguous(memory_format=torch.channels_last)
-        middle, deep = self.tower.trunk.places(spectra)
-        return self.middle(middle), self.deep(deep), self.tower.widen(deep).mean(dim=(2, 3))
-
-    def missed(self, name: str, found: Tensor, wanted: Tensor) -> Tensor:
-        """Which part of what varies in the teacher was not found, 0 to 1 and more."""
-        mean, spread = getattr(self, f"{name}_mean"), getattr(self, f"{name}_spread")
-        if name == "features":
-            found = (found - mean) / spread
-        return F.mse_loss(found, (wanted - mean) / spread)
-
-
-class Run:
-    """Everything that a checkpoint holds, and one step of training."""
+class Hearing:
+    """A run, and its teacher, who hears what the tower hears."""
 
     def __init__(self, home: Path, teacher: SoundTeacher, sample: Tensor, *, seed: int, rate: float) -> None:
+        """Begin anew, or where the last checkpoint was."""
         torch.manual_seed(seed)
-        self.device = "cuda" if torch.cuda.is_available() else "cpu"
-        self.teacher = teacher.to(self.device)
-        student = Student(*self.teacher(sample.to(self.device)))
-        self.student = student.to(self.device, memory_format=torch.channels_last)
-        self.average = Average(self.student, decay=0.998)
-        self._classes = tuple(each.to(self.device) for each in teacher.classes)
-        plain = [p for p in self.student.parameters() if p.ndim < 2]
-        heavy = [p for p in self.student.parameters() if p.ndim >= 2]
-        groups = [{"params": heavy, "weight_decay": 0.05}, {"params": plain, "weight_decay": 0.0}]
-        self.optimiser = torch.optim.AdamW(groups, lr=rate)
-        self.rate, self.views, self.seed = rate, 0, seed
-        self._path = home / "ckpt" / "hearing.pt"
+        middle, deep = teacher(sample)
+        student = Student(SoundTower(), middle, deep, deep.mean(dim=(2, 3)))
+        self.run = Run(home / "ckpt" / "hearing.pt", student, teacher.classes, seed=seed, rate=rate)
+        self.run.resume()
+        self.teacher = teacher.to(self.run.device)
 
-    def resume(self) -> None:
-        """Go on from the last checkpoint, if there is one."""
-        state = checkpoint.load(self._path)
-        if state:
-            self.student.load_state_dict(state["student"])
-            self.average.module.load_state_dict(state["average"])
-            self.average.steps = state["steps"]
-            self.optimiser.load_state_dict(state["optimiser"])
-            self.views = state["views"]
-
-    def save(self) -> None:
-        """Write a checkpoint."""
-        state = {"student": self.student.state_dict(), "average": self.average.module.state_dict()}
-        state |= {"steps": self.average.steps, "optimiser": self.optimiser.state_dict(), "views": self.views}
-        checkpoint.save(self._path, state)
-
-    def step(self, frames: Tensor, share: float) -> tuple[float, float, float, float]:
-        """Learn from one batch at a share of the full rate; what was missed half-way, deep, on the whole, by class."""
-        for group in self.optimiser.param_groups:
-            group["lr"] = self.rate * share
-        wanted_middle, wanted_deep = self.teacher(frames)
-        wanted = wanted_deep.mean(dim=(2, 3))
-        louder = 0.25 * torch.randn(len(frames), 1, 1).to(self.device)
-        with torch.autocast(self.device, torch.bfloat16):
-            middle, deep, features = self.student(frames + louder)
-        features, (weight, bias) = features.float(), self._classes
-        parts = (
-            self.student.missed("middle", middle.float(), wanted_middle),
-            self.student.missed("deep", deep.float(), wanted_deep),
-            self.student.missed("features", features, wanted),
-            losses.softened(F.linear(features, weight, bias), F.linear(wanted, weight, bias)),
-        )
-        loss = parts[0] + 2 * parts[1] + 2 * parts[2] + 0.2 * parts[3]
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.student.parameters(), 2.0)
-        self.optimiser.step()
-        self.average.update(self.student)
-        self.views += len(frames)
-        return tuple(part.item() for part in parts)  # type: ignore[return-value]
+    def step(self, frames: Tensor, share: float) -> tuple[float, ...]:
+        """Learn from one batch, which the tower hears at another loudness than the teacher."""
+        middle, deep = self.teacher(frames)
+        louder = 0.25 * torch.randn(len(frames), 1, 1).to(frames.device)
+        return self.run.learn(_pictured(frames + louder), (middle, deep, deep.mean(dim=(2, 3))), share)
 
     @torch.no_grad()
     def measure(self, frames: Tensor) -> str:
         """How much of what the teacher hears in held-out seconds the running mean still misses."""
-        frames, mean, (weight, bias) = frames.to(self.device), self.average.module, self._classes
-        found, wanted = mean(frames)[2], self.teacher(frames)[1].mean(dim=(2, 3))
+        frames, mean, (weight, bias) = frames.to(self.run.device), self.run.average.module, self.run.classes
+        found, wanted = mean(_pictured(frames))[2], self.teacher(frames)[1].mean(dim=(2, 3))
         first = [F.linear(each, weight, bias).argmax(dim=1) for each in (found, wanted)]
         same, alike = (first[0] == first[1]).float().mean(), F.cosine_similarity(found, wanted).mean()
-        return (
-            f"held-out misses {mean.missed('features', found, wanted):.3f}, cosine {alike:.3f}, same class {same:.3f}"
-        )
+        missed = mean.missed("features", found, wanted)
+        return f"held-out misses {missed:.3f}, cosine {alike:.3f}, same class {same:.3f}"
+
+
+def _pictured(frames: Tensor) -> Tensor:
+    """What the tower takes. *Shape:* (n, 96, 64) of log-mel to (n, 1, 96, 64)."""
+    spectra: Tensor = centred(frames)
+    return spectra[:, None].contiguous(memory_format=torch.channels_last)
 
 
 def held_out_seconds(clips: list[Gathered]) -> Tensor:
@@ -233,13 +168,14 @@ def held_out_seconds(clips: list[Gathered]) -> Tensor:
     return torch.from_numpy(np.stack(loud).astype(np.float32))
 
 
-def train(run: Run, ahead: Ahead, held: Tensor, *, total: int, cool: int) -> None:
+def train(hearing: Hearing, ahead: Ahead, held: Tensor, *, total: int, cool: int) -> None:
     """Train until `total` views."""
+    run = hearing.run
     saved = shown = measured = time.monotonic()
     views, recent = run.views, np.zeros(4)
     while run.views < total:
         share = max(0.0, min(1.0, (run.views + 1) / WARM, (total - run.views) / cool if cool else 1.0))
-        parts = np.array(run.step(ahead.next().to(run.device), share))
+        parts = np.array(hearing.step(ahead.next().to(run.device), share))
         recent = parts if not recent.any() else 0.97 * recent + 0.03 * parts
         now = time.monotonic()
         if now - shown > 30:
@@ -251,10 +187,10 @@ def train(run: Run, ahead: Ahead, held: Tensor, *, total: int, cool: int) -> Non
             run.save()
             saved = time.monotonic()
         if now - measured > 300:
-            print(run.measure(held), flush=True)
+            print(hearing.measure(held), flush=True)
             measured = time.monotonic()
     run.save()
-    print(run.measure(held), flush=True)
+    print(hearing.measure(held), flush=True)
 
 
 def main() -> None:
@@ -274,12 +210,11 @@ def main() -> None:
     teacher = SoundTeacher(given.data / "teachers" / "yamnet.tflite")
     left, clips = left_out(given.home, teacher), gathered(given.home)
     sample = Ahead([clip for clip, out in zip(clips, left, strict=True) if not out], 1024, [given.seed])
-    run = Run(given.home, teacher, sample.views(), seed=given.seed, rate=given.rate)
-    run.resume()
-    ahead = Ahead(sample.clips, given.batch, [given.seed, run.views])
+    hearing = Hearing(given.home, teacher, sample.views(), seed=given.seed, rate=given.rate)
+    ahead = Ahead(sample.clips, given.batch, [given.seed, hearing.run.views])
     ahead.start()
-    print(f"{len(ahead.clips)} clips; from {run.views}", flush=True)
-    train(run, ahead, held_out_seconds(clips), total=given.views, cool=given.cool)
+    print(f"{len(ahead.clips)} clips; from {hearing.run.views}", flush=True)
+    train(hearing, ahead, held_out_seconds(clips), total=given.views, cool=given.cool)
 
 
 if __name__ == "__main__":

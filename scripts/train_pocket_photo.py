@@ -28,13 +28,11 @@ import torch
 from bindsearch.encoders.pocket_towers import SEEN, PhotoTower
 from numpy.typing import NDArray
 from pocket_anchor import held_out, read_split
+from pocket_distilling import Run, Student
 from pocket_photos import SHAPES, stored
 from pocket_teachers import PhotoTeacher
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
-
-from bindsearch.training import checkpoint, losses
-from bindsearch.training.average import Average
 
 SHARES = {
     "flickr8k": 3.0,
@@ -147,87 +145,23 @@ def relit(pixels: Tensor, chance: torch.Generator) -> Tensor:
     return centred(pixels).mul_(contrast).add_(light).contiguous(memory_format=torch.channels_last)
 
 
-class Student(nn.Module):
-    """The tower, and beside it what compares its places with the teacher's and is thrown away in the end."""
-
-    def __init__(self, sample: Batch) -> None:
-        super().__init__()
-        self.tower = PhotoTower()
-        self.middle = nn.Conv2d(self.tower.trunk.width_before, sample.middle.shape[1], 1)
-        self.deep = nn.Conv2d(self.tower.trunk.width, sample.deep.shape[1], 1)
-        for name, wanted in (("middle", sample.middle), ("deep", sample.deep), ("features", sample.features)):
-            over = [axis for axis in range(wanted.ndim) if axis != 1]
-            self.register_buffer(f"{name}_mean", wanted.mean(dim=over, keepdim=True))
-            self.register_buffer(f"{name}_spread", wanted.std(dim=over, keepdim=True) + 0.05 * wanted.std())
-
-    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """*Shape:* (n, 3, side, side) to (n, 96, side / 16, side / 16), (n, 320, side / 32, side / 32), (n, SEEN)."""
-        middle, deep = self.tower.trunk.places(pixels)
-        return self.middle(middle), self.deep(deep), self.tower.widen(deep).mean(dim=(2, 3))
-
-    def missed(self, name: str, found: Tensor, wanted: Tensor) -> Tensor:
-        """Which part of what varies in the teacher was not found, 0 to 1 and more."""
-        mean, spread = getattr(self, f"{name}_mean"), getattr(self, f"{name}_spread")
-        if name == "features":
-            found = (found - mean) / spread
-        return F.mse_loss(found, (wanted - mean) / spread)
+def begun(home: Path, photos: Photos, teacher: PhotoTeacher, *, seed: int, rate: float) -> Run:
+    """Begin anew, or where the last checkpoint was."""
+    torch.manual_seed(seed)
+    sample = photos.sample(1024)
+    student = Student(PhotoTower(), sample.middle, sample.deep, sample.features)
+    weight, bias = (torch.from_numpy(each) for each in teacher.classes)
+    run = Run(home / "ckpt" / "photo.pt", student, (weight, bias), seed=seed, rate=rate)
+    run.resume()
+    return run
 
 
-class Run:
-    """Everything that a checkpoint holds, and one step of training."""
-
-    def __init__(self, home: Path, photos: Photos, teacher: PhotoTeacher, *, seed: int, rate: float) -> None:
-        torch.manual_seed(seed)
-        self.home = home
-        self.device = "cuda" if torch.cuda.is_available() else "cpu"
-        self.student = Student(photos.sample(1024)).to(self.device, memory_format=torch.channels_last)
-        self.average = Average(self.student, decay=0.998)
-        self._classes = tuple(torch.from_numpy(each).to(self.device) for each in teacher.classes)
-        plain = [p for p in self.student.parameters() if p.ndim < 2]
-        heavy = [p for p in self.student.parameters() if p.ndim >= 2]
-        groups = [{"params": heavy, "weight_decay": 0.05}, {"params": plain, "weight_decay": 0.0}]
-        self.optimiser = torch.optim.AdamW(groups, lr=rate)
-        self.rate, self.views, self.seed = rate, 0, seed
-        self._path = home / "ckpt" / "photo.pt"
-
-    def resume(self) -> None:
-        """Go on from the last checkpoint, if there is one."""
-        state = checkpoint.load(self._path)
-        if state:
-            self.student.load_state_dict(state["student"])
-            self.average.module.load_state_dict(state["average"])
-            self.average.steps = state["steps"]
-            self.optimiser.load_state_dict(state["optimiser"])
-            self.views = state["views"]
-
-    def save(self) -> None:
-        """Write a checkpoint."""
-        state = {"student": self.student.state_dict(), "average": self.average.module.state_dict()}
-        state |= {"steps": self.average.steps, "optimiser": self.optimiser.state_dict(), "views": self.views}
-        checkpoint.save(self._path, state)
-
-    def step(self, pixels: Tensor, wanted: Batch, share: float) -> tuple[float, float, float, float]:
-        """Learn from one batch at a share of the full rate; what was missed half-way, deep, on the whole, by class."""
-        for group in self.optimiser.param_groups:
-            group["lr"] = self.rate * share
-        with torch.autocast(self.device, torch.bfloat16):
-            middle, deep, features = self.student(pixels)
-        features, (weight, bias) = features.float(), self._classes
-        student = self.student
-        parts = (
-            student.missed("middle", middle.float(), F.adaptive_avg_pool2d(wanted.middle, middle.shape[2])),
-            student.missed("deep", deep.float(), F.adaptive_avg_pool2d(wanted.deep, deep.shape[2])),
-            student.missed("features", features, wanted.features),
-            losses.softened(F.linear(features, weight, bias), F.linear(wanted.features, weight, bias)),
-        )
-        loss = parts[0] + 2 * parts[1] + 2 * parts[2] + 0.2 * parts[3]
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.student.parameters(), 2.0)
-        self.optimiser.step()
-        self.average.update(self.student)
-        self.views += len(pixels)
-        return tuple(part.item() for part in parts)  # type: ignore[return-value]
+def step(run: Run, pixels: Tensor, wanted: Batch, share: float) -> tuple[float, ...]:
+    """Learn from one batch; the teacher's maps are brought to the size of the tower's."""
+    side = pixels.shape[2]
+    middle = F.adaptive_avg_pool2d(wanted.middle, -(-side // 16))
+    deep = F.adaptive_avg_pool2d(wanted.deep, -(-side // 32))
+    return run.learn(pixels, (middle, deep, wanted.features), share)
 
 
 @torch.no_grad()
@@ -250,7 +184,7 @@ def measure(run: Run, photos: Photos) -> str:
     mean = run.average.module
     found, wanted = seen(mean.tower, view.arrays[0][rows]), torch.from_numpy(view.arrays[1][rows]).float()
     missed = mean.missed("features", found.to(run.device), wanted.to(run.device))
-    weight, bias = run._classes
+    weight, bias = run.classes
     first = [F.linear(each.to(run.device), weight, bias).argmax(dim=1) for each in (found, wanted)]
     return f"dev misses {missed:.3f}, same first class {(first[0] == first[1]).float().mean():.3f}"
 
@@ -278,7 +212,7 @@ def train(run: Run, photos: Photos, *, total: int, cool: int, batch: int, side: 
     views, recent = run.views, np.zeros(4)
     while run.views < total:
         pixels, wanted = ahead.next()
-        parts = run.step(pixels.to(run.device), wanted.to(run.device), pace(run.views, total, cool))
+        parts = step(run, pixels.to(run.device), wanted.to(run.device), pace(run.views, total, cool))
         recent = np.array(parts) if not recent.any() else 0.97 * recent + 0.03 * np.array(parts)
         now = time.monotonic()
         if now - shown > 30:
@@ -315,8 +249,7 @@ def main() -> None:
     read_split(given.data)
     photos = Photos(given.home)
     teacher = PhotoTeacher(given.data / "teachers" / "mobilenet_v2_imagenet.tflite")
-    run = Run(given.home, photos, teacher, seed=given.seed, rate=given.rate)
-    run.resume()
+    run = begun(given.home, photos, teacher, seed=given.seed, rate=given.rate)
     if given.see is not None:
         return see(run, photos, given.see)
     train(run, photos, total=given.views, cool=given.cool, batch=given.batch, side=given.side)
