@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
+from abc import ABC, abstractmethod
 from typing import Any
 
 from bindsearch.ports import SpaceSpec
 
 
-class LazyTowers:
+class LazyTowers(ABC):
     """Reads a tower when something of its kind is encoded for the first time, in whichever thread that is."""
 
     def _begin(self, spec: SpaceSpec) -> None:
@@ -34,5 +35,6 @@ class LazyTowers:
                 self._towers[kind] = self._load(kind)
             return self._towers[kind]
 
+    @abstractmethod
     def _load(self, kind: Any) -> Any:
-        raise NotImplementedError
+        """Read a tower."""

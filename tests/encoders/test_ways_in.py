@@ -28,7 +28,7 @@ def knows(space, modality):
         pytest.skip(f"{space.spec.name} does not know {modality}")
 
 
-def same(rows, vector):
+def assert_same(rows, vector):
     assert np.abs(rows - vector).max() < 1e-5
 
 
@@ -43,7 +43,7 @@ def test_a_picture_is_the_same_as_path_bytes_pillow_and_array(space, tmp_path):
     with Image.open(path) as opened:
         ways = [path, str(path), path.read_bytes(), opened, Image.fromarray(pixels), pixels, next(space.pieces(path))]
         rows = space.embed(ways)
-    same(rows, space.embed([path])[0])
+    assert_same(rows, space.embed([path])[0])
 
 
 def test_a_picture_is_turned_and_laid_on_white_as_its_file_is(space, tmp_path):
@@ -55,7 +55,7 @@ def test_a_picture_is_turned_and_laid_on_white_as_its_file_is(space, tmp_path):
     exif[0x0112] = 6
     drawn.save(path, exif=exif)
     with Image.open(path) as opened:
-        same(space.embed([opened]), space.embed([path])[0])
+        assert_same(space.embed([opened]), space.embed([path])[0])
 
 
 def test_a_sound_is_the_same_as_path_bytes_and_array(space, tmp_path):
@@ -64,7 +64,7 @@ def test_a_sound_is_the_same_as_path_bytes_and_array(space, tmp_path):
     path = sound(tmp_path / "a.wav", tone(440.0, 4.5), rate=rate)
     with wave.open(str(path)) as file:
         samples = np.frombuffer(file.readframes(file.getnframes()), np.int16) / 32768
-    same(space.embed([path, path.read_bytes(), samples.astype(np.float32), samples]), space.embed([path])[0])
+    assert_same(space.embed([path, path.read_bytes(), samples.astype(np.float32), samples]), space.embed([path])[0])
 
 
 def test_company_and_order_do_not_change_a_pictures_vector(space, tmp_path):
@@ -74,14 +74,14 @@ def test_company_and_order_do_not_change_a_pictures_vector(space, tmp_path):
     pages = [Image.new("RGB", (50, 50), name) for name in ("red", "lime", "blue")]
     pages[0].save(paths[-1], save_all=True, append_images=pages[1:])
     together = space.embed(paths * 9)
-    same(together, np.tile(np.concatenate([space.embed([path]) for path in paths]), (9, 1)))
-    same(space.embed(paths[::-1])[::-1], together[: len(paths)])
+    assert_same(together, np.tile(np.concatenate([space.embed([path]) for path in paths]), (9, 1)))
+    assert_same(space.embed(paths[::-1])[::-1], together[: len(paths)])
 
 
 def test_company_does_not_change_a_texts_vector(space):
     texts = [f"text {number}" for number in range(70)]
     alone = np.concatenate([Space(space.encoder).embed([text], modality="text") for text in texts])
-    same(Space(space.encoder).embed(texts, modality="text"), alone)
+    assert_same(Space(space.encoder).embed(texts, modality="text"), alone)
 
 
 def test_a_file_of_several_pieces_among_others_is_their_mean(space, tmp_path):
@@ -90,7 +90,7 @@ def test_a_file_of_several_pieces_among_others_is_their_mean(space, tmp_path):
     pages = [Image.new("RGB", (50, 50), name) for name in ("red", "lime", "blue")]
     pages[0].save(path, save_all=True, append_images=pages[1:])
     mean = np.stack([row for _, _, row in space.segments(path)]).mean(axis=0)
-    same(space.embed([pages[0], path])[1:], mean / np.linalg.norm(mean))
+    assert_same(space.embed([pages[0], path])[1:], mean / np.linalg.norm(mean))
 
 
 @pytest.mark.parametrize(
