@@ -1,9 +1,10 @@
 """What `bindsearch eval` cannot ask of the pocket space: do held-out sounds find photos of what makes them?
 
-Which photos show what is the table that the training used (scripts/pocket_concepts.py); the sounds are ESC-50's
-held-out recordings, which it did not hear. Prints precision at 10, of each concept too, and what ten sounds find.
+Which photos show what is the table that the training used (scripts/pocket_concepts.py). The sounds are ESC-50's
+held-out recordings, which it did not hear, the photos those that it did not see. Prints precision at 10: of the
+concepts that can fill ten places, of all, and of each; and what ten sounds find.
 
-    python scripts/pocket_eval.py DATA [--weights FOLDER] [--picture FILE]
+    python scripts/pocket_eval.py DATA [--weights FOLDER] [--picture FILE] [--seen]
 """
 
 from __future__ import annotations
@@ -21,11 +22,13 @@ import numpy as np
 from bindsearch.encoders.pocket import WEIGHTS, PocketEncoder
 from numpy.typing import NDArray
 from PIL import Image
+from pocket_anchor import held_out, read_split
 from pocket_concepts import own_words, shown_by
 from pocket_neighbours import Found, draw
 from pocket_sounds import decoded, esc50
 from pocket_texts import caltech_name, imagenet_names
 
+from bindsearch.evaluation.metrics import interval
 from bindsearch.evaluation.split import sound_held_out
 from bindsearch.records import unit
 from bindsearch.spaces import Space
@@ -34,6 +37,8 @@ from bindsearch.types import Modality, Piece, Vectors
 RATE = 16_000
 MOST = 40
 """Photos of one concept: no concept fills the gallery."""
+PLACES = 10
+"""Of the nearest photos, so many are looked at."""
 
 
 def tokens(data: Path) -> dict[str, set[str]]:
@@ -98,32 +103,48 @@ def in_words(said: set[str], heard: str, *, right: bool) -> str:
     return heard if right else " ".join(words[:2])
 
 
+def told(share: NDArray[np.float64], recordings: list[str], exchanged: NDArray[np.float64], chance: float) -> str:
+    """Say a precision, its interval over recordings, and its controls."""
+    _, groups = np.unique(recordings, return_inverse=True)
+    low, high = interval(share, groups)
+    return (
+        f"{share.mean():.3f} ({low:.3f} to {high:.3f}), concepts exchanged {exchanged.mean():.3f}, chance {chance:.3f}"
+    )
+
+
 def main() -> None:
     """Measure, and print."""
     parser = argparse.ArgumentParser(description="measure sounds to photos")
     parser.add_argument("data", type=Path)
     parser.add_argument("--weights", type=Path, default=WEIGHTS)
     parser.add_argument("--picture", type=Path, help="draw what ten sounds find, each of another concept")
+    parser.add_argument("--seen", action="store_true", help="among all photos, most of which were trained on")
     given = parser.parse_args()
+    read_split(given.data)
     space = Space(PocketEncoder(given.weights))
     clips = list(esc50(given.data))
     concepts = sorted({clip.concept for clip in clips})
-    said = tokens(given.data)
+    said = {name: shown for name, shown in tokens(given.data).items() if given.seen or held_out(*name.split("/", 1))}
     photos = gallery(said, concepts)
     names, shows = list(photos), list(photos.values())
     seen = space.embed_pieces(list(opened(given.data, names)))
-    shown = set().union(*shows)
-    held = [c for c in clips if sound_held_out(c.name, c.recording) and concepts.index(c.concept) in shown]
+    many = Counter(number for numbers in shows for number in numbers)
+    held = [clip for clip in clips if sound_held_out(clip.name, clip.recording) and many[concepts.index(clip.concept)]]
     truth = np.array([concepts.index(clip.concept) for clip in held])
     scores = unit(np.stack([heard(space, clip.content) for clip in held])) @ seen.T
-    near = np.argsort(-scores, axis=1, kind="stable")[:, :10]
+    near = np.argsort(-scores, axis=1, kind="stable")[:, :PLACES]
     share = precision(near, shows, truth)
-    chance = np.mean([np.mean([t in each for each in shows]) for t in truth])
     turned = np.roll(np.unique(truth), 1)[np.searchsorted(np.unique(truth), truth)]
-    print(f"{len(held)} held-out clips of {len(set(truth))} concepts, {len(names)} photos: sound->photo P@10")
-    print(f"{share.mean():.3f}, concepts exchanged {precision(near, shows, turned).mean():.3f}, chance {chance:.3f}")
+    exchanged = precision(near, shows, turned)
+    counts = np.array([many[number] for number in truth])
+    print(f"sound->photo P@10 among {len(names)} photos, {'most' if given.seen else 'none'} of them trained on")
+    for which, said_of in ((counts >= PLACES, "with ten photos"), (counts > 0, "with any photo")):
+        recordings = [clip.recording for clip, kept in zip(held, which, strict=True) if kept]
+        figures = told(share[which], recordings, exchanged[which], float(np.mean(counts[which])) / len(names))
+        most = np.minimum(counts[which] / PLACES, 1).mean()
+        print(f"{sum(which)} clips of the {len(set(truth[which]))} concepts {said_of}, at most {most:.3f}: {figures}")
     for number in sorted(set(truth), key=lambda number: -share[truth == number].mean()):
-        print(f"  {share[truth == number].mean():.2f} {concepts[number]}")
+        print(f"  {share[truth == number].mean():.2f} {concepts[number]}, {many[number]} photos")
     drawn = np.random.default_rng(1).permutation(len(held))
     ten = list({held[row].concept: row for row in drawn[::-1]}.values())[::-1][:10]
     rows = []

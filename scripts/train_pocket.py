@@ -19,7 +19,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -35,10 +35,14 @@ class Amounts:
     captions: int = 1_000_000
     """Of one source, and of one kind, at most."""
     anchor: int = 700
-    views: int = 1_500_000
+    views: int = 656_000
     texts: int = 900_000
-    seconds: int = 1_000_000
+    seconds: int = 720_000
     binding: int = 600
+
+    def times(self, share: float) -> Amounts:
+        """Let the towers look at less, or at more."""
+        return replace(self, **{name: round(share * getattr(self, name)) for name in ("views", "texts", "seconds")})
 
 
 REHEARSAL = Amounts(photos=1_500, captions=1_000, anchor=60, views=3_840, texts=12_800, seconds=3_840, binding=60)
@@ -94,11 +98,10 @@ def main() -> None:
     parser.add_argument("--sources", type=Path, help="a table of more photos")
     parser.add_argument("--mirror", type=Path, help="the folder with the repositories of SOURCES, and of more sounds")
     parser.add_argument("--more", type=Path, nargs="*", default=[], help="folders with sounds of any kind, unnamed")
-    parser.add_argument("--views", type=int, default=Amounts.views, help="photos that the photo tower looks at")
-    parser.add_argument("--seconds", type=int, default=Amounts.seconds, help="seconds that the sound tower hears")
+    parser.add_argument("--share", type=float, default=1.0, help="of what the shipped towers looked at")
     parser.add_argument("--rehearse", action="store_true", help="a little of every part")
     given = parser.parse_args()
-    amounts = REHEARSAL if given.rehearse else Amounts(views=given.views, seconds=given.seconds)
+    amounts = REHEARSAL if given.rehearse else Amounts().times(given.share)
     began = time.monotonic()
     for script, *words in steps(given, amounts):
         print(f"{(time.monotonic() - began) / 60:6.1f} min  {script} {' '.join(words)}", flush=True)
