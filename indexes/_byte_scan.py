@@ -10,6 +10,7 @@ import mmap
 import os
 import re
 import sys
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from importlib.util import find_spec
@@ -46,10 +47,9 @@ class BytePieces:
         return len(self._pieces)
 
     def best(self, number: int, query: CodeValues, many: int, mask: Mask | None) -> tuple[Scores, Ids]:
-        """Give the largest products of a piece with a query, falling, and their rows."""
+        """Give the largest products of a piece with a query, falling, and their rows. For the threads of `_workers`."""
         import faiss
 
-        faiss.omp_set_num_threads(1)  # of this thread alone
         piece, start = self._pieces[number], self.starts[number]
         parameters: Any = faiss.SearchParameters()
         if mask is not None:
@@ -78,17 +78,23 @@ def _reaching(
 ) -> tuple[Scores, Ids]:
     """Give all products that reach a floor and are no further than a window below the `wanted`-th best."""
     many = wanted + SPARE
-    found = list(_workers().map(lambda number: pieces.best(number, query, many, mask), range(len(pieces))))
+    found = _scanned(pieces, range(len(pieces)), query, many, mask)
     together = np.sort(np.concatenate([products for products, _ in found]))
     if len(together) >= wanted:
         floor = max(floor, float(together[-wanted]) - window)
     while again := [number for number, (products, _) in enumerate(found) if _may_lack(products, many, floor)]:
         many *= 4
-        for number in again:
-            found[number] = pieces.best(number, query, many, mask)
+        for number, given in zip(again, _scanned(pieces, again, query, many, mask), strict=True):
+            found[number] = given
     products, rows = (np.concatenate(column) for column in zip(*found, strict=True))
     reached = products >= floor
     return products[reached], rows[reached]
+
+
+def _scanned(
+    pieces: BytePieces, numbers: Sequence[int], query: CodeValues, many: int, mask: Mask | None
+) -> list[tuple[Scores, Ids]]:
+    return list(_workers().map(lambda number: pieces.best(number, query, many, mask), numbers))
 
 
 def _may_lack(products: Scores, many: int, floor: float) -> bool:
@@ -134,7 +140,17 @@ def _madvise() -> Any:
 
 @cache
 def _workers() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(min(8, os.cpu_count() or 1), thread_name_prefix="bindsearch-scan")
+    """Threads for FAISS, which would start threads of its own in each: how many it may is a setting of a thread.
+
+    It must not be set anywhere else: torch obeys it too, and a thread that embeds would be left with one.
+    """
+    return ThreadPoolExecutor(min(8, os.cpu_count() or 1), "bindsearch-scan", initializer=_to_itself)
+
+
+def _to_itself() -> None:
+    import faiss
+
+    faiss.omp_set_num_threads(1)
 
 
 @cache
@@ -146,7 +162,7 @@ def faiss_scans_bytes() -> bool:
     drawn[0], drawn[1], drawn[65] = 127, -127, np.resize([127, -127, -127, 127], 256)
     exact = np.sort(drawn[:65].astype(np.int64) @ drawn[65].astype(np.int64))[::-1]
     try:
-        told, _ = BytePieces(drawn[:65]).best(0, drawn[65], 65, None)
+        told, _ = _workers().submit(BytePieces(drawn[:65]).best, 0, drawn[65], 65, None).result()
     except (AttributeError, RuntimeError, TypeError, ValueError):
         return False  # another release, with other names
     return bool(np.array_equal(told, exact))

@@ -85,6 +85,24 @@ def test_vectors_in_the_order_of_their_scores_are_found_from_either_end(make, rn
         assert same_answers(index.search(query, 20), truth(arranged, np.arange(1500), query, 20))
 
 
+def test_a_search_leaves_the_caller_as_many_threads_as_it_had(rng):
+    faiss = pytest.importorskip("faiss", reason="faiss is not installed")
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    own = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        before = torch.get_num_threads(), faiss.omp_get_max_threads()
+        towards = unit(rng, 1, DIM)
+        vectors = unit(rng, 3000, DIM)
+        index = ExactIndex(DIM, by="faiss", coded_rows=1)
+        index.add(np.arange(3000), vectors[np.argsort(vectors @ towards[0])])  # so that pieces have to be asked again
+        index.search(towards, 500)
+        _byte_scan.faiss_scans_bytes.__wrapped__()
+        assert (torch.get_num_threads(), faiss.omp_get_max_threads()) == before
+    finally:
+        torch.set_num_threads(own)
+
+
 @pytest.mark.parametrize("parts", [1, 2, 7, 100])
 def test_an_answer_does_not_depend_on_how_vectors_came(rng, tmp_path, parts):
     vectors, queries = unit(rng, 900, DIM), unit(rng, 3, DIM)
