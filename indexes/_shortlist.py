@@ -191,7 +191,7 @@ def reaching(table: NDArray[Any], limits: NDArray[Any], window: NDArray[Any], sh
     stacks = table.reshape(len(table), fold, -1)
     tops = stacks.max(axis=1)
     hits = np.flatnonzero(tops >= limits[:, None])
-    if fold * len(hits) > shortlist.crowd and tops.shape[1] > shortlist.wanted:
+    if len(hits) > shortlist.crowd and tops.shape[1] > shortlist.wanted:
         own = np.partition(tops, -shortlist.wanted, axis=1)[:, -shortlist.wanted]
         limits = np.maximum(limits, own - window)
         hits = np.flatnonzero(tops >= limits[:, None])
