@@ -53,8 +53,6 @@ class Questions:
     error: Scores
     """Of each query: how far it is from what its code says."""
     lengths: Scores
-    turned: Vectors
-    """The queries themselves, turned as the vectors were."""
 
 
 class Coder:
@@ -82,14 +80,18 @@ class Coder:
             error = max(error, float(np.sqrt(np.einsum("ij,ij->i", turned, turned).max())))
         return Codes(values, error)
 
-    def ask(self, queries: Vectors) -> Questions:
-        """Encode queries, each with a step of its own."""
-        turned = queries @ self.rotation
+    def turn(self, queries: Vectors) -> Vectors:
+        """Turn queries as the vectors were."""
+        turned: Vectors = queries @ self.rotation
+        return turned
+
+    def ask(self, queries: Vectors, turned: Vectors) -> Questions:
+        """Encode queries that were turned, each with a step of its own."""
         steps = np.maximum(np.abs(turned).max(axis=1), np.float32(1e-30)) / _TOP
         values = np.rint(turned / steps[:, None]).astype(np.int8)
         error = np.linalg.norm(turned - values * steps[:, None], axis=1)
         lengths = np.linalg.norm(queries, axis=1)
-        return Questions(values, steps * np.float32(self.step), error, lengths, turned)
+        return Questions(values, steps * np.float32(self.step), error, lengths)
 
     def scores(self, codes: Codes, rows: Ids, questions: Questions, places: Ids) -> Scores:
         """Give what the codes of some rows say, each for the query at its place; those of one query come together."""

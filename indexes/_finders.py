@@ -13,10 +13,10 @@ from typing import Any, ClassVar, Protocol, Self
 import numpy as np
 
 from bindsearch.errors import IndexUnavailable
-from bindsearch.types import Ids, Vectors
+from bindsearch.types import Ids, Scores, Vectors
 
 from ._codes import Coder
-from ._shortlist import Look, Part, Shortlist
+from ._shortlist import AT_ONCE, Look, Part, Shortlist
 
 LEAST = 1 / 256
 """The share of cells below which an effort is not lowered."""
@@ -97,12 +97,17 @@ class LookAtFound:
         if finder is None or codes is None or self._looks_everywhere(part, finder, shortlist.wanted):
             self.everywhere(part, queries, shortlist)
             return
-        asked = self.coder.ask(queries)
-        rows = finder.candidates(asked.turned, part=part, effort=self.effort)
+        turned = self.coder.turn(queries)
+        rows = finder.candidates(turned, part=part, effort=self.effort)
         full = rows[:, finder.enough(many) - 1] >= 0
         places, which = np.nonzero((rows >= 0) & full[:, None])
         near = rows[places, which]
-        shortlist.offer(places, near, self.coder.scores(codes, near, asked, places), self.coder.margin(codes, asked))
+        if many <= AT_ONCE:  # of all these the vectors are read
+            shortlist.offer(places, near, *_unknown(len(near), len(queries)))
+        else:
+            asked = self.coder.ask(queries, turned)
+            margin = self.coder.margin(codes, asked)
+            shortlist.offer(places, near, self.coder.scores(codes, near, asked, places), margin)
         lacking = np.flatnonzero(~full)
         if len(lacking):
             rest = Shortlist(len(lacking), shortlist.wanted)
@@ -112,6 +117,11 @@ class LookAtFound:
     def _looks_everywhere(self, part: Part, finder: Finder, wanted: int) -> bool:
         many = self.effort.candidates
         return PLENTY * wanted > many or part.count < max(4 * many, finder.least * len(part.block.ids))
+
+
+def _unknown(many: int, queries: int) -> tuple[Scores, Scores]:
+    """Give scores that may be anything, and their margins."""
+    return np.zeros(many, dtype=np.float32), np.full(queries, np.inf, dtype=np.float32)
 
 
 def faiss_for(kind: str) -> Any:

@@ -57,7 +57,7 @@ class Looks:
         with self._making:
             codes = part.block.encode(self.coder)
             pieces = self._pieces_of(codes) if way == "faiss" else None
-        asked = self.coder.ask(queries)
+        asked = self.coder.ask(queries, self.coder.turn(queries))
         if pieces is not None:
             look_at_pieces(part, pieces, self.coder, asked, shortlist)
         else:

@@ -32,6 +32,8 @@ GATHER_SHARE = 0.03
 THREADS = min(8, os.cpu_count() or 1)
 THREAD_ROWS = 1 << 13
 """Vectors that a thread takes at a time, where one query is multiplied with all."""
+AT_ONCE = 64
+"""So few of a query are all looked at carefully."""
 FOLD = 16
 """Of so many scores at a time, the largest is compared first."""
 LOWEST = np.finfo(np.float32).min
@@ -118,6 +120,9 @@ class Shortlist:
 
     def settle(self, parts: Sequence[Part], queries: Vectors) -> tuple[Scores, Ids]:
         """Look carefully at what may count, and give the best of each query as a row: by score, then by id."""
+        if self._pending <= AT_ONCE * len(queries):
+            offer = self._all()
+            return _ranked(offer, _careful(parts, offer, queries), parts, self.wanted)
         offer = self._narrow()
         scores = np.empty(len(offer.places), dtype=np.float32)
         first = _rank(offer.places) < self.wanted
@@ -130,13 +135,16 @@ class Shortlist:
 
     def _narrow(self) -> _Offer:
         """Order by query and lowest possible score, raise the floors, and drop what cannot reach them."""
-        offer = _Offer(*(np.concatenate(column) for column in zip(*map(_Offer.columns, self._offers), strict=True)))
+        offer = self._all()
         offer = offer.take(np.lexsort((-offer.low, offer.places)))
         last = _rank(offer.places) == self.wanted - 1
         self.floors[offer.places[last]] = offer.low[last]
         offer = offer.take(offer.high >= self.floors[offer.places])
         self._offers, self._pending = [offer], len(offer.places)
         return offer
+
+    def _all(self) -> _Offer:
+        return _Offer(*(np.concatenate(column) for column in zip(*map(_Offer.columns, self._offers), strict=True)))
 
 
 @dataclass(frozen=True, eq=False)
