@@ -10,6 +10,7 @@ from typing import Any
 from bindsearch.indexes._built import BuiltIndex
 from bindsearch.indexes._faiss_cards import Cards
 from bindsearch.indexes._finders import Effort
+from bindsearch.indexes._shortlist import AT_ONCE
 from bindsearch.indexes.exact import ExactIndex
 from bindsearch.indexes.faiss_gpu import FaissGpuIndex
 from bindsearch.indexes.faiss_gpu_found import FaissGpuCagraIndex, FaissGpuIvfIndex, FaissGpuPqIndex
@@ -37,8 +38,12 @@ class Kind:
         return bool(self.needs) and find_spec(self.needs) is None
 
 
-def ivf(dim: int) -> IvfIndex:
-    return IvfIndex(dim, min_rows=64, effort=Effort(share=0.5, candidates=64))
+FEW, MORE = AT_ONCE, AT_ONCE + 8
+"""Candidates whose vectors are all read, and so many that their codes are looked at first."""
+
+
+def ivf(dim: int, *, candidates: int = FEW) -> IvfIndex:
+    return IvfIndex(dim, min_rows=64, effort=Effort(share=0.5, candidates=candidates))
 
 
 def fine_cells(dim: int) -> IvfIndex:
@@ -47,8 +52,8 @@ def fine_cells(dim: int) -> IvfIndex:
     return index
 
 
-def hnsw(dim: int) -> HnswIndex:
-    return HnswIndex(dim, min_rows=64, effort=Effort(share=1.0, candidates=64))
+def hnsw(dim: int, *, candidates: int = FEW) -> HnswIndex:
+    return HnswIndex(dim, min_rows=64, effort=Effort(share=1.0, candidates=candidates))
 
 
 def on_cards(dim: int, *, cards: int = 1) -> FaissGpuIndex:
@@ -77,7 +82,9 @@ KINDS = [
     Kind("torch on the processor", on_processor, needs="torch"),
     Kind("ivf", ivf, recall=0.8, ready=IvfIndex.build, needs="faiss"),
     Kind("ivf of four bits", fine_cells, recall=0.8, ready=IvfIndex.build, needs="faiss"),
+    Kind("ivf by codes", lambda dim: ivf(dim, candidates=MORE), recall=0.8, ready=IvfIndex.build, needs="faiss"),
     Kind("hnsw", hnsw, recall=0.8, ready=HnswIndex.build, needs="faiss"),
+    Kind("hnsw by codes", lambda dim: hnsw(dim, candidates=MORE), recall=0.8, ready=HnswIndex.build, needs="faiss"),
     Kind("faiss-gpu by a fake card", on_cards, needs="faiss"),
     Kind("faiss-gpu by three fake cards", lambda dim: on_cards(dim, cards=3), needs="faiss"),
     Kind("faiss-gpu without a card", lambda dim: FaissGpuIndex(dim, cards=Cards(None), small=64)),
