@@ -1,10 +1,11 @@
 """Classify the held-out clips of ESC-50 by words, by tuned words, and with a few examples, beside a linear probe.
 
-    python scripts/trial_classify.py DATA [--space pocket] [--seed 0] [--draws 3] [--rules] [--json F]
+    python scripts/trial_classify.py DATA [--space pocket] [--seed 0] [--draws 3] [--only-none] [--rules] [--json F]
 
-DATA has esc50. All that is chosen is chosen on the training recordings (`bindsearch/evaluation/split.py`); the clips of
-the others are looked at once, to measure. Writes tables for docs/evaluation.md. Exit status 1 if a rule of the
-classifier does not hold: loading what was saved must give the same answers, and each template must be counted once.
+DATA has esc50, and perhaps caltech101, whose photos are asked about "none of these", too. All that is chosen is chosen
+on the training recordings (`bindsearch/evaluation/split.py`); the clips of the others are looked at once, to measure.
+Writes tables for docs/evaluation.md. Exit status 1 if a rule of the classifier does not hold: loading what was saved
+must give the same answers, and each template must be counted once.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ import argparse
 import json
 import sys
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,9 @@ from bindsearch.evaluation.layouts import read
 from bindsearch.evaluation.metrics import interval
 from bindsearch.spaces import Space
 from bindsearch.types import Modality
-from bindsearch.zeroshot import NONE, Classifier, Seen, Taught
+from bindsearch.zeroshot import BACKGROUND, Classifier, Seen, Taught
+from bindsearch.zeroshot.classifier import CROWDING
+from bindsearch.zeroshot.label_sets import EVERYDAY, background_for
 from bindsearch.zeroshot.memory import log_shares, surprise
 from bindsearch.zeroshot.tuning import best_temperature, tune, tuned_on
 from bindsearch.zeroshot.verdict import Verdict, group_codes, sensitivity, verdict
@@ -40,7 +43,15 @@ SCALE = 20.0
 """Unit vectors are this long for the probe, so that its gradients are neither tiny nor wild."""
 FOLDS = 3
 AMONG = 10
-"""Labels that are asked for where the other 40 are "none of these"."""
+"""Labels that are asked for where all others are "none of these"."""
+ASKINGS = 40
+"""So often other labels are asked for."""
+REFUSED = 0.93
+"""Of the others: where rules with another prior are compared."""
+RULED, CROWDINGS = (3, 10, 25), (0.5, 0.75, 1.0)
+"""Numbers of labels, and priors of "none of these" as powers of them, among which the rule was chosen."""
+PHOTOS = 1_500
+"""Of a training set, at most."""
 Floats = NDArray[np.float64]
 
 
@@ -66,14 +77,17 @@ class Data:
 
 
 def loaded(folder: Path, space: Space) -> Data:
-    """Embed ESC-50, and part it by recording."""
-    dataset = read([folder / "esc50"], layout="esc50")[0]
-    embedded = embed(dataset, space, tell=lambda name: None)
+    """Embed a data set, and part it by what was held out."""
+    whole = read([folder])[0]
+    train = [example for example in whole.examples if not example.held_out]
+    step = -(-len(train) // PHOTOS) if whole.modality == Modality.IMAGE else 1
+    some = (*train[::step], *(example for example in whole.examples if example.held_out))
+    embedded = embed(replace(whole, examples=some), space, tell=lambda name: None)
     taught = [
-        (example.held_out, Taught(Seen({Modality.AUDIO: row}), example.words[0], example.recording))
+        (example.held_out, Taught(Seen({whole.modality: row}), example.words[0], example.recording))
         for example, row in zip(embedded.dataset.examples, embedded.rows, strict=True)
     ]
-    return Data(dataset.labels, [each for held, each in taught if not held], [each for held, each in taught if held])
+    return Data(whole.labels, [each for held, each in taught if not held], [each for held, each in taught if held])
 
 
 def judged(classifier: Classifier, data: Data) -> Verdict:
@@ -124,9 +138,8 @@ def probed(shots: Sequence[Taught], data: Data) -> Floats:
 # The tables -------------------------------------------------------------------------------------------------------
 
 
-def words(space: Space, data: Data, told: dict[str, Any]) -> Classifier:
+def words(space: Space, default: Classifier, data: Data, told: dict[str, Any]) -> None:
     """Measure the default templates, one template, and templates tuned on the training recordings."""
-    default = Classifier(space, data.labels)
     single = Classifier(space, data.labels, templates=[SINGLE])
     _, report = tune(default, data.train)
     tuned, choices = tuned_on(default, data.train)
@@ -145,7 +158,6 @@ def words(space: Space, data: Data, told: dict[str, Any]) -> Classifier:
     }
     gain = _right(tuned, data) - _right(default, data)
     told["tuning"]["gain"] = [float(gain.mean()), *interval(gain, group_codes(data.groups, len(gain)))]
-    return default
 
 
 def sensitive(classifier: Classifier, data: Data, told: dict[str, Any]) -> None:
@@ -192,59 +204,95 @@ def drawn(train: Sequence[Taught], count: int, chance: np.random.Generator) -> l
     return shots
 
 
-def nothing_fits(space: Space, data: Data, told: dict[str, Any], *, seed: int, draws: int) -> None:
-    """Ask for some of the labels only, of all clips: how well is "none of these" said of the others?"""
-    areas, refused, kept = [], [], []
-    for draw in range(draws):
-        asked = np.random.default_rng([seed, draw]).permutation(len(data.labels))[:AMONG]
-        labels = [data.labels[place] for place in asked]
-        others = [label for label in data.labels if label not in labels]
-        for name, background in (("built-in", True), ("the others", others)):
-            classifier = Classifier(space, labels, none=background)
-            shares = classifier.probabilities(data.seen)
-            none = shares[:, classifier.answers.index(NONE)]
-            inside = np.isin(data.truth, labels)
-            areas.append((name, area(none[~inside], none[inside])))
-            refused.append((name, float((shares[~inside].argmax(axis=1) == len(labels)).mean())))
-            kept.append((name, float((shares[inside].argmax(axis=1) != len(labels)).mean())))
-    told["none"] = {
-        name: {
-            "area": _mean(areas, name),
-            "others refused": _mean(refused, name),
-            "own kept": _mean(kept, name),
-        }
-        for name in ("built-in", "the others")
-    }
+def nothing_fits(space: Space, sets: Mapping[str, Data], told: dict[str, Any], *, seed: int) -> None:
+    """Ask for some of the labels only, of all held-out files: how well is "none of these" said of the others?"""
+    told["none"] = {}
+    for name, data in sets.items():
+        found, logits = dict[str, list[Refusal]](), Logits(space, data.labels, data.seen)
+        for asked, others in askings(data.labels, AMONG, seed=seed):
+            for rule, background, crowding in (
+                ("everyday labels, as probable as all asked for (before)", EVERYDAY, 1.0),
+                ("everyday labels", EVERYDAY, CROWDING),
+                ("built-in", BACKGROUND, CROWDING),
+                ("the others", others, CROWDING),
+            ):
+                found.setdefault(rule, []).extend(logits.refusals(asked, background, data.truth, crowding))
+        told["none"][name] = {rule: averaged(values) for rule, values in found.items()}
 
 
-def rules(space: Space, data: Data, told: dict[str, Any], *, seed: int, draws: int) -> None:
-    """Compare rules for "none of these" on the training recordings: mean of others refused and own kept."""
-    seen, truth = [each.seen for each in data.train], [each.label for each in data.train]
+def rules(space: Space, sets: Mapping[str, Data], told: dict[str, Any], *, seed: int) -> None:
+    """Compare backgrounds and priors for "none of these", on what was trained on only."""
     told["rules"] = {}
-    for among in (3, 10, 25):
-        rows: dict[str, list[float]] = {}
-        for draw in range(draws):
-            asked = [data.labels[place] for place in np.random.default_rng([seed, draw]).permutation(len(data.labels))]
-            classifier = Classifier(space, asked[:among], none=True)
-            logits = classifier.logits(seen)
-            inside = np.isin(truth, asked[:among])
-            for name, above in ruled(logits[:, :among], logits[:, among:]).items():
-                rows.setdefault(name, []).append(float((above[~inside].mean() + (~above[inside]).mean()) / 2))
-        told["rules"][among] = {name: float(np.mean(values)) for name, values in rows.items()}
+    for name, data in sets.items():
+        logits = Logits(space, data.labels, [each.seen for each in data.train])
+        truth = [each.label for each in data.train]
+        for among in RULED:
+            found = dict[str, list[Refusal]]()
+            for asked, _ in askings(data.labels, among, seed=seed):
+                for words, background in (("everyday labels", EVERYDAY), ("everyday labels and sets", BACKGROUND)):
+                    for crowding in CROWDINGS:
+                        values = found.setdefault(f"{words}, {crowding:g}", [])
+                        values.extend(logits.refusals(asked, background, truth, crowding))
+            told["rules"][f"{name}, {among} labels"] = {rule: averaged(values) for rule, values in found.items()}
 
 
-def ruled(own: Floats, rest: Floats) -> dict[str, NDArray[np.bool_]]:
-    """Say by each rule which clips are "none of these"."""
-    best = own.max(axis=1)
-    whole, every = np.logaddexp.reduce(rest, axis=1), np.logaddexp.reduce(own, axis=1)
-    even = whole - np.log(rest.shape[1] / own.shape[1])
-    return {
-        "half of the prior, against the best label": even > best,
-        "half of the prior, against all labels": even > every,
-        "as much of the prior as one label": whole - np.log(rest.shape[1]) > best,
-        "as much as all labels and background": whole > best,
-        "the best of the background": rest.max(axis=1) > best,
-    }
+class Logits:
+    """What a classifier of any labels and any background would say of some files: each word is embedded once."""
+
+    def __init__(self, space: Space, labels: Sequence[str], seen: Sequence[Seen]) -> None:
+        words = tuple(dict.fromkeys((*labels, *BACKGROUND)))
+        self._columns = {word: place for place, word in enumerate(words)}
+        self._logits = Classifier(space, words).logits(seen)
+
+    def of(self, words: Sequence[str]) -> Floats:
+        """Give the logits of some words. *Shape:* (files, words)"""
+        return self._logits[:, [self._columns[word] for word in words]]
+
+    def refusals(
+        self, asked: Sequence[str], background: Sequence[str], truth: Sequence[str], crowding: float
+    ) -> list[Refusal]:
+        """Judge a rule, once; not at all where no file or every file has one of the labels that are asked for."""
+        inside, rest = np.isin(truth, asked), background_for(asked, background)
+        if inside.all() or not inside.any() or not rest:
+            return []
+        return [refusal(self.of(asked), self.of(rest), inside, crowding=crowding)]
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """How well "none of these" is said of the files of other labels, and of them only."""
+
+    area: float
+    """How often it is more probable for one of another label than for one that was asked for."""
+    refused: float
+    kept: float
+    at: float
+    """Kept where so many of the others are refused as `REFUSED` says, whatever the prior."""
+
+
+def averaged(values: Sequence[Refusal]) -> dict[str, float]:
+    """Average over askings."""
+    return {each.name: float(np.mean([getattr(value, each.name) for value in values])) for each in fields(Refusal)}
+
+
+def askings(labels: Sequence[str], among: int, *, seed: int) -> Iterator[tuple[list[str], list[str]]]:
+    """Draw labels that are asked for; give them, and the others."""
+    for draw in range(ASKINGS):
+        mixed = [labels[place] for place in np.random.default_rng([seed, draw]).permutation(len(labels))]
+        yield mixed[:among], mixed[among:]
+
+
+def refusal(own: Floats, rest: Floats, inside: NDArray[np.bool_], *, crowding: float) -> Refusal:
+    """Judge the answers under a prior."""
+    none = np.logaddexp.reduce(rest, axis=1) - np.log(rest.shape[1]) - own.max(axis=1)
+    said = none + crowding * np.log(own.shape[1]) > 0
+    level = np.quantile(none[~inside], 1 - REFUSED)
+    return Refusal(
+        area(none[~inside], none[inside]),
+        float(said[~inside].mean()),
+        float((~said[inside]).mean()),
+        float((none[inside] < level).mean()),
+    )
 
 
 def area(high: Floats, low: Floats) -> float:
@@ -279,10 +327,6 @@ def _plain(found: Verdict) -> dict[str, float]:
     return {"accuracy": found.accuracy, "low": found.low, "high": found.high, "top-5": found.among}
 
 
-def _mean(pairs: Sequence[tuple[str, float]], name: str) -> float:
-    return float(np.mean([value for each, value in pairs if each == name]))
-
-
 def broken_rules(classifier: Classifier, data: Data, space: Space) -> list[str]:
     """Say which rule of classifiers does not hold on these clips."""
     told = []
@@ -294,6 +338,13 @@ def broken_rules(classifier: Classifier, data: Data, space: Space) -> list[str]:
             told.append("what was saved and loaded answers otherwise")
     if not np.allclose(np.exp(log_shares(classifier.logits(data.seen))), classifier.probabilities(data.seen)):
         told.append("probabilities are not a softmax at the temperature")
+    labels = data.labels[:AMONG]
+    some, inside = Classifier(space, labels, none=True), np.isin(data.truth, labels)
+    logits = some.logits(data.seen)
+    rule = refusal(logits[:, : len(labels)], logits[:, len(labels) :], inside, crowding=CROWDING)
+    said = some.probabilities(data.seen).argmax(axis=1) == len(labels)
+    if (said[~inside].mean(), (~said[inside]).mean()) != (rule.refused, rule.kept):
+        told.append("none of these is said by another rule than the one that is measured")
     return told
 
 
@@ -333,13 +384,19 @@ def tables(told: dict[str, Any]) -> list[str]:
             for name in ("words and examples", "examples alone", "linear probe")
         ]
         lines.append(f"| {count} | {' | '.join(cells)} | {row['share']:.2f} |")
-    for among, row in told.get("rules", {}).items():
-        lines += ["", *(f"{among} labels, {name}: {value:.3f}" for name, value in row.items())]
-    lines += ["", "| background | area | others refused | own kept |", "|---|---|---|---|"]
-    lines += [
-        f"| {name} | {row['area']:.2f} | {row['others refused']:.1%} | {row['own kept']:.1%} |"
-        for name, row in told["none"].items()
-    ]
+    return lines + refusing(told)
+
+
+def refusing(told: dict[str, Any]) -> list[str]:
+    """Write what is known of "none of these" as tables."""
+    lines = []
+    for name, rows in (*told.get("rules", {}).items(), *told["none"].items()):
+        lines += ["", f"| {name} | area | others refused | own kept | own kept where {REFUSED:.0%} are refused |"]
+        lines += ["|---|---|---|---|---|"]
+        lines += [
+            f"| {rule} | {row['area']:.3f} | {row['refused']:.1%} | {row['kept']:.1%} | {row['at']:.1%} |"
+            for rule, row in rows.items()
+        ]
     return lines
 
 
@@ -350,21 +407,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--space", default="pocket")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--draws", type=int, default=3)
-    parser.add_argument("--rules", action="store_true", help="compare rules for none of these, on training recordings")
+    parser.add_argument("--only-none", action="store_true", help="measure none of these, and nothing else")
+    parser.add_argument("--rules", action="store_true", help="compare rules for none of these, on what was trained on")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args(argv)
     space = Space.named(args.space)
-    data = loaded(args.data, space)
+    sets = {name: loaded(args.data / name, space) for name in ("esc50", "caltech101") if (args.data / name).exists()}
+    data = sets["esc50"]
     told: dict[str, Any] = {"space": space.spec.name, "fingerprint": space.spec.fingerprint}
     told |= {"seed": args.seed, "draws": args.draws, "train": len(data.train), "test": len(data.test)}
-    default = words(space, data, told)
-    sensitive(default, data, told)
-    temperatures(default, data, told)
-    few_shots(default, data, told, seed=args.seed, draws=args.draws)
-    nothing_fits(space, data, told, seed=args.seed, draws=args.draws)
     if args.rules:
-        rules(space, data, told, seed=args.seed, draws=args.draws)
-    print("\n".join(tables(told)))
+        rules(space, sets, told, seed=args.seed)
+    nothing_fits(space, sets, told, seed=args.seed)
+    default = Classifier(space, data.labels)
+    if not args.only_none:
+        words(space, default, data, told)
+        sensitive(default, data, told)
+        temperatures(default, data, told)
+        few_shots(default, data, told, seed=args.seed, draws=args.draws)
+    print("\n".join(refusing(told) if args.only_none else tables(told)))
     if args.json:
         args.json.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
     broken = broken_rules(default, data, space)

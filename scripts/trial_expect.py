@@ -1,4 +1,4 @@
-"""Try what `expect` promises: unrelated questions, related ones, mixed lists, small libraries, and what it costs.
+"""Try what `expect` promises: unrelated questions, related ones, small libraries, and what it costs.
 
     python scripts/trial_expect.py DATA [--part train|dev] [--queries 1000] [--seed 0] [--keep FOLDER] [--plot FILE]
 
@@ -7,7 +7,7 @@ one of photos, one of sounds, one of texts, and ten of ten files. The model of c
 `--part dev` is other photos and other recordings. Unrelated questions are sentences about subjects that the collection
 lacks: a subject goes if any of its words is in a label or a caption, or among the engine's own strangers.
 `--cost 1000000` measures what it costs beside a search. Exit status 1 unless the share of unrelated
-questions with a hit at expect <= 0.01 lies between 0.3 % and 3 % in each library.
+questions with a hit at expect <= 0.01 lies between 0.3 % and 3 % in each library. For mixed lists: trial_mixed.py.
 """
 
 from __future__ import annotations
@@ -32,7 +32,6 @@ from bindsearch.background import Asking, Part
 from bindsearch.chances import Chances
 from bindsearch.evaluation.dataset import Dataset, Example
 from bindsearch.evaluation.layouts import read
-from bindsearch.evaluation.metrics import ndcg
 from bindsearch.library import Library
 from bindsearch.odds import Manner
 from bindsearch.search import Candidate, Probe
@@ -123,36 +122,11 @@ def unrelated(count: int, *, known: Iterable[str], seed: int) -> list[str]:
 # Collections ------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Thing:
-    """What a mixed list is asked for: words in captions, labels of photos, labels of sounds that mean it."""
-
-    words: str
-    photos: str = ""
-    sounds: str = ""
-
-
-THINGS = {
-    "dog": Thing("dog puppy", "dalmatian", "dog"),
-    "helicopter": Thing("helicopter", "helicopter", "helicopter"),
-    "airplane": Thing("airplane aeroplane jet", "airplane", "airplane"),
-    "rooster": Thing("rooster chicken", "rooster", "rooster|hen"),
-    "clock": Thing("clock", "watch", "clock tick|clock alarm"),
-    "sea": Thing("ocean sea wave", "ketch sailing boat|schooner|ferry", "sea waves"),
-    "rain": Thing("rain umbrella", "umbrella", "rain|thunderstorm"),
-    "baby": Thing("baby infant", "", "crying baby"),
-    "bird": Thing("bird duck seagull", "pigeon|ibis|flamingo|emu", "chirping birds|crow"),
-    "cat": Thing("cat kitten", "wild cat", "cat"),
-    "train": Thing("train railroad", "", "train"),
-    "motorbike": Thing("motorcycle motorbike motorcyclist", "motorbike", "engine"),
-    "fire": Thing("fire campfire flame", "", "crackling fire"),
-    "laughing": Thing("laughing laugh", "", "laughing"),
-    "computer": Thing("computer laptop", "laptop", "keyboard typing|mouse click"),
-    "cow": Thing("cow cattle", "", "cow"),
-    "church": Thing("church", "minaret", "church bells"),
-    "frog": Thing("frog", "", "frog"),
-}
-WORDINGS = ("{}", "the {}", "{} nearby")
+NOTED = (
+    *("dog", "helicopter", "airplane", "rooster", "clock", "sea", "rain", "baby", "bird", "cat", "train", "motorbike"),
+    *("fire", "laughing", "computer", "cow", "church", "frog"),
+)
+"""Things that there are notes about."""
 NOTES = (
     "We noticed the {} again this morning, before anybody else was up.",
     "About the {}: it was closer than yesterday, and it stayed longer.",
@@ -165,8 +139,7 @@ class Files:
     """A collection on disk, and what is known of each file."""
 
     folder: Path
-    about: dict[Path, set[str]]
-    """Which of the things each file is about."""
+    paths: set[Path]
     captions: dict[str, Path]
     """Sentences that describe one photo."""
     labels: dict[str, set[Path]]
@@ -186,47 +159,42 @@ def chosen(path: Path, part: str, most: int | None = None) -> list[tuple[Dataset
 
 def collect(data: Path, folder: Path, part: str) -> Files:
     """Write a collection: photos, sounds, and texts; half of the captioned photos are there by their captions only."""
-    files = Files(folder, {}, {}, {}, [])
+    files = Files(folder, set(), {}, {}, [])
     for place, (_, example) in enumerate(chosen(data / "flickr8k", part, PHOTOS)):
         files.known.extend(example.words)
-        about = {name for name, thing in THINGS.items() if words_of(thing.words) & words_of(" ".join(example.words))}
         if place % 2:
-            path = put(files, "photos/told", example, about)
-            files.captions[example.words[place % len(example.words)]] = path
+            files.captions[example.words[place % len(example.words)]] = put(files, "photos/told", example)
         else:
-            text = example.words[0]
-            name = {name for name in about if words_of(THINGS[name].words) & words_of(text)}
-            write(files, folder / "texts" / f"{Path(example.media.name).stem}.txt", text.encode(), name)
+            write(files, folder / "texts" / f"{Path(example.media.name).stem}.txt", example.words[0].encode())
     for kind in ("caltech101", "esc50"):
         for _, example in chosen(data / kind, part, PHOTOS):
             label = example.words[0]
-            about = {name for name, thing in THINGS.items() if label in (thing.photos + "|" + thing.sounds).split("|")}
             under = "photos" if kind == "caltech101" else "sounds"
-            path = put(files, f"{under}/{label.replace(' ', '_')}", example, about)
+            path = put(files, f"{under}/{label.replace(' ', '_')}", example)
             files.labels.setdefault(label, set()).add(path)
             files.known.append(label)
     for named in sorted((data / "sounds").iterdir()):
         for dataset, example in chosen(named, part):
             files.known.extend(example.words)
             if dataset.modality == Modality.AUDIO:
-                put(files, f"sounds/{named.name}", example, set())
-    for name in THINGS:
+                put(files, f"sounds/{named.name}", example)
+    for name in NOTED:
         for number, note in enumerate(NOTES):
-            write(files, folder / "texts" / f"{name}{number}.txt", note.format(name).encode(), {name})
+            write(files, folder / "texts" / f"{name}{number}.txt", note.format(name).encode())
     return files
 
 
-def put(files: Files, under: str, example: Example, about: set[str]) -> Path:
+def put(files: Files, under: str, example: Example) -> Path:
     """Unpack one medium."""
-    return write(files, files.folder / under / example.media.name, example.media.read(), about)
+    return write(files, files.folder / under / example.media.name, example.media.read())
 
 
-def write(files: Files, path: Path, content: bytes, about: set[str]) -> Path:
+def write(files: Files, path: Path, content: bytes) -> Path:
     """Write one file of the collection, unless it is there."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists():
         path.write_bytes(content)
-    files.about[path] = about
+    files.paths.add(path)
     return path
 
 
@@ -262,42 +230,6 @@ def kept(library: Library, asked: Sequence[tuple[str, set[Path]]]) -> tuple[floa
         for cut in CUTS:
             left[cut] += sum(expect <= cut for expect in good) / of
     return whole / len(asked), {cut: value / whole for cut, value in left.items()}
-
-
-def mixed(library: Library, files: Files, *, raw: bool) -> tuple[np.ndarray, dict[str, float], dict[str, float]]:
-    """Ask a mixed library for things: nDCG@10 of each question, by thing; shares of modalities found, and right."""
-    values, found, right = [], dict[str, float](), dict[str, float]()
-    for name in THINGS:
-        mine = {path for path, about in files.about.items() if name in about}
-        kinds = {path: path.relative_to(files.folder).parts[0] for path in mine}
-        if len(set(kinds.values())) < 2:
-            continue
-        scores = []
-        for wording in WORDINGS:
-            hits = library.search(bindsearch.text(wording.format(name)), k=DEEP, raw=raw)
-            own = [bool({hit.path, *hit.copies} & mine) for hit in hits]
-            rest = [True] * (len(mine) - sum(own))
-            scores.append(float(ndcg(np.array([own + rest]), DEEP)[0]))
-            for hit in hits:
-                kind = hit.path.relative_to(files.folder).parts[0]
-                found[kind] = found.get(kind, 0) + 1 / len(hits) / len(WORDINGS)
-        values.append(scores)
-        for kind in kinds.values():
-            right[kind] = right.get(kind, 0) + 1 / len(kinds)
-    count = len(values)
-    return np.array(values), {k: v / count for k, v in found.items()}, {k: v / count for k, v in right.items()}
-
-
-def interval(values: np.ndarray, *, seed: int = 0) -> tuple[float, float]:
-    """Give the 95 % interval of a mean, by resampling the rows."""
-    chance = np.random.default_rng(seed)
-    means = [values[chance.integers(0, len(values), len(values))].mean() for _ in range(2_000)]
-    return float(np.quantile(means, 0.025)), float(np.quantile(means, 0.975))
-
-
-def told(values: np.ndarray) -> str:
-    low, high = interval(values)
-    return f"{values.mean():.3f} ({low:.3f} to {high:.3f})"
 
 
 # What it costs ----------------------------------------------------------------------------------------------------
@@ -398,7 +330,6 @@ def trial(given: argparse.Namespace, home: Path) -> int:
         print(f"\n{name}")
         print(f"  unrelated      {shares(first_expectations(libraries['mixed'], strangers[:SOME]))}")
         related(libraries, files)
-        lists(libraries["mixed"], files)
     wrong = [name for name, values in found.items() if not FEWEST <= (values <= 0.01).mean() <= MOST]
     if wrong:
         print(f"\nnot between {FEWEST:.1%} and {MOST:.1%}: {', '.join(wrong)}")
@@ -422,20 +353,9 @@ def under(paths: set[Path], kind: str) -> bool:
     return any(kind in path.parts for path in paths)
 
 
-def lists(library: Library, files: Files) -> None:
-    """Print how good mixed lists are, and whose they are, calibrated and raw."""
-    outcomes = {}
-    for name, raw in (("calibrated", False), ("raw", True)):
-        values, shown, right = mixed(library, files, raw=raw)
-        outcomes[name] = values
-        kinds = "  ".join(f"{kind} {shown.get(kind, 0):.0%} ({part:.0%})" for kind, part in right.items())
-        print(f"  {name:14} nDCG@10 {told(values)}; first ten (right ones): {kinds}")
-    print(f"  difference     {told(outcomes['calibrated'] - outcomes['raw'])}")
-
-
 def tinies(home: Path, files: Files, sentences: Sequence[str], seed: int) -> Iterable[np.ndarray]:
     """Give expectations in libraries of ten files each, each asked a part of the sentences."""
-    chance, paths = random.Random(seed), sorted(files.about)
+    chance, paths = random.Random(seed), sorted(files.paths)
     for number in range(TINIES):
         with bindsearch.open(home / f"tiny{number}.library") as library:
             library.index(chance.sample(paths, TINY))

@@ -21,6 +21,9 @@ from bindsearch.zeroshot.seen import Seen, look_at
 
 NONE = "none of these"
 """The answer where something else in the world fits better than the labels."""
+CROWDING = 0.75
+"""All else is as probable beforehand as this power of the number of labels. At 1 it were as probable as all of them
+together, and the best of many labels would hardly ever be the answer; at 0, as one of them, and nothing be refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +49,8 @@ class Classifier:
     """Tells which of some labels fits a file best, by the space alone.
 
     A label's vector is the mean over templates ("the sound of {}"). Made by `Library.classifier` or from a space.
-    With `none`, "none of these" is an answer: the labels together are as probable beforehand as all else that there
-    is, for which a built-in list of labels stands, or the one that is given.
+    With `none`, "none of these" is an answer: all else that there is, for which a built-in list of labels stands, or
+    the one that is given. It is as probable beforehand as one label alone, and as eight of sixteen.
     """
 
     def __init__(
@@ -68,6 +71,8 @@ class Classifier:
         self.prompts = Prompts(space, (*self.labels, *self.background), checked_templates(templates))
         self.temperature = space.spec.temperature
         """Divides cosines before the softmax."""
+        self.crowding = CROWDING
+        """How probable "none of these" is beforehand: as this power of the number of labels."""
         self.centre: Mapping[Modality, Vectors] = {}
         """What is taken off the vectors of each modality before they are compared, where it was tuned so."""
         self.memories: Mapping[Modality, Memory] = {}
@@ -122,7 +127,7 @@ class Classifier:
 
     def shares(self, logits: Floats) -> Floats:
         """Turn logits into probabilities of the answers. *Shape:* (files, answers)"""
-        prior = np.log(len(self.labels) / max(1, len(self.background)))
+        prior = self.crowding * np.log(len(self.labels)) - np.log(max(1, len(self.background)))
         folded = self._folded(logits, lambda rest: _log_sum(rest) + prior)
         shares: Floats = np.exp(log_shares(folded))
         return shares

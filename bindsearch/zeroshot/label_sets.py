@@ -41,14 +41,19 @@ LABEL_SETS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )
 """Built-in lists of labels, by name: `set:NAME` stands for all labels of one."""
 
-BACKGROUND: tuple[str, ...] = tuple(
+EVERYDAY: tuple[str, ...] = tuple(
     "dog, cat, horse, bird, insect, fish, tree, flower, grass, forest, mountain, beach, river, rain, wind, thunder, "
     "snow, fire, sky, street, house, room, kitchen, bridge, car, train, airplane, boat, bicycle, engine, siren, bell, "
     "clock, telephone, computer, door, window, chair, bottle, knife, hammer, shoes, clothes, hat, bread, fruit, drink, "
     "man, woman, child, baby, face, hand, crowd, speech, laughter, footsteps, singing, piano, guitar, drums, "
     "silence, noise, text, sign, map, painting, pattern, darkness, game".split(", ")
 )
-"""What else there is in the world: what labels compete with where "none of these" may be the answer."""
+"""Some of what there is in the world."""
+
+BACKGROUND: tuple[str, ...] = tuple(
+    dict.fromkeys((*EVERYDAY, *(label for some in LABEL_SETS.values() for label in some)))
+)
+"""What labels compete with where "none of these" may be the answer: the more of the world, the better it is told."""
 
 
 def chosen_labels(labels: Iterable[str]) -> tuple[str, ...]:

@@ -40,6 +40,7 @@ def pack(classifier: Classifier) -> bytes:
         "labels": list(classifier.labels),
         "background": list(classifier.background),
         "temperature": classifier.temperature,
+        "crowding": classifier.crowding,
         "templates": {modality: list(prompts.templates[modality]) for modality in modalities},
         "weights": {modality: weights.tolist() for modality, weights in prompts.weights.items()},
         "examples": {
@@ -110,6 +111,7 @@ def _made(told: Mapping[str, Any], arrays: Mapping[str, Any], space: Space) -> C
         raise ValueError("its labels are not labels")
     made.background = tuple(map(str, told["background"]))
     made.temperature = _positive(told["temperature"])
+    made.crowding = _positive(told.get("crowding", 1.0))  # what was saved before there was a choice
     labels = (*made.labels, *made.background)
     templates = {Modality(modality): tuple(some) for modality, some in told["templates"].items()}
     rows = {

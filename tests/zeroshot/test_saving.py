@@ -14,6 +14,7 @@ from zeroshot.taught import COLOURS, TOY, seen, taught
 from bindsearch.errors import BadQuery, SpaceMismatch
 from bindsearch.spaces import Space
 from bindsearch.zeroshot import NONE, Classifier
+from bindsearch.zeroshot.classifier import CROWDING
 from bindsearch.zeroshot.saving import pack, space_of, told_in, unpack
 from bindsearch.zeroshot.tuning import tuned_on
 
@@ -49,6 +50,19 @@ def test_a_tuned_classifier_is_kept_whole(tmp_path):
     assert again.predict(seen("green", 8)) == tuned.predict(seen("green", 8))
     assert [file.name for file in tmp_path.iterdir()] == ["kept"]
     assert space_of(tmp_path / "kept") == "toy"
+
+
+def test_what_was_saved_before_there_was_crowding_answers_as_it_did():
+    size = struct.unpack_from("<Q", raw := pack(Classifier(TOY, ["red", "green"], none=["blue"])))[0]
+    header = json.loads(raw[8 : 8 + size])
+    told = json.loads(header["__metadata__"]["told"])
+    assert told.pop("crowding") == CROWDING
+    header["__metadata__"]["told"] = json.dumps(told)
+    older = json.dumps(header).encode()
+    again = unpack(struct.pack("<Q", len(older)) + older + raw[8 + size :], TOY, name="it")
+    logits = again.logits([seen("blue")])[0]
+    weights = np.exp(logits - logits.max()) * [1, 1, 2]
+    assert again.probabilities([seen("blue")])[0] == pytest.approx(weights / weights.sum())
 
 
 def test_another_space_refuses_it_and_says_so(tmp_path):
