@@ -27,6 +27,8 @@ CHUNK_SCORES = 1 << 21
 """At most so many rows, and scores, at once: they should still be in the cache when they are compared."""
 GATHERED_ROWS = 1 << 12
 """At most so many vectors are copied at once."""
+CAREFUL_ROWS = 1 << 9
+"""So many pairs are multiplied in double precision at once: they should stay in the cache."""
 GATHER_SHARE = 0.03
 """Below this share of rows, copying them out is cheaper than looking at all."""
 THREADS = min(8, os.cpu_count() or 1)
@@ -243,8 +245,8 @@ def _careful(parts: Sequence[Part], offer: _Offer, queries: Vectors) -> Scores:
     scores = np.empty(len(offer.places), dtype=np.float32)
     for number, part in enumerate(parts):
         mine = np.flatnonzero(offer.parts == number)
-        for start in range(0, len(mine), GATHERED_ROWS):
-            few = mine[start : start + GATHERED_ROWS]
+        for start in range(0, len(mine), CAREFUL_ROWS):
+            few = mine[start : start + CAREFUL_ROWS]
             vectors = part.block.vectors[offer.rows[few]]
             scores[few] = np.multiply(vectors, queries[offer.places[few]], dtype=np.float64).sum(axis=1)
     return scores

@@ -29,6 +29,7 @@ def chunk(request, monkeypatch):
         monkeypatch.setattr(module, "CHUNK_SCORES", request.param)
     monkeypatch.setattr(_byte_scan, "PIECE_ROWS", max(16, request.param >> 4))
     monkeypatch.setattr(_shortlist, "GATHERED_ROWS", max(4, request.param >> 8))
+    monkeypatch.setattr(_shortlist, "CAREFUL_ROWS", max(4, request.param >> 12))
     monkeypatch.setattr(_shortlist, "THREAD_ROWS", max(8, request.param >> 10))
 
 
