@@ -1,6 +1,7 @@
 """Measure ImageBind's audio path: ours against the original's, in one run, on random weights.
 
-Ours hears all of a file in windows of two seconds that lie side by side, batched over files. The original hears three
+Ours hears all of a file in windows of two seconds that lie side by side, prepared by several threads as indexing does,
+batched over files. The original hears three
 clips of two seconds of every file, one file at a time, in float32, fbank by torchaudio where it is installed. Files are
 noise of the length given. Five seconds (the length of ESC-50's) are three windows of ours and three clips of the
 original's, so that is the default; of two seconds ours makes one window, of ten five.
@@ -18,6 +19,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -120,7 +122,8 @@ def our_clips(sound: NDArray[np.float32]) -> list[NDArray[np.float32]]:
 
 def ours(tower: Tower, sounds: Sounds, device: torch.device) -> Rows:
     """Hear all files: windows of several files together. *Shape:* (files, dim), unit length"""
-    parts = [our_clips(sound) for sound in sounds]
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        parts = list(pool.map(our_clips, sounds))
     clips = torch.from_numpy(np.stack([clip for part in parts for clip in part]))
     with torch.inference_mode():
         blocks = [tower(block.to(device)).float().cpu() for block in clips.split(BATCH)]

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from bench_vectors import Vectors
 from bindsearch.indexes._finders import Effort
+from bindsearch.indexes._shortlist import AT_ONCE
 from bindsearch.indexes.certificate import mend
 from bindsearch.indexes.choose import memory_per_segment
 from bindsearch.indexes.exact import ExactIndex
@@ -38,8 +39,8 @@ class Engine:
     bytes: int
     """On disk, or what its own file would take."""
     memory: int = 0
-    """What has to be in memory for steady speed: of peers everything; of ours what names candidates, ids and, though
-    a search reads few, all codes. The vectors, of which a search reads some ten, stay on disk."""
+    """What has to be in memory for steady speed: of peers everything; of ours what names candidates, ids and, where
+    a search reads some hundreds, all codes. The vectors, of which it reads some ten, stay on disk."""
 
 
 def engines(vectors: Vectors, asked: Mapping[str, Vectors], *, graphs: bool) -> Iterator[Engine]:
@@ -65,16 +66,16 @@ def ours(vectors: Vectors, asked: Mapping[str, Vectors], *, graphs: bool) -> Ite
     yield _ours("exact", index, took, memory_per_segment("exact", dim))
     for kind in ("ivf", "hnsw") if graphs else ("ivf",):
         quick, took = timed(lambda kind=kind: built(load_index(kind)(dim), ids, vectors))  # type: ignore[call-arg]
-        memory = memory_per_segment(kind, dim) + dim
+        memory = memory_per_segment(kind, dim)
         if kind == "ivf":
             certificate, more = timed(lambda quick=quick: mend(quick, asked))
             print(f"# auto: {certificate.effort}, certified {certificate.worst:.4f} in {more:.1f} s", file=sys.stderr)
-            yield _ours("auto", quick, took, memory)
+            yield _ours("auto", quick, took, memory + dim)
             continue
-        for effort in (48, 96, 256):
+        for effort in (48, 64, 256):
             tuned = quick.twin()
             tuned.effort = Effort(share=1.0, candidates=effort)
-            yield _ours(f"hnsw ef={effort}", tuned, took, memory)
+            yield _ours(f"hnsw ef={effort}", tuned, took, memory + (dim if effort > AT_ONCE else 0))
 
 
 def _ours(name: str, index: Any, took: float, memory: int) -> Engine:
