@@ -53,7 +53,9 @@ class Gate:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Wait until nobody holds the map, and keep others out."""
+        """Wait until nobody holds the map, and keep others out. Not for a thread that holds it itself."""
+        if getattr(self._mine, "held", 0):
+            raise RuntimeError("a thread that reads the ledger cannot write to it before it is done")
         with self._changed:
             self._changing += 1
             try:
@@ -81,9 +83,9 @@ class Storage:
         self._gate = Gate()
         self._tables = tables
         self._closed = False
-        self._env, self._unlocked = _open_environment(folder, first_map, len(tables))
-        self._dbs: dict[str, Any] = {}
-        self._open_tables()
+        self._first_map = first_map
+        self._writes = not (folder / "data.mdb").exists()
+        self._open_it()
         self._env.reader_check()
 
     @classmethod
@@ -163,6 +165,8 @@ class Storage:
 
     def _begin(self, *, write: bool) -> Any:
         while True:
+            if write and not self._writes:
+                self._become_writer()
             self._gate.enter()
             try:
                 return self._env.begin(write=write, buffers=True)
@@ -192,7 +196,22 @@ class Storage:
         with self._gate.alone():
             self._env.set_mapsize(0)
 
-    def _open_tables(self) -> None:
+    def _become_writer(self) -> None:
+        with self._gate.alone():
+            if not self._writes:
+                self._env.close()
+                self._writes = True
+                self._open_it()
+
+    def _open_it(self) -> None:
+        """Open the environment and its tables.
+
+        As a reader at first: who opens tables to write waits for the writer of this moment, who may take long.
+        """
+        self._env, self._unlocked = _open_environment(
+            self.folder, self._first_map, len(self._tables), writes=self._writes
+        )
+        self._dbs: dict[str, Any] = {}
         for name, several in self._tables.items():
             try:
                 self._dbs[name] = self._env.open_db(name.encode(), dupsort=several)
@@ -273,7 +292,7 @@ class Transaction:
         return int(self._handle.stat(self._dbs[table])["entries"])
 
 
-def _open_environment(folder: Path, first_map: int, tables: int) -> tuple[Any, bool]:
+def _open_environment(folder: Path, first_map: int, tables: int, *, writes: bool) -> tuple[Any, bool]:
     """Open LMDB; tell whether it had to be without a lock, which only a library that cannot be written to allows."""
     writable = os.access(folder / "data.mdb" if (folder / "data.mdb").exists() else folder, os.W_OK)
     options: dict[str, Any] = {
@@ -283,7 +302,7 @@ def _open_environment(folder: Path, first_map: int, tables: int) -> tuple[Any, b
     }
     try:
         try:
-            env = lmdb.open(str(folder), readonly=not writable, **options)
+            env = lmdb.open(str(folder), readonly=not (writes and writable), **options)
             unlocked = False
         except lmdb.Error:
             if writable:

@@ -99,3 +99,49 @@ def test_a_full_disk_is_said_and_nothing_is_half_written(tmp_path):
     with storage.read() as view:
         assert view.count("a") == int(number)
     storage.release()
+
+
+def test_readers_open_while_another_process_takes_long_to_write(tmp_path):
+    folder = tmp_path / "ledger"
+    opened = Storage.at(folder, TABLES, create=True, first_map=TINY_MAP)
+    fill(opened, range(3))
+    opened.release()
+    program = (
+        "import sys; from pathlib import Path; from bindsearch.storage import Storage\n"
+        "def change(txn):\n"
+        "    txn.put('a', bytes(8), b'new')\n"
+        "    print('writing', flush=True)\n"
+        "    sys.stdin.read()\n"
+        "Storage.at(Path(sys.argv[1]), {'a': False}).write(change)\n"
+    )
+    command = [sys.executable, "-c", program, str(folder)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as writer:
+        assert writer.stdout.readline() == b"writing\n"
+        found: list[int] = []
+
+        def look() -> None:
+            reader = Storage.at(folder, TABLES)
+            with reader.read() as view:
+                found.append(view.count("a"))
+            reader.release()
+
+        thread = threading.Thread(target=look, daemon=True)
+        thread.start()
+        thread.join(30)
+        assert found == [3]
+    reader = Storage.at(folder, TABLES)
+    fill(reader, range(3, 5))  # who opened as a reader can write
+    with reader.read() as view:
+        assert bytes(view.get("a", bytes(8))) == b"new"
+        assert view.count("a") == 5
+    reader.release()
+
+
+def test_a_thread_that_reads_is_told_that_it_cannot_write(tmp_path):
+    other = Storage.at(tmp_path / "other", TABLES, create=True)
+    other.release()
+    other = Storage.at(tmp_path / "other", TABLES)
+    with other.read(), pytest.raises(RuntimeError, match="cannot write to it before it is done"):
+        fill(other, range(1))
+    fill(other, range(1))
+    other.release()
