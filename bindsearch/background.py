@@ -30,6 +30,8 @@ class Asking:
 
     vector: Vectors
     parts: tuple[Part, ...]
+    content: bytes | None = None
+    """The digest of the file that this is, if it is one, whole and alone."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -78,7 +78,8 @@ class OpenEdition:
         """Embed what a query is made of. Raises `QueryError`, `MediaError`."""
         operands = Operands(self.ledger, self.space)
         compiled = compile_query(query, operands.embed)
-        return replace(compiled, kinds=tuple(map(operands.kinds, query.operands)))
+        kinds = tuple(map(operands.kinds, query.operands))
+        return replace(compiled, kinds=kinds, content=operands.content(query))
 
     def find(self, query: str | os.PathLike[str] | Query, *, k: int, filters: Filters, raw: bool) -> Hits:
         """Find the best `k` items for one query. Raises `QueryError`, `MediaError`."""

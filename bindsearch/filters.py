@@ -142,7 +142,7 @@ def make_filters(**given: Unpack[FilterWords]) -> Filters:
         under=tuple(absolute(_listed(given.get("under")))),
         since=None if since is None else _moment(since),
         extensions=frozenset(str(name).lower().removeprefix(".") for name in _listed(given.get("ext"))),
-        metadata={str(key): str(value) for key, value in (given.get("where") or {}).items()},
+        metadata=_pairs(given.get("where")),
         tags=tuple(tag_condition(word) for word in _listed(given.get("tag"))),
     )
 
@@ -153,6 +153,12 @@ def _listed(given: str | os.PathLike[str] | Iterable[str | os.PathLike[str]] | N
     return [os.fspath(given)] if isinstance(given, str | os.PathLike) else [os.fspath(each) for each in given]
 
 
+def _pairs(given: Mapping[str, str] | None) -> dict[str, str]:
+    if not isinstance(given, Mapping | None):
+        raise BadQuery(f"where is {given!r}: give names with their values, as in {{'trip': 'coast'}}")
+    return {str(key): str(value) for key, value in (given or {}).items()}
+
+
 def _moment(given: str | date) -> datetime:
     """Read a date or a moment, by the clock of this machine where no time zone is given."""
     try:
@@ -161,5 +167,5 @@ def _moment(given: str | date) -> datetime:
         moment = given if isinstance(given, datetime) else datetime(given.year, given.month, given.day)
         moment.timestamp()
     except (ValueError, OverflowError, OSError) as error:
-        raise BadQuery(f"--since {given} is no date; write it like 2026-05-31 or 2026-05-31T18:00") from error
+        raise BadQuery(f"since {given} is no date; write it like 2026-05-31 or 2026-05-31T18:00") from error
     return moment

@@ -624,11 +624,13 @@ def open(path: str | os.PathLike[str] | None = None, *, space: str | Space | Non
 
 
 def existing(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
-    """Give the absolute paths of files and folders. Raises `BadQuery` for one where nothing is."""
+    """Give the absolute paths of files and folders. Raises `BadQuery` for one where nothing is, or something else."""
     tops = topmost(absolute(paths))
     for top in tops:
         if is_gone(top):
             raise BadQuery(f"there is no file or folder {top}")
+        if os.path.exists(top) and not (os.path.isfile(top) or os.path.isdir(top)):
+            raise BadQuery(f"{top} is neither a file nor a folder")
     return tops
 
 

@@ -54,7 +54,7 @@ def _holding(path: Path, busy: str, patience: float) -> Iterator[None]:
         file = path.open("a+", encoding="utf-8")
     except OSError as error:
         raise LibraryError(f"{path.parent} cannot be written to: {error.strerror}") from error
-    with file:
+    try:
         until = time.monotonic() + patience
         while not is_locked(file):
             if time.monotonic() >= until:
@@ -65,6 +65,9 @@ def _holding(path: Path, busy: str, patience: float) -> Iterator[None]:
         yield
         with suppress(OSError):
             file.truncate(0)
+    finally:
+        with suppress(OSError):  # a full disk: its name still waits to be written, and would hide what went wrong
+            file.close()
 
 
 def is_locked(file: IO[Any]) -> bool:

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from bindsearch.concepts import Concept, no_such_concept
-from bindsearch.errors import BadQuery
-from bindsearch.identity import is_gone, stamp_of
+from bindsearch.errors import BadQuery, UnreadableMedia
+from bindsearch.identity import digest_of, is_gone, stamp_of
 from bindsearch.ledger import Ledger
 from bindsearch.media.kinds import SUFFIXES
-from bindsearch.query import Operand, compile_query
+from bindsearch.query import Operand, Query, compile_query
 from bindsearch.records import NO_CONTENT
 from bindsearch.spaces import Space, mean_vector
 from bindsearch.types import Modality, Segment, Vectors
@@ -43,7 +43,8 @@ class Operands:
         segments, rows = self._known(path) or self._space.embed_whole(path)
         chosen = [place for place, segment in enumerate(segments) if _overlaps(segment, operand)]
         if not chosen:
-            raise BadQuery(f"{path} has nothing between {operand.start or 0} s and {operand.end or 'its end'}")
+            until = "its end" if operand.end is None else f"{operand.end:g} s"
+            raise BadQuery(f"{path} has nothing between {operand.start or 0:g} s and {until}")
         return mean_vector(rows[chosen], [segments[place].modality for place in chosen])
 
     def kinds(self, operand: Operand) -> dict[Modality, float]:
@@ -59,6 +60,22 @@ class Operands:
             for kind in self.kinds(part):
                 squares[kind] = squares.get(kind, 0.0) + part.weight**2
         return {kind: math.sqrt(square / sum(squares.values())) for kind, square in squares.items()}
+
+    def content(self, query: Query) -> bytes | None:
+        """Give the digest of the file that a query is, if it is one, whole and alone. Raises `MediaError`."""
+        first = query.operands[0]
+        parted = first.start is not None or first.end is not None
+        if len(query.operands) > 1 or first.kind != "file" or first.weight < 0 or parted:
+            return None
+        path = Path(os.path.abspath(first.value))
+        with self._ledger.read() as view:
+            record = view.path(path)
+        try:
+            if record is not None and record.digest != NO_CONTENT and stamp_of(path) == record.stamp:
+                return record.digest
+            return digest_of(path)
+        except OSError as error:
+            raise UnreadableMedia(f"{first.value}: {error.strerror or error}") from error
 
     def concept(self, name: str) -> Vectors:
         """Give the vector of a concept; one of another space is embedded anew. Raises `BadQuery`. *Shape:* (dim,)"""

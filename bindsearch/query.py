@@ -127,7 +127,7 @@ def text(words: str) -> Query:
 def file(path: str | os.PathLike[str], *, start: float | None = None, end: float | None = None) -> Query:
     """Make a query of a file, or of its piece between two times in seconds. Raises `BadQuery` if it is not there."""
     if (found := _existing(os.fspath(path))) is None:
-        raise _no_such_file(os.fspath(path))
+        raise BadQuery(_no_file(os.fspath(path)))
     return Query((Operand("file", found, start=start, end=end),))
 
 
@@ -201,7 +201,7 @@ def _read_unweighted(word: str) -> tuple[Operand, bool]:
     if found := _file_named(name):
         return found, False
     if name != word or _looks_like_path(name):
-        raise _no_such_file(name)
+        raise BadQuery(f"{_no_file(name)}; {_as_text(name)}")
     return Operand("text", word.strip()), True
 
 
@@ -262,14 +262,15 @@ def _looks_like_path(word: str) -> bool:
     return bool(separator) and (len(word.split()) == 1 or os.path.isdir(_at_home(folder or os.sep)))
 
 
-def _no_such_file(word: str) -> BadQuery:
+def _no_file(word: str) -> str:
+    """Say why a word names no file that can be searched by."""
     name = _at_home(word)
     if os.path.exists(name):
         trouble = "is a folder: name one file in it" if os.path.isdir(name) else "is no regular file: save it as one"
-        return BadQuery(f"{_shown(word)} {trouble}; {_as_text(word)}")
+        return f"{_shown(word)} {trouble}"
     near = _near_names(name) or _near_names(name.rpartition("#t=")[0])
     meant = f" (did you mean {' or '.join(map(_shown, near))}?)" if near else ""
-    return BadQuery(f"no such file: {_shown(word)}{meant}; {_as_text(word)}")
+    return f"no such file: {_shown(word)}{meant}"
 
 
 def _near_names(path: str) -> list[str]:
@@ -335,6 +336,8 @@ class Compiled:
     """What each term is, as it is typed, without its sign."""
     kinds: tuple[Mapping[Modality, float], ...] = ()
     """What kinds of things each term's vector is made of, and how much of each; words, if nothing is said."""
+    content: bytes | None = None
+    """The digest of the file that the query is, if it is one, whole and alone."""
 
     @property
     def asking(self) -> Asking:
@@ -347,7 +350,7 @@ class Compiled:
         parts: list[Part] = []
         for weight, shares in zip(weights, kinds, strict=True):
             parts += [Part(weight * share, kind) for kind, share in shares.items()]
-        return Asking(self.vector, tuple(parts))
+        return Asking(self.vector, tuple(parts), self.content)
 
     @property
     def signed_names(self) -> list[str]:

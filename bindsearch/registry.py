@@ -86,7 +86,7 @@ def load_index(kind: str) -> type[Index]:
     """Load an index class by name. Raises `UnknownIndex`."""
     known = indexes()
     if kind not in known:
-        raise UnknownIndex(f"no index is called {kind!r}{_nearest(kind, known)}")
+        raise UnknownIndex(f"no index is called {kind!r}{_nearest(kind, known)}; there are {', '.join(sorted(known))}")
     loaded: type[Index] = _load(known[kind], kind)
     return loaded
 

@@ -177,6 +177,8 @@ def read_card(folder: Path) -> Card:
         return _card(told)
     except FileNotFoundError as error:
         raise LibraryNotFound(f"there is no library at {folder}; `bindsearch index FOLDER` makes one") from error
+    except NotADirectoryError as error:
+        raise LibraryError(f"{folder} is a file, and a library is a folder: name another") from error
     except OSError as error:
         raise LibraryError(f"{file} cannot be read: {error.strerror}") from error
     except (ValueError, KeyError, TypeError) as error:

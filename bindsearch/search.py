@@ -23,6 +23,8 @@ from bindsearch.view import View, digest_in
 
 UNWANTED_AT = 0.1
 """An unwanted query is answered by what chance brings no more often than this a search."""
+ITSELF = 1e6
+"""A file that is asked for is no work of chance: its surprise is above all others by this much."""
 NEARLY = 1e-5
 """Scores from an index and from the ledger may differ by this much."""
 
@@ -57,6 +59,8 @@ class Probe:
 
     aim: Aim
     raw: bool
+    own: int | None
+    """The item that the query is, if it is one."""
 
     @property
     def vector(self) -> Vectors:
@@ -108,7 +112,7 @@ class Probe:
 
     def _judged(self, item: int, segment: int, modality: Modality, score: float, level: float) -> Candidate:
         chance = self.aim.chance[modality]
-        surprise = chance.surprise(level)
+        surprise = chance.surprise(level) + (ITSELF if item == self.own else 0.0)
         return Candidate(item, segment, score, surprise, chance.expect(surprise))
 
 
@@ -196,6 +200,16 @@ class Search:
         ]
         return min(best, key=lambda candidate: candidate.rank(raw=self.raw), default=None)
 
+    def _own(self, item: int, probe: Probe) -> Candidate | None:
+        """Give the best moment that passes of the item that is asked for, whatever else comes before it."""
+        if not self._folding.wants(item):
+            return None
+        for candidate in self.moments(item, probe):
+            allowed = self._allowed[segment_of(self.view, candidate).modality]
+            if allowed is None or np.isin(candidate.segment, allowed):
+                return candidate
+        return None
+
     def moments(self, item: int, probe: Probe) -> list[Candidate]:
         """Give every segment of an item as a candidate for one query, best first."""
         every = [
@@ -245,7 +259,8 @@ class Search:
         return _hit(self.view, _shown(outcome), self.filters)
 
     def _probe(self, asking: Asking) -> Probe:
-        return Probe(self._chances.aim(asking, searched=self._counts), self.raw)
+        own = None if asking.content is None else self.view.item_of(asking.content)
+        return Probe(self._chances.aim(asking, searched=self._counts), self.raw, own)
 
     def _refusal(self, worth: float, against: Sequence[Candidate]) -> int | None:
         for place, candidate in enumerate(against):
@@ -262,6 +277,9 @@ class Search:
                 rival = best.get(candidate.item)
                 if rival is None or candidate.rank(raw=self.raw) < rival.rank(raw=self.raw):
                     best[candidate.item] = candidate
+        own = None if self.raw or probe.own is None else self._own(probe.own, probe)
+        if own:
+            best[own.item] = own
         return sorted(best.values(), key=lambda candidate: candidate.rank(raw=self.raw))[:k]
 
     def _outcomes(self, k: int) -> list[Outcome]:
@@ -307,7 +325,7 @@ class Folding:
             scores, ids = index.search(probe.sought[None, :], want, allowed=among)
             for segment, score in zip(ids[0, seen:].tolist(), scores[0, seen:].tolist(), strict=True):
                 item = self._view.owner_of(segment)
-                if item is not None and item not in found and self._wants(item):
+                if item is not None and item not in found and self.wants(item):
                     found[item] = probe.found(item, segment, modality, score=score)
                     if len(found) == k:
                         return found.values()
@@ -325,7 +343,7 @@ class Folding:
             scores, ids = index.search(probe.sought[None, :], want, allowed=among)
             for segment in ids[0, seen:].tolist():
                 item = self._view.owner_of(segment)
-                if item is not None and self._wants(item):
+                if item is not None and self.wants(item):
                     candidate = probe.candidate(item, segment, modality, row=self._view.vector(segment))
                     if item not in found or candidate.rank(raw=False) < found[item].rank(raw=False):
                         found[item] = candidate
@@ -336,7 +354,8 @@ class Folding:
                 return best
             seen, want = ids.shape[1], 4 * want
 
-    def _wants(self, item: int) -> bool:
+    def wants(self, item: int) -> bool:
+        """Whether an item is live, and not one to leave out."""
         if item not in self._wanted:
             facts = self._view.facts(item)
             digest = None if facts is None else digest_in(facts)

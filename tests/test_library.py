@@ -4,6 +4,7 @@ import json
 import multiprocessing
 import os
 import shutil
+import sys
 import threading
 from dataclasses import replace
 from datetime import date, datetime, timedelta
@@ -20,6 +21,7 @@ from bindsearch.errors import (
     EmptyQuery,
     LibraryBusy,
     LibraryError,
+    LibraryFull,
     LibraryNotFound,
     SchemaTooNew,
     SpaceMismatch,
@@ -110,7 +112,7 @@ def test_a_piece_of_a_file_is_only_that_piece(library, tmp_path):
     both = sound(tmp_path / "both.wav", np.concatenate([tone(80.0, 4.0), tone(4000.0, 4.0)]))
     assert names(library.search(bindsearch.file(both, end=3), modality="audio", k=1)) == ["low.wav"]
     assert names(library.search(bindsearch.file(both, start=5), modality="audio", k=1)) == ["high.wav"]
-    with pytest.raises(BadQuery, match="between"):
+    with pytest.raises(BadQuery, match="has nothing between 100 s and its end"):
         library.search(bindsearch.file(both, start=100))
 
 
@@ -129,6 +131,33 @@ def test_similar_leaves_the_file_itself_and_its_copies_out(library, media):
     picture(media / "pictures" / "dark-red.png", (200, 0, 0))
     library.index(media)
     assert names(library.similar(media / "pictures" / "red.png", modality="image", k=1)) == ["dark-red.png"]
+
+
+@pytest.mark.parametrize(
+    "name", [f"{number:03d}{ending}" for number in range(0, 50, 7) for ending in (".wav", ".png", ".txt")]
+)
+def test_a_file_finds_itself_first_and_not_by_chance(crowd, name, tmp_path):
+    path = crowd.path.parent / "media" / name
+    everything = crowd.search(path, k=300)
+    assert everything[0].path == path
+    assert everything[0].expect == 0
+    assert all(hit.expect > 0 for hit in everything[1:])
+    for k in (1, 5):
+        assert names(crowd.search(path, k=k)) == names(everything)[:k]
+    outside = shutil.copy(path, tmp_path / f"outside-{name}")
+    assert names(crowd.search(outside, k=5)) == names(everything)[:5]
+    assert crowd.why_not(path, path).rank == 1
+
+
+def test_only_a_file_that_is_asked_for_whole_and_alone_is_itself(crowd):
+    path = crowd.path.parent / "media" / "007.wav"
+    whole, piece = bindsearch.file(path), bindsearch.file(path, end=2)
+    assert crowd.search(whole, k=1, modality="audio")[0].expect == 0
+    assert path not in [hit.path for hit in crowd.search(whole, k=300, modality="image")]
+    for query in (piece, whole + bindsearch.text("red"), -whole):
+        assert all(hit.expect > 0 for hit in crowd.search(query, k=300))
+    assert all(hit.expect > 0 for hit in crowd.similar(path, k=300))
+    assert crowd.search(path, k=300, also="a low rumble")[0].expect > 0
 
 
 # how many, in which order -----------------------------------------------------------------------------------------
@@ -312,6 +341,19 @@ def test_a_second_writer_is_told_who_is_the_first_and_readers_go_on(library, med
     assert library.index(media).unchanged == 9
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot forbid a process to write")
+def test_a_full_disk_hides_nothing_that_went_wrong_while_writing(tmp_path):
+    import resource
+
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))  # from here on every write fails
+        with pytest.raises(LibraryFull, match="no room"), writing(tmp_path):
+            raise LibraryFull("no room")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
 def test_a_thread_searches_while_another_indexes(library, media):
     answers: list[list[str]] = []
     done = threading.Event()
@@ -451,6 +493,8 @@ def test_strings_where_lists_are_meant_are_refused(library):
         library.space.embed("red", modality="text")
     with pytest.raises(BadQuery, match="whole number"):
         library.search("red", k=2.5)
+    with pytest.raises(BadQuery, match="names with their values"):
+        library.search("red", where="trip=coast")
 
 
 def test_days_and_moments_are_taken_as_since(library):

@@ -127,16 +127,16 @@ def run(args: argparse.Namespace) -> int:
     width = max(columns(escaped(answer)) for answer in classifier.answers)
     every: list[Seen] = []
 
-    def tell(path: Path) -> None:
+    def told_of(path: Path) -> str:
         seen = classifier.look_at(path)
         ranked = classifier.predict(seen)[: args.k]
         told = truth_of(path) if truth_of else None
         label = _noted(judged, classifier, seen, told) if truth_of else None
         if args.sensitivity:
             every.append(seen)
-        screen.write(_as_json(path, ranked, label) if args.json else _line(path, ranked, width, screen, label=label))
+        return _as_json(path, ranked, label) if args.json else _line(path, ranked, width, screen, label=label)
 
-    status = _each_file(args, tell)
+    status = _each_file(args, told_of, screen)
     if args.sensitivity and every:
         verdicts.show_sensitivity(classifier, every, judged, args, screen)
     if args.truth:
@@ -250,14 +250,14 @@ def _space_of(args: argparse.Namespace, path: Path) -> Space:
 # Files ------------------------------------------------------------------------------------------------------------
 
 
-def _each_file(args: argparse.Namespace, tell: Callable[[Path], None]) -> int:
-    """Do something with every file, and complain of those that cannot be read; give the exit status."""
+def _each_file(args: argparse.Namespace, told_of: Callable[[Path], str], screen: Screen) -> int:
+    """Write a line about every file, and complain of those that cannot be read; give the exit status."""
     done = failed = 0
-    for path, told in _files(args.files):
+    for path, trouble in _files(args.files):
         try:
-            if told:
-                raise MediaError(told)
-            tell(path)
+            if trouble:
+                raise MediaError(trouble)
+            line = told_of(path)
         except UnsupportedMedia as error:
             if not _was_named(path, args.files):
                 continue  # a folder may hold anything
@@ -265,6 +265,7 @@ def _each_file(args: argparse.Namespace, tell: Callable[[Path], None]) -> int:
         except (MediaError, OSError) as error:
             failed += _complain(path, error)
         else:
+            screen.write(line)  # not above: a reader who leaves is no fault of a file
             done += 1
     if not done and not failed:
         complain("nothing to classify was found")

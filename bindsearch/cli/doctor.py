@@ -13,7 +13,8 @@ from bindsearch.cli.wording import counted
 
 DESCRIPTION = """\
 Prove that ledger, files and indexes agree, or say what does not hold, and end with status 1. With --repair, mend it;
-what must be embedded again is left to the next `bindsearch index`.
+what must be embedded again is left to the next `bindsearch index`. Files that have openly changed or gone since the
+last `bindsearch index` are no fault, and left to the next one too.
 """
 
 

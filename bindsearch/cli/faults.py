@@ -33,7 +33,7 @@ def guarded(arguments: argparse.Namespace) -> int:
 
             traceback.print_exc()
         complain(_in_words(error))
-        return MISUSED if isinstance(error, QueryError) else FAILED
+        return MISUSED if isinstance(error, QueryError | FileNotFoundError) else FAILED
 
 
 def _in_words(error: Exception) -> str:

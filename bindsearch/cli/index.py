@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 DESCRIPTION = """\
 Bring the library to what lies in files and folders now: new and changed files are decoded and embedded, moved
 ones are recognised by their content, and what is gone is noted. Without PATH, do so where it was done before.
-The library is made if there is none.
+The library is made if there is none. Links are followed; hidden files and folders are left out unless they are named.
 """
 EPILOG = """\
 examples:
@@ -82,9 +82,13 @@ def add(verbs: Verbs) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Index, showing progress; give 3 if files failed."""
+    from bindsearch.gallery import AUTO
     from bindsearch.library import Library, existing
+    from bindsearch.registry import load_index
 
     wished = _wished(args)
+    if args.rebuild_index not in (None, AUTO):
+        load_index(args.rebuild_index)  # before files are read for nothing
     create = bool(existing(args.paths))  # before a library is made for a mistyped folder
     with (
         Library.open(args.library, space=args.space, create=create, commercial=args.commercial) as library,

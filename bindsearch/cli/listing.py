@@ -10,8 +10,10 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from bindsearch.cli.faults import DONE, FAILED
+from bindsearch.cli.parser import filters_of
 from bindsearch.cli.screen import Screen, address, columns, complain, cut, escaped, padded, shown
 from bindsearch.cli.wording import chance, counted, moment
+from bindsearch.errors import BadQuery
 
 if TYPE_CHECKING:
     from bindsearch.explanation import Moment, Why
@@ -27,7 +29,9 @@ TOLD = 80
 
 
 def show(hits: Hits, args: argparse.Namespace) -> int:
-    """Write hits as the options say; complain and give 1 if there are none."""
+    """Write hits as the options say; complain and give 1 if there are none. Raises `BadQuery`."""
+    if args.paths0 and args.json:
+        raise BadQuery("--paths0 and --json are two ways to write the same: say one of them")
     listed = kept(hits, args)
     if args.paths0:
         sys.stdout.buffer.write(b"".join(os.fsencode(hit.path) + b"\0" for hit in listed))
@@ -47,7 +51,9 @@ def kept(hits: Iterable[Hit], args: argparse.Namespace) -> list[Hit]:
 
 def _nothing(hits: Hits, args: argparse.Namespace) -> str:
     if not hits.searched:
-        return "nothing found: there was nothing to search"
+        filters = filters_of(args)
+        why = f"no file passes {', '.join(filters)}" if filters else "there was nothing to search"
+        return f"nothing found: {why}"
     if not len(hits):
         return "nothing found"
     best = min(hit.expect for hit in hits)
@@ -132,5 +138,5 @@ def _snippet(hit: Hit, row: tuple[str, ...], widths: list[int], screen: Screen) 
 
 
 def _legend(searched: int) -> str:
-    what = counted(searched, "segment")
-    return f"by chance: how often unrelated files score this high in a search of these {what}"
+    what = "this segment" if searched == 1 else f"these {counted(searched, 'segment')}"
+    return f"by chance: how often unrelated files score this high in a search of {what}"

@@ -96,11 +96,20 @@ def tags_of(args: argparse.Namespace) -> list[str]:
     return [key for key, _ in args.where or () if key.startswith("tag:")]
 
 
+def filters_of(args: argparse.Namespace) -> list[str]:
+    """Name the filters that are asked for, as they are typed."""
+    named = [f"--{name}" for name in ("modality", "under", "since", "ext") if getattr(args, name)]
+    return named + [f"{key}={value}" for key, value in where_of(args).items()] + tags_of(args)
+
+
 def words_of(args: argparse.Namespace) -> list[str]:
     """Give the words of the query; conditions on tags among them join those of --where. Raises `BadQuery`."""
+    from bindsearch.errors import EmptyQuery
     from bindsearch.tag_filter import without_tags
 
     words, conditions = without_tags(args.words)
+    if conditions and not words:
+        raise EmptyQuery("the query is empty: tags only filter what is found; write words, or name a file, beside them")
     args.words, args.where = words, [*(args.where or ()), *((condition.word, "") for condition in conditions)]
     return words
 

@@ -75,7 +75,7 @@ def add(verbs: Verbs) -> None:
         metavar="FILE",
         help="draw the reason for the first result: the place in a picture, the seconds of a sound or video",
     )
-    parser.add_argument("--of", type=at_least_one, default=1, metavar="N", help="draw that of result N instead (1)")
+    parser.add_argument("--of", type=at_least_one, metavar="N", help="draw that of result N instead (1)")
     add_ranking(parser)
     add_common(parser)
     parser.set_defaults(run=run)
@@ -122,6 +122,7 @@ def run(args: argparse.Namespace) -> int:
     """Search and list what was found."""
     from bindsearch.library import Library
 
+    _see_to(args)
     asked = question_of(args)
     with Library.open(args.library, create=False) as library:
         hits = library.search(
@@ -144,6 +145,13 @@ def run(args: argparse.Namespace) -> int:
         if args.why_image is not None and status == DONE:
             draw(library, kept(hits, args), args)
     return status
+
+
+def _see_to(args: argparse.Namespace) -> None:
+    """Refuse what does not go together. Raises `BadQuery`."""
+    if args.of is not None and args.why_image is None:
+        raise BadQuery("--of says which result is drawn: say into which file, with --why-image why.png")
+    args.of = args.of or 1
 
 
 def _listed(hits: Hits, args: argparse.Namespace) -> Hits:
@@ -173,4 +181,7 @@ def query_of(words: list[str]) -> Query:
     if words != ["-"]:
         return parse(words)
     never_fail_to_decode(sys.stdin)
-    return parse_one(sys.stdin.read().strip())
+    told = sys.stdin.read().strip()
+    if "\0" in told:
+        raise BadQuery("what comes from standard input is no text: to search by a file, name it")
+    return parse_one(told)

@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
 
     for file, path in get(weights, accept=accept, commercial=args.commercial, offline=args.offline, told=told):
         screen.write(_line(weights, file, path, as_json=args.json))
-    if not weights.files and not args.quiet:
+    if not weights.files and not args.quiet and not args.json:
         screen.write(f"{weights.space} {weights.terms}: there is nothing to fetch")
     return DONE
 

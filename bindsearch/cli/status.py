@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from bindsearch.cli.parser import Parser, Verbs, add_common
-from bindsearch.cli.screen import Screen, escaped, shown
+from bindsearch.cli.screen import Screen, complain, escaped, shown
 from bindsearch.cli.wording import counted, reason, size, span
 from bindsearch.wishes import RECALL
 
@@ -43,6 +43,8 @@ def run(args: argparse.Namespace) -> int:
     elif args.quarantine:
         for path, told in status.quarantine.items():
             screen.write(f"{shown(path)}: {escaped(reason(str(path), told))}")
+        if not status.quarantine and not args.quiet:
+            complain("no file is put aside")
     else:
         for name, told in _facts(status):
             screen.write(f"{screen.styled(f'{name:<10}', 'bold')}  {told}")

@@ -56,7 +56,7 @@ def add(verbs: Verbs) -> None:
     add = parser.add_argument
     add("files", nargs="*", metavar="FILE", help="show the tags of these files")
     add_labels(parser)
-    add("--load", metavar="FILE", help="tag by a classifier that was kept")
+    add("--load", metavar="FILE", help="tag by a classifier that was kept, as it was kept: with --none or without")
     add("--no-background", action="store_true", help="let labels compete with each other only")
     add("--remove", type=listed, nargs="?", const=ALL, metavar="A,B,...", help="remove these tags, or all")
     add_common(parser)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from bindsearch.cli.faults import DONE
 from bindsearch.cli.parser import Parser, Verbs, add_common, at_least_one
-from bindsearch.cli.screen import Screen, escaped
+from bindsearch.cli.screen import Screen, escaped, shown
 
 if TYPE_CHECKING:
     from bindsearch.training.recipe import Recipe
@@ -69,6 +69,9 @@ def run(args: argparse.Namespace) -> int:
         tell=(lambda line: None) if args.quiet else (lambda line: errors.write(escaped(line))),
     )
     Screen.of(sys.stdout).write(json.dumps({"out": str(out), **asdict(result)}) if args.json else escaped(str(result)))
+    if not args.quiet:
+        name = shown(out)
+        errors.write(f"written to {name}: `bindsearch index FOLDER --space bound:{name}` hears with it")
     return DONE
 
 

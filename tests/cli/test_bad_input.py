@@ -23,6 +23,10 @@ USAGE = [
     ("bad expectation", ["search", "rain", "--max-expect", "0"], "above 0"),
     ("no labels", ["classify", "night"], "--labels"),
     ("no label", ["classify", "night", "--labels", " , "], "at least one label"),
+    ("no file of labels", ["classify", "night", "--labels", "@nosuch.txt"], "nosuch.txt"),
+    ("no such classifier", ["classify", "night", "--load", "nosuch.classifier"], "nosuch.classifier"),
+    ("no such data set", ["eval", "nosuch"], "nosuch"),
+    ("no such manifest", ["train", "nosuch.csv", "--out", "hearing"], "nosuch.csv"),
     ("labels not in UTF-8", ["classify", "night", "--labels", "@samples/photos/broken.jpg"], "UTF-8"),
     ("template without a place", ["classify", "night", "--labels", "a", "--template", "x"], "{}"),
     ("label that is no text", ["classify", "night", "--labels", "\udcff"], "\\udcff"),
@@ -35,6 +39,10 @@ USAGE = [
     ("no such file to compare with", ["similar", "nosuch.jpg"], "nosuch.jpg"),
     ("a folder to compare with", ["similar", "night"], "folder"),
     ("nothing there to index", ["index", "nosuch"], "nosuch"),
+    ("something else than files to index", ["index", os.devnull], "neither a file nor a folder"),
+    ("a result to draw, and no file for it", ["search", "rain", "--of", "2"], "--why-image"),
+    ("two ways to write", ["search", "rain", "--paths0", "--json"], "--paths0 and --json"),
+    ("only conditions on tags", ["why-not", "labels.txt", "tag:stars>0.5"], "tags only filter"),
     ("export to an unknown suffix", ["export", "vectors.csv"], "*.parquet"),
     ("nothing said to forget", ["forget"], "--gone"),
 ]
@@ -42,13 +50,13 @@ EXPECTED = [
     ("no library", ["search", "rain", "-l", "no.library"], "no.library"),
     ("no library to classify with", ["classify", "night", "--labels", "a", "-l", "no.library"], "no.library"),
     ("no library to index again", ["index", "-l", "no.library"], "no.library"),
-    ("library is a file", ["status", "-l", "labels.txt"], "labels.txt"),
+    ("library is a file", ["status", "-l", "labels.txt"], "labels.txt is a file"),
     ("library cannot be made below a file", ["index", "night", "-l", "labels.txt/x.library"], "labels.txt"),
     ("library cannot be made among other files", ["index", "night", "-l", "samples"], "other files"),
     ("unknown space", ["index", "night", "-l", "no.library", "--space", "toi"], "did you mean toy"),
+    ("unknown index", ["index", "night", "-l", "no.library", "--rebuild-index", "extact"], "did you mean exact"),
     ("unknown space to classify with", ["classify", "night", "--labels", "a", "--space", "x"], "'x'"),
     ("space that takes no name", ["index", "night", "-l", "no.library", "--space", "toy:big"], "toy:big"),
-    ("no file of labels", ["classify", "night", "--labels", "@nosuch.txt"], "nosuch.txt"),
     ("damaged query file", ["search", "samples/photos/broken.jpg"], "broken.jpg: damaged"),
     ("damaged file to compare with", ["similar", "samples/photos/broken.jpg"], "broken.jpg: damaged"),
     ("query file of another kind", ["similar", "samples/table.bin"], "table.bin"),
@@ -56,7 +64,8 @@ EXPECTED = [
     ("nothing to forget", ["forget", "nosuch"], "nothing"),
     ("nothing is gone", ["forget", "--gone"], "nothing"),
     ("nothing to classify", ["classify", "nothing", "--labels", "a"], "nothing"),
-    ("nothing to search", ["search", "rain", "--under", "nosuch"], "nothing"),
+    ("nothing passes", ["search", "rain", "--under", "nosuch", "-m", "text"], "no file passes --modality, --under"),
+    ("nothing has the metadata", ["similar", "labels.txt", "--where", "a=b"], "no file passes a=b"),
 ]
 
 
@@ -77,6 +86,7 @@ def test_what_may_happen_is_an_expected_error(run, place, words, named):
     ran = run(*words)
     assert ran.status == 1
     assert_says(ran, named)
+    assert not (place / "no.library").exists()
 
 
 def assert_says(ran, named):

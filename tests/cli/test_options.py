@@ -95,6 +95,14 @@ def test_standard_input_that_is_no_text_is_searched_as_far_as_it_goes(run, monke
     assert run("search", "-", "-k", "2").status == 0
 
 
+def test_a_file_on_standard_input_is_no_query(run, place, monkeypatch):
+    picture = (place / "night" / "campfire.jpg").read_bytes()
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(picture), "utf-8"))
+    ran = run("search", "-")
+    assert (ran.status, ran.out) == (2, "")
+    assert "standard input is no text" in ran.err
+
+
 def test_hits_as_json(run):
     ran = run("search", "rain", "-k", "5", "--json")
     hits = [json.loads(line) for line in ran.lines]
@@ -183,6 +191,12 @@ def test_exported_rows_are_all_segments(own, run):
     rows = [json.loads(line) for line in (own / "out.jsonl").read_text().splitlines()]
     assert sorted(os.path.basename(row["path"]) for row in rows) == sorted(os.listdir(own / "night"))
     assert [len(row["vector"]) for row in rows] == [json.loads(run("status", "--json").out)["dim"]] * 3
+
+
+def test_nothing_put_aside_is_said(own, run):
+    ran = run("status", "--quarantine")
+    assert (ran.status, ran.out, ran.err) == (0, "", "bindsearch: no file is put aside\n")
+    assert run("status", "--quarantine", "--quiet").err == ""
 
 
 def test_what_is_gone_is_kept_until_it_is_forgotten(own, run):

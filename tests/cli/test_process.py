@@ -113,6 +113,18 @@ def test_a_reader_who_leaves_is_no_error(place):
     assert (process.returncode, err) == (141, b"")
 
 
+def test_a_reader_who_leaves_ends_the_work(tmp_path):
+    for number in range(NOTES):  # whose lines are more than a pipe holds
+        (tmp_path / f"{number}.txt").write_text("rain", encoding="utf-8")
+    command = [*COMMAND, "classify", str(tmp_path), "--labels", "rain,snow", "--space", "toy"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stdout.readline().endswith(b"0.txt\n")
+    process.stdout.close()
+    _, err = process.communicate()
+    assert (process.returncode, err) == (141, b"")
+
+
 def test_a_full_disk_is_one_line(place):
     if not os.path.exists("/dev/full"):
         pytest.skip("this system has no /dev/full")

@@ -174,6 +174,7 @@ def test_a_folder_that_is_not_there_is_said(get, tmp_path):
 
 def test_what_ships_inside_needs_nothing(get):
     assert get("toy") == (0, "toy ships inside: there is nothing to fetch\n", "")
+    assert get("toy", "--json") == (0, "", "")
 
 
 def test_what_lies_in_a_folder_of_ones_own_needs_nothing(get, tmp_path):
