@@ -99,7 +99,7 @@ def test_what_cannot_be_read_is_complained_about(run, colours):
 @pytest.mark.parametrize(
     ("words", "status", "told"),
     [
-        (["nowhere"], 1, "nowhere: no such file"),
+        (["nowhere"], 2, "nowhere: no such file"),
         (["samples/notes"], 2, "no layout of a data set that is known here"),
         (["samples/sounds", "--as", "esc"], 2, "no layout is called 'esc'"),
         (["samples/sounds", "--as", "esc50"], 2, "has no meta/esc50.csv or clips.csv"),
