@@ -17,6 +17,7 @@ from bindsearch.query import Operand, Query, compile_query
 from bindsearch.records import NO_CONTENT
 from bindsearch.spaces import Space, mean_vector
 from bindsearch.types import Modality, Segment, Vectors
+from bindsearch.view import View
 
 
 class Operands:
@@ -69,11 +70,9 @@ class Operands:
             return None
         path = Path(os.path.abspath(first.value))
         with self._ledger.read() as view:
-            record = view.path(path)
+            known = _digest_known(view, path)
         try:
-            if record is not None and record.digest != NO_CONTENT and stamp_of(path) == record.stamp:
-                return record.digest
-            return digest_of(path)
+            return known or digest_of(path)
         except OSError as error:
             raise UnreadableMedia(f"{first.value}: {error.strerror or error}") from error
 
@@ -91,9 +90,9 @@ class Operands:
     def _known(self, path: Path) -> tuple[list[Segment], Vectors] | None:
         """Give what the ledger holds of a file, if it knows it and it has not changed."""
         with self._ledger.read() as view:
-            record = view.path(path)
-            item = None if record is None or record.digest == NO_CONTENT else view.item_of(record.digest)
-            if record is None or item is None or is_gone(path) or stamp_of(path) != record.stamp:
+            digest = _digest_known(view, path)
+            item = None if digest is None else view.item_of(digest)
+            if item is None:
                 return None
             facts = view.facts(item)
             assert facts is not None
@@ -106,6 +105,14 @@ def modality_claimed(name: str) -> Modality:
     """Give the modality that a file's name claims; pictures, where it claims none."""
     suffix = os.path.splitext(name)[1].lower()
     return next((modality for modality, suffixes in SUFFIXES.items() if suffix in suffixes), Modality.IMAGE)
+
+
+def _digest_known(view: View, path: Path) -> bytes | None:
+    """Give the digest of a file's content, if the ledger knows it and the file has not changed."""
+    record = view.path(path)
+    if record is None or record.digest == NO_CONTENT or is_gone(path) or stamp_of(path) != record.stamp:
+        return None
+    return record.digest
 
 
 def _overlaps(segment: Segment, operand: Operand) -> bool:

@@ -60,15 +60,15 @@ def trained(sounds: Sounds, recipe: Recipe = SHORT) -> dict[str, torch.Tensor]:
 
 def leaves(node: object) -> list[torch.Tensor]:
     """Every tensor that a loss sends gradients to."""
-    seen, todo, found = set(), [node], []
-    while todo:
-        at = todo.pop()
+    seen, ahead, found = set(), [node], []
+    while ahead:
+        at = ahead.pop()
         if at is None or at in seen:
             continue
         seen.add(at)
         if hasattr(at, "variable"):
             found.append(at.variable)
-        todo += [each for each, _ in at.next_functions]
+        ahead += [each for each, _ in at.next_functions]
     return found
 
 
