@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import ctypes
 import mmap
-import os
 import re
 import sys
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,6 +22,7 @@ from bindsearch.types import Ids, Mask, Scores
 
 from ._codes import Coder, Codes, CodeValues, Questions
 from ._shortlist import Part, Shortlist
+from ._threads import each
 
 PIECE_ROWS = 1 << 16
 SPARE = 32
@@ -47,7 +46,7 @@ class BytePieces:
         return len(self._pieces)
 
     def best(self, number: int, query: CodeValues, many: int, mask: Mask | None) -> tuple[Scores, Ids]:
-        """Give the largest products of a piece with a query, falling, and their rows. For the threads of `_workers`."""
+        """Give the largest products of a piece with a query, falling, and their rows. For threads of `each`."""
         import faiss
 
         piece, start = self._pieces[number], self.starts[number]
@@ -94,7 +93,7 @@ def _reaching(
 def _scanned(
     pieces: BytePieces, numbers: Sequence[int], query: CodeValues, many: int, mask: Mask | None
 ) -> list[tuple[Scores, Ids]]:
-    return list(_workers().map(lambda number: pieces.best(number, query, many, mask), numbers))
+    return list(each(lambda number: pieces.best(number, query, many, mask), numbers))
 
 
 def _may_lack(products: Scores, many: int, floor: float) -> bool:
@@ -139,21 +138,6 @@ def _madvise() -> Any:
 
 
 @cache
-def _workers() -> ThreadPoolExecutor:
-    """Threads for FAISS, which would start threads of its own in each: how many it may is a setting of a thread.
-
-    It must not be set anywhere else: torch obeys it too, and a thread that embeds would be left with one.
-    """
-    return ThreadPoolExecutor(min(8, os.cpu_count() or 1), "bindsearch-scan", initializer=_to_itself)
-
-
-def _to_itself() -> None:
-    import faiss
-
-    faiss.omp_set_num_threads(1)
-
-
-@cache
 def faiss_scans_bytes() -> bool:
     """Tell whether the faiss at hand, if any, multiplies bytes exactly in the way that is used here."""
     if find_spec("faiss") is None:
@@ -162,7 +146,7 @@ def faiss_scans_bytes() -> bool:
     drawn[0], drawn[1], drawn[65] = 127, -127, np.resize([127, -127, -127, 127], 256)
     exact = np.sort(drawn[:65].astype(np.int64) @ drawn[65].astype(np.int64))[::-1]
     try:
-        told, _ = _workers().submit(BytePieces(drawn[:65]).best, 0, drawn[65], 65, None).result()
+        [(told, _)] = _scanned(BytePieces(drawn[:65]), [0], drawn[65], 65, None)
     except (AttributeError, RuntimeError, TypeError, ValueError):
         return False  # another release, with other names
     return bool(np.array_equal(told, exact))

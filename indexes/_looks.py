@@ -17,7 +17,8 @@ from bindsearch.types import Ids, Scores, Vectors
 
 from ._byte_scan import BytePieces, faiss_scans_bytes, look_at_pieces, room_for
 from ._codes import Coder, Codes, CodeValues, Questions
-from ._shortlist import CHUNK_ROWS, CHUNK_SCORES, FOLD, Part, Shortlist, look_at_floats, reaching
+from ._shortlist import FOLD, Part, Shortlist, look_at_floats, reaching
+from ._threads import THREADS, each
 
 Products = NDArray[np.int32]
 Multiply = Callable[[CodeValues, CodeValues], Products]
@@ -25,6 +26,12 @@ Multiply = Callable[[CodeValues, CodeValues], Products]
 
 CODED_ROWS = 1 << 15
 """Smaller blocks are not worth the codes."""
+CODED_SCORES = 1 << 22
+"""At most so many products at once in a thread."""
+PIECES = 4
+"""So many for each thread, where there are rows for so many: a thread that is late waits less."""
+LEAST_ROWS = 1 << 13
+"""Fewer rows at once are not worth a piece."""
 FEW_QUERIES = 4
 """So many are scanned one by one faster than they are multiplied as a matrix."""
 SECONDS_TO_LOAD = {"faiss": 0.3, "torch": 1.5}
@@ -91,30 +98,27 @@ def look_at_codes(part: Part, coder: Coder, asked: Questions, shortlist: Shortli
     assert codes is not None
     margin = coder.margin(codes, asked)
     caps = None if part.mask is None else np.where(part.mask, np.iinfo(np.int32).max, _NEVER).astype(np.int32)
-    for piece in _pieces(len(codes.values), len(asked.values)):
+
+    def look(piece: slice) -> tuple[Ids, Ids, Scores]:
         products = multiply(asked.values, codes.values[piece])
         if caps is not None:
             np.minimum(products, caps[piece], out=products)
-        limits = _as_products(shortlist.floors - margin, asked.steps)
-        places, rows = reaching(products, limits, _as_products(2 * margin, asked.steps) + 1, shortlist)
-        scores = products[places, rows].astype(np.float32) * asked.steps[places]
-        shortlist.offer(places, rows + piece.start, scores, margin)
+        places, rows = reaching(products, margin, shortlist, asked.steps)
+        return places, rows + piece.start, products[places, rows].astype(np.float32) * asked.steps[places]
+
+    for found in each(look, _pieces(len(codes.values), len(asked.values))):
+        shortlist.offer(*found, margin)
 
 
 def _pieces(rows: int, queries: int) -> Iterator[slice]:
-    """Cut rows into pieces that fold, but for the last few."""
-    size = max(FOLD, min(CHUNK_ROWS, CHUNK_SCORES // queries) // FOLD * FOLD)
+    """Cut rows into pieces that fold, several for each thread, but for the last few."""
+    most = min(CODED_SCORES // queries, rows // (PIECES * THREADS))
+    size = max(FOLD, LEAST_ROWS, most) // FOLD * FOLD
     folding = rows // FOLD * FOLD
     for start in range(0, folding, size):
         yield slice(start, min(start + size, folding))
     if folding < rows:
         yield slice(folding, rows)
-
-
-def _as_products(scores: Scores, steps: Scores) -> Ids:
-    """Give the products that scores stand for, rounded down, within what they can be."""
-    lowest, highest = _NEVER + 1, np.iinfo(np.int32).max - 1
-    return np.clip(np.floor(scores / steps.astype(np.float64)), lowest, highest).astype(np.int64)
 
 
 def multiply_by_numpy(queries: CodeValues, vectors: CodeValues) -> Products:

@@ -7,9 +7,8 @@ way was taken, in which blocks the vectors lie, and which other queries came alo
 
 from __future__ import annotations
 
-import os
+import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Protocol, Self
 
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 from bindsearch.types import Ids, Mask, Scores, Vectors
 
 from ._blocks import Block
+from ._threads import each
 
 BATCH = 256
 """Queries that are looked up in one pass."""
@@ -31,7 +31,6 @@ CAREFUL_ROWS = 1 << 9
 """So many pairs are multiplied in double precision at once: they should stay in the cache."""
 GATHER_SHARE = 0.03
 """Below this share of rows, copying them out is cheaper than looking at all."""
-THREADS = min(8, os.cpu_count() or 1)
 THREAD_ROWS = 1 << 13
 """Vectors that a thread takes at a time, where one query is multiplied with all."""
 AT_ONCE = 64
@@ -94,6 +93,8 @@ class Shortlist:
         """What the highest possible score of a row must reach, that it may count."""
         self.crowd = 4 * queries * wanted + 64
         """More rows than this should not be offered at once, if it can be helped."""
+        self._tops = np.full((queries, wanted), LOWEST, dtype=np.float32)
+        self._noting = threading.Lock()
         self._part = 0
         self._pending = 0
         self._limit = self.crowd
@@ -103,6 +104,16 @@ class Shortlist:
     def next_part(self) -> None:
         """Say that what is offered from now on are rows of the next part."""
         self._part += 1
+
+    def note(self, lows: Scores) -> None:
+        """Raise the floors by scores that the best rows of a piece have at least; of no piece twice, from any thread.
+
+        *Shape:* (queries, wanted).
+        """
+        with self._noting:
+            both = np.concatenate([self._tops, lows], axis=1)
+            self._tops = np.partition(both, self.wanted, axis=1)[:, self.wanted :]
+            self.floors = np.maximum(self.floors, self._tops.min(axis=1))
 
     def offer(self, places: Ids, rows: Ids, scores: Scores, margin: Scores) -> None:
         """Take in rows of a part, each with the place of the query and a score that is right up to its margin."""
@@ -140,7 +151,10 @@ class Shortlist:
         offer = self._all()
         offer = offer.take(np.lexsort((-offer.low, offer.places)))
         last = _rank(offer.places) == self.wanted - 1
-        self.floors[offer.places[last]] = offer.low[last]
+        with self._noting:
+            floors = self.floors.copy()
+            floors[offer.places[last]] = np.maximum(floors[offer.places[last]], offer.low[last])
+            self.floors = floors
         offer = offer.take(offer.high >= self.floors[offer.places])
         self._offers, self._pending = [offer], len(offer.places)
         return offer
@@ -186,28 +200,38 @@ def look_at_floats(part: Part, queries: Vectors, shortlist: Shortlist) -> None:
         fast = _products(queries, vectors)
         if mask is not None:
             fast[:, ~mask] = -np.inf
-        places, here = reaching(fast, shortlist.floors - margin, 2 * margin, shortlist)
+        places, here = reaching(fast, margin, shortlist)
         shortlist.offer(places, rows[here], fast[places, here], margin)
 
 
-def reaching(table: NDArray[Any], limits: NDArray[Any], window: NDArray[Any], shortlist: Shortlist) -> tuple[Ids, Ids]:
-    """Give row and column of each value of a table that reaches its row's limit.
+def reaching(table: NDArray[Any], margin: Scores, shortlist: Shortlist, steps: Scores | None = None) -> tuple[Ids, Ids]:
+    """Give row and column of each value of a table that may be among its row's best, being right up to a margin.
 
-    The table is folded like a map: the largest of each stack is compared before its layers are. Where too many reach
-    the limit, near the start, or where vectors come in the order of their scores, a row's own best set a higher one:
-    what is further below them than the window cannot be among the best.
+    Values are scores, or whole numbers that make scores when they are multiplied with steps. The table is folded like
+    a map: the largest of each stack is compared before its layers are. Where too many reach the floor, near the start,
+    or where vectors come in the order of their scores, the table's own best raise it first.
     """
     fold = 1 if table.shape[1] % FOLD else FOLD
     stacks = table.reshape(len(table), fold, -1)
     tops = stacks.max(axis=1)
+    limits = _limits(shortlist.floors - margin, steps)
     hits = np.flatnonzero(tops >= limits[:, None])
     if len(hits) > shortlist.crowd and tops.shape[1] > shortlist.wanted:
-        own = np.partition(tops, -shortlist.wanted, axis=1)[:, -shortlist.wanted]
-        limits = np.maximum(limits, own - window)
+        own = np.partition(tops, -shortlist.wanted, axis=1)[:, -shortlist.wanted :].astype(np.float32)
+        shortlist.note((own if steps is None else own * steps[:, None]) - margin[:, None])
+        limits = _limits(shortlist.floors - margin, steps)
         hits = np.flatnonzero(tops >= limits[:, None])
     places, stack = np.divmod(hits, tops.shape[1])
     hit, layer = np.nonzero(stacks[places, :, stack] >= limits[places, None])
     return places[hit], stack[hit] + layer * tops.shape[1]
+
+
+def _limits(scores: Scores, steps: Scores | None) -> NDArray[Any]:
+    """Give the values that scores stand for: where there are steps, rounded down, within what they can be."""
+    if steps is None:
+        return scores
+    whole = np.iinfo(np.int32)
+    return np.clip(np.floor(scores / steps.astype(np.float64)), whole.min + 1, whole.max - 1).astype(np.int64)
 
 
 def _products(queries: Vectors, vectors: Vectors) -> Scores:
@@ -229,8 +253,7 @@ def _products(queries: Vectors, vectors: Vectors) -> Scores:
         for start in starts:
             multiply(start)
     else:
-        with ThreadPoolExecutor(THREADS) as pool:
-            list(pool.map(multiply, starts))
+        list(each(multiply, starts))
     return products
 
 
@@ -245,10 +268,14 @@ def _careful(parts: Sequence[Part], offer: _Offer, queries: Vectors) -> Scores:
     scores = np.empty(len(offer.places), dtype=np.float32)
     for number, part in enumerate(parts):
         mine = np.flatnonzero(offer.parts == number)
-        for start in range(0, len(mine), CAREFUL_ROWS):
-            few = mine[start : start + CAREFUL_ROWS]
+
+        def multiply(few: Ids, part: Part = part) -> None:
             vectors = part.block.vectors[offer.rows[few]]
             scores[few] = np.multiply(vectors, queries[offer.places[few]], dtype=np.float64).sum(axis=1)
+
+        pieces = [mine[start : start + CAREFUL_ROWS] for start in range(0, len(mine), CAREFUL_ROWS)]
+        for _ in each(multiply, pieces) if len(pieces) > 2 else map(multiply, pieces):
+            pass
     return scores
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import mmap
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import numpy as np
 import pytest
-from bindsearch.indexes import _byte_scan, _looks, _shortlist
+from bindsearch.indexes import _byte_scan, _looks, _shortlist, _threads
 from bindsearch.indexes.exact import ExactIndex
 from index_kinds import KINDS
 from index_model import same_answers, unit
@@ -25,8 +26,9 @@ def rng():
 @pytest.fixture(params=[1 << 5, 1 << 12, 1 << 21], ids=lambda size: f"{size} scores a chunk")
 def chunk(request, monkeypatch):
     """The size of a chunk is a matter of speed: no answer may depend on it."""
-    for module in (_shortlist, _looks):
-        monkeypatch.setattr(module, "CHUNK_SCORES", request.param)
+    monkeypatch.setattr(_shortlist, "CHUNK_SCORES", request.param)
+    monkeypatch.setattr(_looks, "CODED_SCORES", request.param)
+    monkeypatch.setattr(_looks, "LEAST_ROWS", max(16, request.param >> 10))
     monkeypatch.setattr(_byte_scan, "PIECE_ROWS", max(16, request.param >> 4))
     monkeypatch.setattr(_shortlist, "GATHERED_ROWS", max(4, request.param >> 8))
     monkeypatch.setattr(_shortlist, "CAREFUL_ROWS", max(4, request.param >> 12))
@@ -86,22 +88,35 @@ def test_vectors_in_the_order_of_their_scores_are_found_from_either_end(make, rn
         assert same_answers(index.search(query, 20), truth(arranged, np.arange(1500), query, 20))
 
 
-def test_a_search_leaves_the_caller_as_many_threads_as_it_had(rng):
+@pytest.mark.parametrize("way", ["faiss", "torch"])
+def test_a_search_leaves_all_other_threads_as_many_threads_as_they_had(rng, way, monkeypatch):
     faiss = pytest.importorskip("faiss", reason="faiss is not installed")
     torch = pytest.importorskip("torch", reason="torch is not installed")
+    pool = ThreadPoolExecutor(2)  # none of its threads has searched before
+    monkeypatch.setattr(_threads, "_pool", lambda: pool)
+    monkeypatch.setattr(_byte_scan, "PIECE_ROWS", 256)
+    monkeypatch.setattr(_looks, "LEAST_ROWS", 256)
+
+    def threads():
+        return torch.get_num_threads(), faiss.omp_get_max_threads()
+
     own = torch.get_num_threads()
     torch.set_num_threads(3)
     try:
-        before = torch.get_num_threads(), faiss.omp_get_max_threads()
+        before = threads()
         towards = unit(rng, 1, DIM)
         vectors = unit(rng, 3000, DIM)
-        index = ExactIndex(DIM, by="faiss", coded_rows=1)
+        index = ExactIndex(DIM, by=way, coded_rows=1)
         index.add(np.arange(3000), vectors[np.argsort(vectors @ towards[0])])  # so that pieces have to be asked again
         index.search(towards, 500)
         _byte_scan.faiss_scans_bytes.__wrapped__()
-        assert (torch.get_num_threads(), faiss.omp_get_max_threads()) == before
+        assert threads() == before
+        with ThreadPoolExecutor(1) as another:
+            assert another.submit(torch.get_num_threads).result() == 3
+        assert pool.submit(threads).result() == (1, 1)
     finally:
         torch.set_num_threads(own)
+        pool.shutdown()
 
 
 @pytest.mark.parametrize("parts", [1, 2, 7, 100])

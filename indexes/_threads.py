@@ -1,0 +1,60 @@
+"""Threads of our own, which take pieces of a search as they come: so a busy core delays its piece, not the others.
+
+Faiss and torch would start threads of their own in each. How many they may is a setting of the thread that calls them.
+It must not be changed anywhere else: a thread that embeds would be left with one.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import TypeVar
+
+Piece = TypeVar("Piece")
+Given = TypeVar("Given")
+
+THREADS = min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+_told = threading.local()
+
+
+def each(work: Callable[[Piece], Given], pieces: Iterable[Piece]) -> Iterator[Given]:
+    """Do a work with each piece, and give what comes of it in their order. The work must not call this again."""
+    usual = 0
+    if "torch" in sys.modules:
+        import torch
+
+        usual = torch.get_num_threads()
+
+    def alone(piece: Piece) -> Given:
+        _start_no_threads(usual)
+        return work(piece)
+
+    return _pool().map(alone, pieces)
+
+
+def _start_no_threads(usual: int) -> None:
+    """Have faiss, and torch if it has so many threads usually, start none from this one."""
+    if "faiss" in sys.modules and not hasattr(_told, "faiss"):
+        import faiss
+
+        faiss.omp_set_num_threads(1)
+        _told.faiss = True
+    if usual and not hasattr(_told, "torch"):
+        import torch
+
+        torch.get_num_threads()  # a thread begins with what was said last when it first uses or asks for its number
+        torch.set_num_threads(1)
+        # New threads begin with what was said last, so it is said once more, by one that ends.
+        last = threading.Thread(target=torch.set_num_threads, args=(usual,))
+        last.start()
+        last.join()
+        _told.torch = True
+
+
+@cache
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(THREADS, "bindsearch-search")
