@@ -16,7 +16,7 @@ from ._cells import ROUNDS, ROWS, TRAIN_ROWS, cells_for
 from ._clones import MOST, CardFull, Clone
 from ._codes import Coder
 from ._faiss_cards import Cards, lack
-from ._finders import Effort, Tell, bitmap, faiss_for, mapped
+from ._finders import Candidates, Effort, Tell, bitmap, faiss_for, mapped
 from ._shortlist import Part
 
 LEARNT = 1 << 12
@@ -36,6 +36,7 @@ class CardFinder:
     kind: ClassVar[str] = "faiss-gpu-ivf"
     file: ClassVar[str] = "cards.faiss"
     least: ClassVar[float] = 1 / 8
+    plenty: ClassVar[int] = 4
     """Cards do not filter: where fewer rows count, too few of what they name would be left."""
 
     def __init__(self, kept: Any, cards: Cards | None = None) -> None:
@@ -49,11 +50,12 @@ class CardFinder:
     def __len__(self) -> int:
         return int(self._kept.ntotal)
 
-    def candidates(self, turned: Vectors, *, part: Part, effort: Effort) -> Ids:
-        """Give rows of a part that may be among the best of queries that were turned, -1 where there are no more.
+    def candidates(self, turned: Vectors, *, part: Part, effort: Effort, wanted: int) -> Candidates:
+        """Name rows of a part that may be among the best of queries that were turned."""
+        rows = self._rows(turned, part, effort)
+        return Candidates(rows, rows[:, effort.candidates // 2 - 1] >= 0)
 
-        *Shape:* (queries, candidates).
-        """
+    def _rows(self, turned: Vectors, part: Part, effort: Effort) -> Ids:
         many = effort.candidates
         asked = many if part.mask is None else min(MOST, -(-5 * many * len(self) // (4 * part.count)))
         clone = self._on_cards() if many <= MOST else None
@@ -70,10 +72,6 @@ class CardFinder:
             parameters.sel = bitmap(faiss, part)
         found: Ids = self._kept.search(turned, many, params=parameters)[1]
         return found
-
-    def enough(self, many: int) -> int:
-        """Give how many of so many candidates there must be."""
-        return many // 2
 
     def save(self, file: Path) -> None:
         """Write what is kept on the processor."""

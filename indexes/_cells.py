@@ -14,7 +14,7 @@ import numpy as np
 from bindsearch.types import Ids, Vectors
 
 from ._codes import Coder
-from ._finders import Effort, Tell, bitmap, faiss_for, mapped
+from ._finders import Candidates, Effort, Tell, bitmap, faiss_for, mapped
 from ._shortlist import Part
 
 TRAIN_ROWS = 1 << 16
@@ -31,6 +31,7 @@ class Cells:
 
     file: ClassVar[str] = "cells-turned.faiss"
     least: ClassVar[float] = 0.0
+    plenty: ClassVar[int] = 4
 
     def __init__(self, inverted: Any) -> None:
         self._inverted = inverted
@@ -64,11 +65,8 @@ class Cells:
         """How much of each dimension is kept."""
         return 1 if "RaBitQ" in type(self._inverted).__name__ else 4
 
-    def candidates(self, turned: Vectors, *, part: Part, effort: Effort) -> Ids:
-        """Give rows of a part that may be among the best of queries that were turned, -1 where there are no more.
-
-        *Shape:* (queries, candidates).
-        """
+    def candidates(self, turned: Vectors, *, part: Part, effort: Effort, wanted: int) -> Candidates:
+        """Name rows of a part that may be among the best of queries that were turned: cells should fill them all."""
         import faiss
 
         parameters: Any = faiss.SearchParametersIVF()
@@ -79,11 +77,7 @@ class Cells:
         if part.mask is not None:
             parameters.sel = bitmap(faiss, part)
         rows: Ids = self._inverted.search(turned, effort.candidates, params=parameters)[1]
-        return rows
-
-    def enough(self, many: int) -> int:
-        """Give how many of so many candidates there must be: cells that are opened should fill them all."""
-        return many
+        return Candidates(rows, rows[:, -1] >= 0)
 
     def save(self, file: Path) -> None:
         """Write the cells."""

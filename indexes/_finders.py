@@ -8,20 +8,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, ClassVar, NamedTuple, Protocol, Self
 
 import numpy as np
 
 from bindsearch.errors import IndexUnavailable
-from bindsearch.types import Ids, Scores, Vectors
+from bindsearch.types import Ids, Mask, Scores, Vectors
 
 from ._codes import Coder
 from ._shortlist import AT_ONCE, Look, Part, Shortlist
 
 LEAST = 1 / 256
 """The share of cells below which an effort is not lowered."""
-PLENTY = 4
-"""Times as many candidates as are wanted must be named."""
 Tell = Callable[[int, int], None]
 """Is told how many rows of how many are in their places."""
 
@@ -33,17 +31,28 @@ class Effort:
     share: float = 1 / 16
     """Of the cells that are opened, where there are any."""
     candidates: int = 512
-    """Rows whose scores are looked up; for up to a quarter as many results."""
+    """Rows whose scores are looked up."""
+    breadth: int = 0
+    """Rows that a walk keeps in sight, where there is one; at least its candidates."""
 
     def raised(self) -> Effort:
-        """Give the next step up: twice the cells; where all are open, twice the candidates."""
+        """Give the next step up: twice the cells; where all are open, twice the candidates, and the breadth."""
         if self.share < 1:
             return replace(self, share=min(1.0, 2 * self.share))
-        return replace(self, candidates=2 * self.candidates)
+        return replace(self, candidates=2 * self.candidates, breadth=2 * self.breadth)
 
     def lowered(self) -> Effort:
         """Give the next step down: half the cells. There is one only where some are closed."""
         return self if self.share >= 1 or self.share <= LEAST else replace(self, share=self.share / 2)
+
+
+class Candidates(NamedTuple):
+    """What a finder names."""
+
+    rows: Ids
+    """-1 where there are no more. *Shape:* (queries, candidates)"""
+    enough: Mask
+    """For which queries they are so many that not everything has to be looked at. *Shape:* (queries,)"""
 
 
 class Finder(Protocol):
@@ -53,22 +62,19 @@ class Finder(Protocol):
     """What it is called on disk."""
     least: ClassVar[float]
     """Of a smaller share of the rows everything is looked at."""
+    plenty: ClassVar[int]
+    """Times as many candidates as are wanted must be named, or everything is looked at."""
 
     @classmethod
     def of(cls, vectors: Vectors, coder: Coder, *, tell: Tell) -> Self:
         """Make it. Raises `IndexUnavailable` without faiss."""
         ...
 
-    def candidates(self, turned: Vectors, *, part: Part, effort: Effort) -> Ids:
-        """Give rows of a part that may be among the best of queries that were turned, -1 where there are no more.
+    def candidates(self, turned: Vectors, *, part: Part, effort: Effort, wanted: int) -> Candidates:
+        """Name rows of a part that may be among the best `wanted` of queries that were turned.
 
         What a query needs travels with it: the shared structure is not touched.
-        *Shape:* (queries, candidates).
         """
-        ...
-
-    def enough(self, many: int) -> int:
-        """Give how many of so many candidates there must be, for a search not to look at everything."""
         ...
 
     def save(self, file: Path) -> None:
@@ -98,9 +104,8 @@ class LookAtFound:
             self.everywhere(part, queries, shortlist)
             return
         turned = self.coder.turn(queries)
-        rows = finder.candidates(turned, part=part, effort=self.effort)
-        full = rows[:, finder.enough(many) - 1] >= 0
-        places, which = np.nonzero((rows >= 0) & full[:, None])
+        rows, enough = finder.candidates(turned, part=part, effort=self.effort, wanted=shortlist.wanted)
+        places, which = np.nonzero((rows >= 0) & enough[:, None])
         near = rows[places, which]
         if many <= AT_ONCE:  # of all these the vectors are read
             shortlist.offer(places, near, *_unknown(len(near), len(queries)))
@@ -108,7 +113,7 @@ class LookAtFound:
             asked = self.coder.ask(queries, turned)
             margin = self.coder.margin(codes, asked)
             shortlist.offer(places, near, self.coder.scores(codes, near, asked, places), margin)
-        lacking = np.flatnonzero(~full)
+        lacking = np.flatnonzero(~enough)
         if len(lacking):
             rest = Shortlist(len(lacking), shortlist.wanted)
             self.everywhere(part, queries[lacking], rest)
@@ -116,7 +121,7 @@ class LookAtFound:
 
     def _looks_everywhere(self, part: Part, finder: Finder, wanted: int) -> bool:
         many = self.effort.candidates
-        return PLENTY * wanted > many or part.count < max(4 * many, finder.least * len(part.block.ids))
+        return finder.plenty * wanted > many or part.count < max(4 * many, finder.least * len(part.block.ids))
 
 
 def _unknown(many: int, queries: int) -> tuple[Scores, Scores]:

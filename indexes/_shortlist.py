@@ -7,9 +7,11 @@ way was taken, in which blocks the vectors lie, and which other queries came alo
 
 from __future__ import annotations
 
+import math
 import threading
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any, Protocol, Self
 
 import numpy as np
@@ -27,13 +29,13 @@ CHUNK_SCORES = 1 << 21
 """At most so many rows, and scores, at once: they should still be in the cache when they are compared."""
 GATHERED_ROWS = 1 << 12
 """At most so many vectors are copied at once."""
-CAREFUL_ROWS = 1 << 9
-"""So many pairs are multiplied in double precision at once: they should stay in the cache."""
+PAIRS = 1 << 8
+"""So many pairs of query and vector are multiplied at once: they should stay in the cache."""
 GATHER_SHARE = 0.03
 """Below this share of rows, copying them out is cheaper than looking at all."""
 THREAD_ROWS = 1 << 13
 """Vectors that a thread takes at a time, where one query is multiplied with all."""
-AT_ONCE = 64
+AT_ONCE = 128
 """So few of a query are all looked at carefully."""
 FOLD = 16
 """Of so many scores at a time, the largest is compared first."""
@@ -133,18 +135,12 @@ class Shortlist:
 
     def settle(self, parts: Sequence[Part], queries: Vectors) -> tuple[Scores, Ids]:
         """Look carefully at what may count, and give the best of each query as a row: by score, then by id."""
-        if self._pending <= AT_ONCE * len(queries):
-            offer = self._all()
-            return _ranked(offer, _careful(parts, offer, queries), parts, self.wanted)
-        offer = self._narrow()
-        scores = np.empty(len(offer.places), dtype=np.float32)
-        first = _rank(offer.places) < self.wanted
-        scores[first] = _careful(parts, offer.take(first), queries)
-        floors = scores[first].reshape(len(queries), self.wanted).min(axis=1)
-        rest = ~first & (offer.high >= floors[offer.places])
-        scores[rest] = _careful(parts, offer.take(rest), queries)
-        seen = first | rest
-        return _ranked(offer.take(seen), scores[seen], parts, self.wanted)
+        offer = self._narrow() if self._pending > AT_ONCE * len(queries) else self._all()
+        if len(offer.places) > AT_ONCE:
+            scores, around = _quick(parts, offer, queries), _rounding(queries)[offer.places]
+            self._offers = [replace(offer, low=scores - around, high=scores + around)]
+            offer = self._narrow()
+        return _ranked(offer, _careful(parts, offer, queries), parts, self.wanted)
 
     def _narrow(self) -> _Offer:
         """Order by query and lowest possible score, raise the floors, and drop what cannot reach them."""
@@ -263,20 +259,68 @@ def _rounding(queries: Vectors) -> Scores:
     return margin
 
 
+def _quick(parts: Sequence[Part], offer: _Offer, queries: Vectors) -> Scores:
+    """Multiply pairs in float32."""
+
+    def multiply(vectors: Vectors, places: Ids) -> Scores:
+        scores = np.empty(len(places), dtype=np.float32)
+        for start, end in pairwise(_edges(places)):
+            np.einsum("ij,j->i", vectors[start:end], queries[places[start]], out=scores[start:end])
+        return scores
+
+    return _by_pieces(multiply, parts, offer)
+
+
 def _careful(parts: Sequence[Part], offer: _Offer, queries: Vectors) -> Scores:
     """Multiply pairs in double precision and round once."""
+
+    def multiply(vectors: Vectors, places: Ids) -> Scores:
+        asked = np.take(queries, places, axis=0, out=_kept.room("queries", vectors.shape), mode="clip")
+        products = _kept.room("products", vectors.shape, np.float64)
+        scores: Scores = np.multiply(vectors, asked, out=products, dtype=np.float64).sum(axis=1).astype(np.float32)
+        return scores
+
+    return _by_pieces(multiply, parts, offer)
+
+
+def _by_pieces(multiply: Callable[[Vectors, Ids], Scores], parts: Sequence[Part], offer: _Offer) -> Scores:
+    """Multiply some pairs at once, those of a query beside each other; where they are many, in threads."""
     scores = np.empty(len(offer.places), dtype=np.float32)
-    for number, part in enumerate(parts):
-        mine = np.flatnonzero(offer.parts == number)
+    order = np.lexsort((offer.places, offer.parts))
+    edges = pairwise(_edges(offer.parts[order]))
+    pieces = [order[at : min(at + PAIRS, end)] for start, end in edges for at in range(start, end, PAIRS)]
 
-        def multiply(few: Ids, part: Part = part) -> None:
-            vectors = part.block.vectors[offer.rows[few]]
-            scores[few] = np.multiply(vectors, queries[offer.places[few]], dtype=np.float64).sum(axis=1)
+    def fill(few: Ids) -> None:
+        vectors = parts[int(offer.parts[few[0]])].block.vectors
+        room = _kept.room("vectors", (len(few), vectors.shape[1]))
+        scores[few] = multiply(np.take(vectors, offer.rows[few], axis=0, out=room, mode="clip"), offer.places[few])
 
-        pieces = [mine[start : start + CAREFUL_ROWS] for start in range(0, len(mine), CAREFUL_ROWS)]
-        for _ in each(multiply, pieces) if len(pieces) > 2 else map(multiply, pieces):
-            pass
+    for _ in each(fill, pieces) if len(pieces) > 2 else map(fill, pieces):
+        pass
     return scores
+
+
+class _Kept(threading.local):
+    """Memory that a thread uses again: new pages cost it more than what it writes into them."""
+
+    def __init__(self) -> None:
+        self._rooms: dict[str, NDArray[Any]] = {}
+
+    def room(self, name: str, shape: tuple[int, ...], dtype: type = np.float32) -> NDArray[Any]:
+        """Give an array of a name with anything in it, which lasts until this is asked for again."""
+        size = math.prod(shape)
+        if name not in self._rooms or self._rooms[name].size < size:
+            self._rooms[name] = np.empty(size, dtype=dtype)
+        return self._rooms[name][:size].reshape(shape)
+
+
+_kept = _Kept()
+
+
+def _edges(values: Ids) -> list[int]:
+    """Give where runs of the same values begin, and the end."""
+    inner: list[int] = (np.flatnonzero(values[1:] != values[:-1]) + 1).tolist()
+    return [0, *inner, len(values)]
 
 
 def _ranked(offer: _Offer, scores: Scores, parts: Sequence[Part], wanted: int) -> tuple[Scores, Ids]:

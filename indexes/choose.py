@@ -17,7 +17,7 @@ PATIENCE = 0.05
 CELL_BYTES = 24
 """Of a row in cells, beside a bit a dimension."""
 LINK_BYTES = 140
-"""Of a row in a graph, beside half a byte a dimension."""
+"""Of a row in a graph, beside six bits a dimension."""
 ID_BYTES = 8
 
 
@@ -104,8 +104,8 @@ def memory_per_segment(kind: str, dim: int, *, codes: bool = True) -> int:
     """Give what of a segment has to be in memory for steady speed.
 
     For an exact search its codes twice, on disk's pages and as faiss holds them, or its vector where there is no
-    faiss; for cells its bits (four times as much where one a dimension told too little); for a graph its links and half
-    a byte a dimension. All know its id. Vectors and codes that a search in cells reads stay on disk.
+    faiss; for cells its bits (four times as much where one a dimension told too little); for a graph its links and six
+    bits a dimension. All know its id. Vectors and codes that a search in cells reads stay on disk.
     """
     if kind in ("ivf", "hnsw"):
         return (_cell(dim) if kind == "ivf" else _knot(dim)) + ID_BYTES
@@ -117,7 +117,7 @@ def _cell(dim: int) -> int:
 
 
 def _knot(dim: int) -> int:
-    return dim // 2 + LINK_BYTES
+    return 3 * dim // 4 + LINK_BYTES
 
 
 def _mb(count: float) -> str:

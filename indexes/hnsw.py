@@ -14,4 +14,4 @@ class HnswIndex(BuiltIndex):
 
     kind = "hnsw"
     finder = Graph
-    usual: ClassVar[Effort] = Effort(share=1.0, candidates=256)
+    usual: ClassVar[Effort] = Effort(share=1.0, candidates=128)

@@ -9,14 +9,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from bench_vectors import Vectors
-from bindsearch.indexes._finders import Effort
-from bindsearch.indexes._shortlist import AT_ONCE
 from bindsearch.indexes.certificate import mend
 from bindsearch.indexes.choose import memory_per_segment
 from bindsearch.indexes.exact import ExactIndex
@@ -25,6 +23,10 @@ from bindsearch.registry import load_index
 from bindsearch.types import Ids
 
 K = 10
+LINKS, CONSTRUCTION = 16, 128
+"""Of all graphs: links of a vector, and how many are kept in sight while they are sought."""
+BREADTHS = (64, 128, 256)
+"""How many a search keeps in sight."""
 Search = Callable[[Vectors], Ids]
 
 
@@ -40,7 +42,7 @@ class Engine:
     """On disk, or what its own file would take."""
     memory: int = 0
     """What has to be in memory for steady speed: of peers everything; of ours what names candidates, ids and, where
-    a search reads some hundreds, all codes. The vectors, of which it reads some ten, stay on disk."""
+    a search reads some hundreds, all codes. The vectors, of which it reads some dozens, stay on disk."""
 
 
 def engines(vectors: Vectors, asked: Mapping[str, Vectors], *, graphs: bool) -> Iterator[Engine]:
@@ -60,22 +62,20 @@ def engines(vectors: Vectors, asked: Mapping[str, Vectors], *, graphs: bool) -> 
 
 
 def ours(vectors: Vectors, asked: Mapping[str, Vectors], *, graphs: bool) -> Iterator[Engine]:
-    """Give our indexes, each with the effort that a library would give it: the least that its certificate allows."""
+    """Give our indexes: cells with the effort that a library would give them, the least that its certificate allows."""
     ids, dim = np.arange(len(vectors), dtype=np.int64), vectors.shape[1]
-    index, took = timed(lambda: added(ExactIndex(dim), ids, vectors))
-    yield _ours("exact", index, took, memory_per_segment("exact", dim))
-    for kind in ("ivf", "hnsw") if graphs else ("ivf",):
-        quick, took = timed(lambda kind=kind: built(load_index(kind)(dim), ids, vectors))  # type: ignore[call-arg]
-        memory = memory_per_segment(kind, dim)
-        if kind == "ivf":
-            certificate, more = timed(lambda quick=quick: mend(quick, asked))
-            print(f"# auto: {certificate.effort}, certified {certificate.worst:.4f} in {more:.1f} s", file=sys.stderr)
-            yield _ours("auto", quick, took, memory + dim)
-            continue
-        for effort in (48, 64, 256):
-            tuned = quick.twin()
-            tuned.effort = Effort(share=1.0, candidates=effort)
-            yield _ours(f"hnsw ef={effort}", tuned, took, memory + (dim if effort > AT_ONCE else 0))
+    exact, took = timed(lambda: added(ExactIndex(dim), ids, vectors))
+    yield _ours("exact", exact, took, memory_per_segment("exact", dim))
+    quick, took = timed(lambda: built(beside(exact, "ivf")))
+    certificate, more = timed(lambda: mend(quick, asked))
+    print(f"# auto: {certificate.effort}, certified {certificate.worst:.4f} in {more:.1f} s", file=sys.stderr)
+    yield _ours("auto", quick, took, memory_per_segment("ivf", dim) + dim)
+    if graphs:
+        graph, took = timed(lambda: built(beside(exact, "hnsw")))
+        for breadth in BREADTHS:
+            tuned = graph.twin()
+            tuned.effort = replace(graph.usual, breadth=breadth)
+            yield _ours(f"hnsw ef={breadth}", tuned, took, memory_per_segment("hnsw", dim))
 
 
 def _ours(name: str, index: Any, took: float, memory: int) -> Engine:
@@ -83,15 +83,20 @@ def _ours(name: str, index: Any, took: float, memory: int) -> Engine:
     return Engine("bindsearch", name, lambda queries: index.search(queries, K)[1], took, size, memory * len(index))
 
 
+def beside(exact: ExactIndex, kind: str) -> Any:
+    """Give an index of another kind over the same vectors, which lie in memory once."""
+    index: Any = load_index(kind)(exact.dim)  # type: ignore[call-arg]
+    index._now = exact._now
+    return index
+
+
 def added(index: Any, ids: Ids, vectors: Vectors) -> Any:
-    for start in range(0, len(ids), 1 << 16):
-        index.add(ids[start : start + (1 << 16)], vectors[start : start + (1 << 16)])
+    index.add(ids, vectors)
     index.search(vectors[:1], K)
     return index
 
 
-def built(index: Any, ids: Ids, vectors: Vectors) -> Any:
-    index.add(ids, vectors)
+def built(index: Any) -> Any:
     index.build()
     return index
 
@@ -149,10 +154,10 @@ def stored(index: Any) -> int:
 def graph_of_faiss(vectors: Vectors) -> Iterator[Engine]:
     import faiss
 
-    index = faiss.index_factory(vectors.shape[1], "HNSW16,SQfp16", faiss.METRIC_INNER_PRODUCT)
-    index.hnsw.efConstruction = 64
+    index = faiss.index_factory(vectors.shape[1], f"HNSW{LINKS},SQfp16", faiss.METRIC_INNER_PRODUCT)
+    index.hnsw.efConstruction = CONSTRUCTION
     _, took = timed(lambda: (index.train(vectors[::10]), index.add(vectors)))
-    for effort in (32, 64, 256):
+    for effort in BREADTHS:
         parameters = faiss.SearchParametersHNSW(efSearch=effort)
         search = lambda queries, p=parameters: index.search(queries, K, params=p)[1]  # noqa: E731
         yield Engine("faiss", f"hnsw ef={effort}", search, took, stored(index))
@@ -161,14 +166,14 @@ def graph_of_faiss(vectors: Vectors) -> Iterator[Engine]:
 def usearch(vectors: Vectors) -> Iterator[Engine]:
     from usearch.index import Index
 
-    index = Index(ndim=vectors.shape[1], metric="ip", dtype="bf16", connectivity=16, expansion_add=64)
+    index = Index(ndim=vectors.shape[1], metric="ip", dtype="bf16", connectivity=LINKS, expansion_add=CONSTRUCTION)
     _, took = timed(lambda: index.add(np.arange(len(vectors)), vectors))
 
     def search(queries: Vectors, *, effort: int) -> Ids:
         index.expansion_search = effort
         return index.search(queries, K).keys.astype(np.int64).reshape(len(queries), -1)
 
-    for effort in (32, 64, 256):
+    for effort in BREADTHS:
         yield Engine(
             "usearch", f"hnsw ef={effort}", lambda q, e=effort: search(q, effort=e), took, index.serialized_length
         )
@@ -178,14 +183,14 @@ def hnswlib(vectors: Vectors) -> Iterator[Engine]:
     import hnswlib as library
 
     index = library.Index(space="ip", dim=vectors.shape[1])
-    index.init_index(max_elements=len(vectors), ef_construction=64, M=16)
+    index.init_index(max_elements=len(vectors), ef_construction=CONSTRUCTION, M=LINKS)
     _, took = timed(lambda: index.add_items(vectors))
 
     def search(queries: Vectors, *, effort: int) -> Ids:
         index.set_ef(effort)
         return index.knn_query(queries, k=K)[0].astype(np.int64)
 
-    for effort in (32, 64, 256):
+    for effort in BREADTHS:
         yield Engine(
             "hnswlib", f"hnsw ef={effort}", lambda q, e=effort: search(q, effort=e), took, index.index_file_size()
         )

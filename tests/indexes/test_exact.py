@@ -31,7 +31,7 @@ def chunk(request, monkeypatch):
     monkeypatch.setattr(_looks, "LEAST_ROWS", max(16, request.param >> 10))
     monkeypatch.setattr(_byte_scan, "PIECE_ROWS", max(16, request.param >> 4))
     monkeypatch.setattr(_shortlist, "GATHERED_ROWS", max(4, request.param >> 8))
-    monkeypatch.setattr(_shortlist, "CAREFUL_ROWS", max(4, request.param >> 12))
+    monkeypatch.setattr(_shortlist, "PAIRS", max(4, request.param >> 12))
     monkeypatch.setattr(_shortlist, "THREAD_ROWS", max(8, request.param >> 10))
 
 

@@ -7,7 +7,9 @@ import pytest
 from index_model import same_answers, unit
 
 pytest.importorskip("faiss", reason="faiss is not installed")
+from bindsearch.indexes import _graph
 from bindsearch.indexes._finders import Effort
+from bindsearch.indexes._shortlist import Part
 from bindsearch.indexes.choose import bytes_per_segment
 from bindsearch.indexes.hnsw import HnswIndex
 
@@ -80,3 +82,44 @@ def test_many_graphs_may_come_and_go(rng):
         index.add(np.arange(200), vectors)
         index.build()
         assert index.search(vectors[:2], 1)[1][:, 0].tolist() == [0, 1]
+
+
+def test_what_bits_cannot_have_misjudged_is_not_looked_at_again(index, rng, monkeypatch):
+    queries = np.concatenate([index.sample(40), unit(rng, 40, DIM)])
+    block = index._now.blocks[0]
+    few, all_of_them = [], []
+    for deviations, named in ((_graph.DEVIATIONS, few), (np.inf, all_of_them)):
+        monkeypatch.setattr(_graph, "DEVIATIONS", deviations)
+        found = block.finder.candidates(
+            index._looks.coder.turn(queries), part=Part.of(block, None), effort=index.effort, wanted=5
+        )
+        named.extend([*found.rows, index.search(queries, 5)])
+    assert same_answers(few.pop(), all_of_them.pop())
+    counts = np.array([[(rows >= 0).sum() for rows in named] for named in (few, all_of_them)])
+    assert (counts[1] == 64).all()
+    assert (counts[0] >= 5).all()
+    assert counts[0].mean() < 32
+
+
+def test_how_far_apart_bits_may_score_what_is_equally_good_is_told_from_their_steps(index, rng):
+    """Scores by bits differ from scores by floats with the deviation that is assumed."""
+    finder, queries = index._now.blocks[0].finder, unit(rng, 200, DIM)
+    turned = index._looks.coder.turn(queries)
+    said = np.stack([finder._walked.storage.reconstruct(row) for row in range(500)])
+    wrong = turned @ (index._now.blocks[0].vectors[:500] @ index._looks.coder.rotation - said).T
+    assumed = finder._doubt(turned) / _graph.DEVIATIONS / np.sqrt(2)
+    assert np.sqrt((wrong**2).mean()) == pytest.approx(np.sqrt((assumed**2).mean()), rel=0.1)
+
+
+def test_a_walk_may_see_more_than_it_names(rng):
+    vectors = unit(rng, COUNT, DIM)
+    index = HnswIndex(DIM, min_rows=64)
+    index.add(np.arange(COUNT), vectors)
+    index.build()
+    queries = unit(rng, 60, DIM)
+
+    def found(breadth):
+        index.effort = Effort(share=1.0, candidates=20, breadth=breadth)
+        return recall(index, queries)
+
+    assert found(20) < found(320)
