@@ -9,6 +9,7 @@ lose three times as much.
 from __future__ import annotations
 
 import mmap
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -18,10 +19,14 @@ from numpy.typing import NDArray
 
 from bindsearch.types import Ids, Scores, Vectors
 
+from ._threads import each, room
+
 CodeValues = NDArray[np.int8]
 
 ROWS = 1 << 14
 """Rows that are encoded at once."""
+PAIRS = 1 << 9
+"""So many pairs of query and codes are multiplied at once: they should stay in the cache."""
 RANGE = 5.0
 """Codes reach this many times the root mean square of a unit vector's values; what lies beyond is clipped."""
 _TOP = 127
@@ -97,12 +102,18 @@ class Coder:
         """Give what the codes of some rows say, each for the query at its place; those of one query come together."""
         exact = np.float32 if self._dim <= _EXACT_DIMS else np.float64
         products = np.empty(len(rows), dtype=np.float32)
-        edges = np.append(np.flatnonzero(np.diff(places, prepend=-1)), len(rows))
-        for start, end in pairwise(edges.tolist()):
-            query = questions.values[places[start]].astype(exact)
-            for first in range(start, end, ROWS):
-                piece = slice(first, min(first + ROWS, end))
-                products[piece] = codes.values[rows[piece]].astype(exact) @ query
+        pieces = [(at, min(at + PAIRS, end)) for start, end in runs(places) for at in range(start, end, PAIRS)]
+
+        def multiply(piece: tuple[int, int]) -> None:
+            few = slice(*piece)
+            shape = piece[1] - piece[0], self._dim
+            copied = np.take(codes.values, rows[few], 0, room("codes", shape, np.int8), mode="clip")
+            numbers = room("numbers", shape, exact)
+            numbers[:] = copied
+            np.einsum("ij,j->i", numbers, questions.values[places[piece[0]]].astype(exact), out=products[few])
+
+        for _ in each(multiply, pieces) if len(pieces) > 2 else map(multiply, pieces):
+            pass
         scores: Scores = products * questions.steps[places]
         return scores
 
@@ -116,6 +127,12 @@ class Coder:
         rounding = 4 * self._dim * np.finfo(np.float32).eps
         margin: Scores = questions.lengths * np.float32(codes.error + rounding) + questions.error * np.float32(reach)
         return margin
+
+
+def runs(values: Ids) -> Iterator[tuple[int, int]]:
+    """Give where runs of the same values begin and end; there must be some."""
+    inner: list[int] = (np.flatnonzero(values[1:] != values[:-1]) + 1).tolist()
+    return pairwise([0, *inner, len(values)])
 
 
 def roomy(shape: tuple[int, ...]) -> CodeValues:

@@ -7,11 +7,9 @@ way was taken, in which blocks the vectors lie, and which other queries came alo
 
 from __future__ import annotations
 
-import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import Any, Protocol, Self
 
 import numpy as np
@@ -20,7 +18,8 @@ from numpy.typing import NDArray
 from bindsearch.types import Ids, Mask, Scores, Vectors
 
 from ._blocks import Block
-from ._threads import each
+from ._codes import runs
+from ._threads import each, room
 
 BATCH = 256
 """Queries that are looked up in one pass."""
@@ -264,7 +263,7 @@ def _quick(parts: Sequence[Part], offer: _Offer, queries: Vectors) -> Scores:
 
     def multiply(vectors: Vectors, places: Ids) -> Scores:
         scores = np.empty(len(places), dtype=np.float32)
-        for start, end in pairwise(_edges(places)):
+        for start, end in runs(places):
             np.einsum("ij,j->i", vectors[start:end], queries[places[start]], out=scores[start:end])
         return scores
 
@@ -275,8 +274,8 @@ def _careful(parts: Sequence[Part], offer: _Offer, queries: Vectors) -> Scores:
     """Multiply pairs in double precision and round once."""
 
     def multiply(vectors: Vectors, places: Ids) -> Scores:
-        asked = np.take(queries, places, axis=0, out=_kept.room("queries", vectors.shape), mode="clip")
-        products = _kept.room("products", vectors.shape, np.float64)
+        asked = np.take(queries, places, axis=0, out=room("queries", vectors.shape), mode="clip")
+        products = room("products", vectors.shape, np.float64)
         scores: Scores = np.multiply(vectors, asked, out=products, dtype=np.float64).sum(axis=1).astype(np.float32)
         return scores
 
@@ -287,40 +286,17 @@ def _by_pieces(multiply: Callable[[Vectors, Ids], Scores], parts: Sequence[Part]
     """Multiply some pairs at once, those of a query beside each other; where they are many, in threads."""
     scores = np.empty(len(offer.places), dtype=np.float32)
     order = np.lexsort((offer.places, offer.parts))
-    edges = pairwise(_edges(offer.parts[order]))
-    pieces = [order[at : min(at + PAIRS, end)] for start, end in edges for at in range(start, end, PAIRS)]
+    parts_of = runs(offer.parts[order])
+    pieces = [order[at : min(at + PAIRS, end)] for start, end in parts_of for at in range(start, end, PAIRS)]
 
     def fill(few: Ids) -> None:
         vectors = parts[int(offer.parts[few[0]])].block.vectors
-        room = _kept.room("vectors", (len(few), vectors.shape[1]))
-        scores[few] = multiply(np.take(vectors, offer.rows[few], axis=0, out=room, mode="clip"), offer.places[few])
+        copied = np.take(vectors, offer.rows[few], 0, room("vectors", (len(few), vectors.shape[1])), mode="clip")
+        scores[few] = multiply(copied, offer.places[few])
 
     for _ in each(fill, pieces) if len(pieces) > 2 else map(fill, pieces):
         pass
     return scores
-
-
-class _Kept(threading.local):
-    """Memory that a thread uses again: new pages cost it more than what it writes into them."""
-
-    def __init__(self) -> None:
-        self._rooms: dict[str, NDArray[Any]] = {}
-
-    def room(self, name: str, shape: tuple[int, ...], dtype: type = np.float32) -> NDArray[Any]:
-        """Give an array of a name with anything in it, which lasts until this is asked for again."""
-        size = math.prod(shape)
-        if name not in self._rooms or self._rooms[name].size < size:
-            self._rooms[name] = np.empty(size, dtype=dtype)
-        return self._rooms[name][:size].reshape(shape)
-
-
-_kept = _Kept()
-
-
-def _edges(values: Ids) -> list[int]:
-    """Give where runs of the same values begin, and the end."""
-    inner: list[int] = (np.flatnonzero(values[1:] != values[:-1]) + 1).tolist()
-    return [0, *inner, len(values)]
 
 
 def _ranked(offer: _Offer, scores: Scores, parts: Sequence[Part], wanted: int) -> tuple[Scores, Ids]:

@@ -6,13 +6,17 @@ It must not be changed anywhere else: a thread that embeds would be left with on
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from typing import TypeVar
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 Piece = TypeVar("Piece")
 Given = TypeVar("Given")
@@ -53,6 +57,26 @@ def _start_no_threads(usual: int) -> None:
         last.start()
         last.join()
         _told.torch = True
+
+
+class _Kept(threading.local):
+    def __init__(self) -> None:
+        self.rooms: dict[str, NDArray[Any]] = {}
+
+
+_kept = _Kept()
+
+
+def room(name: str, shape: tuple[int, ...], dtype: Any = np.float32) -> NDArray[Any]:
+    """Give memory of this thread, with anything in it, until it is asked for by this name again.
+
+    New pages cost more than what is written into them.
+    """
+    size = math.prod(shape)
+    kept = _kept.rooms.get(name)
+    if kept is None or kept.size < size or kept.dtype != dtype:
+        kept = _kept.rooms[name] = np.empty(size, dtype=dtype)
+    return kept[:size].reshape(shape)
 
 
 @cache
