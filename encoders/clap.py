@@ -26,8 +26,8 @@ from bindsearch.errors import DamagedWeights, MissingExtra, MissingWeights, Spac
 from bindsearch.ports import Modality, Piece, Prepared, SpaceSpec, Vectors
 from bindsearch.types import Windowing
 
-from .lazy_towers import LazyTowers
-from .openclip_weights import opened, sha256_of
+from .lazy_towers import TowersOnDevice
+from .openclip_weights import first_of, opened, sha256_of
 
 PREPARING = "clap 1"
 """Change it with every change of what `prepare` or a tower gives."""
@@ -52,7 +52,7 @@ _TOWERS = {
 """transformers' class, its part of the configuration, how its parameters' names begin, and what it gives."""
 
 
-class ClapEncoder(LazyTowers):
+class ClapEncoder(TowersOnDevice):
     """Keeps the `Encoder` protocol with transformers' `ClapModel`."""
 
     def __init__(self, rest: str) -> None:
@@ -60,7 +60,7 @@ class ClapEncoder(LazyTowers):
         local = rest.startswith(LOCAL)
         folder = Path(rest.removeprefix(LOCAL)).expanduser().absolute() if local else _fetched(f"clap:{rest}")
         self._folder = folder
-        self._checkpoint = _checkpoint(folder)
+        self._checkpoint = first_of(folder, CHECKPOINTS)
         self._config, self._preprocessor = (_read(folder / name) for name in (CONFIG, PREPROCESSOR))
         self._tokenizing = threading.Lock()
         self._begin(self._described(f"clap:{LOCAL}{folder}" if local else f"clap:{rest}", local=local))
@@ -185,13 +185,6 @@ def _fetched(space: str) -> Path:
         if places[file.name] is None and file.name in (CONFIG, PREPROCESSOR, CHECKPOINTS[0]):
             raise weights.missing(wanted, file)
     return Path(places[CONFIG]).parent
-
-
-def _checkpoint(folder: Path) -> Path:
-    found = next((folder / name for name in CHECKPOINTS if (folder / name).is_file()), None)
-    if found is None:
-        raise MissingWeights(f"{folder} holds no {' or '.join(CHECKPOINTS)}: put one there")
-    return found
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from bindsearch.types import Windowing
 
 from .imagebind_fbank import CLIP, reference_clips as clips_of_the_reference, resampled, window_clip
 from .imagebind_weights import SPACE, Parts, in_folder, published, tower
-from .lazy_towers import LazyTowers
+from .lazy_towers import TowersOnDevice
 from .openclip_pixels import Preprocessing
 
 PREPARING = "imagebind 1"
@@ -38,7 +38,7 @@ _PROBES = 2
 """Clips of the trial of a dtype."""
 
 
-class ImageBindEncoder(LazyTowers):
+class ImageBindEncoder(TowersOnDevice):
     """Keeps the `Encoder` protocol with ImageBind's towers."""
 
     def __init__(self) -> None:

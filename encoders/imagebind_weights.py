@@ -16,7 +16,7 @@ from typing import Any
 
 from bindsearch.errors import DamagedWeights, MissingExtra, MissingWeights
 
-from .openclip_weights import opened, sha256_of
+from .openclip_weights import first_of, opened, sha256_of
 
 SPACE = "imagebind"
 PAIRS, SLICE, CHECKPOINT = "open_clip_model.safetensors", "imagebind_audio.safetensors", "imagebind_huge.pth"
@@ -64,8 +64,8 @@ def published() -> Parts:
 def in_folder(folder: Path) -> Parts:
     """Find the same files in a folder. Raises `MissingWeights`, `DamagedWeights`."""
     told = _config(folder / CONFIG)
-    pairs = _first(folder, (PAIRS, "open_clip_pytorch_model.bin"))
-    audio = _first(folder, (SLICE, CHECKPOINT))
+    pairs = first_of(folder, (PAIRS, "open_clip_pytorch_model.bin"))
+    audio = first_of(folder, (SLICE, CHECKPOINT))
     if audio.name == CHECKPOINT:
         audio = sliced(audio, folder / SLICE)
     return Parts(pairs, audio, with_epsilon(told.get("model_cfg", MODEL)), told.get("audio", {}))
@@ -108,13 +108,6 @@ def tower(parts: Parts) -> Any:
     except RuntimeError as error:
         first = str(error).strip().splitlines()[-1].strip()
         raise DamagedWeights(f"{parts.audio} does not hold the audio tower: {first}") from error
-
-
-def _first(folder: Path, names: tuple[str, ...]) -> Path:
-    found = next((folder / name for name in names if (folder / name).is_file()), None)
-    if found is None:
-        raise MissingWeights(f"{folder} holds no {' or '.join(names)}: put one there")
-    return found
 
 
 def _config(path: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What encoders of several towers have in common: a space, a device, and towers that are read when they are needed."""
+"""What encoders have in common: a space, towers that are read when they are needed, and where these run."""
 
 from __future__ import annotations
 
@@ -22,13 +22,6 @@ class LazyTowers(ABC):
         """The space; reading it loads no weights."""
         return self._spec
 
-    @property
-    def device(self) -> str:
-        """Where the towers run: cpu, cuda or mps."""
-        from .openclip_device import device
-
-        return str(device().type)
-
     def _tower(self, kind: Any) -> Any:
         with self._loading:
             if kind not in self._towers:
@@ -38,3 +31,14 @@ class LazyTowers(ABC):
     @abstractmethod
     def _load(self, kind: Any) -> Any:
         """Read a tower."""
+
+
+class TowersOnDevice(LazyTowers):
+    """Its towers run on the accelerator, where there is one."""
+
+    @property
+    def device(self) -> str:
+        """Where the towers run: cpu, cuda or mps."""
+        from .openclip_device import device
+
+        return str(device().type)

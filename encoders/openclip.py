@@ -25,7 +25,7 @@ from bindsearch.errors import MissingExtra, SpaceError
 from bindsearch.ports import Modality, Piece, Prepared, SpaceSpec, Vectors
 from bindsearch.types import Windowing
 
-from .lazy_towers import LazyTowers
+from .lazy_towers import TowersOnDevice
 from .openclip_pixels import Preprocessing
 from .openclip_source import Source, here, licence_of, names, source_in, source_of, tokenizer, with_text_files
 from .openclip_towers import IMAGE, TEXT, Tower, load
@@ -38,7 +38,7 @@ TEMPERATURE = 0.01
 _LETTERS_A_TOKEN = 4
 
 
-class OpenClipEncoder(LazyTowers):
+class OpenClipEncoder(TowersOnDevice):
     """Keeps the `Encoder` protocol with one of open_clip's models."""
 
     def __init__(self, rest: str) -> None:

@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from pickle import UnpicklingError
@@ -35,6 +35,14 @@ class Weights:
 
     def __getitem__(self, name: str) -> Any:
         return self._read(self._names[name])
+
+
+def first_of(folder: Path, names: Sequence[str]) -> Path:
+    """Find the first of some files that a folder has. Raises `MissingWeights` where it has none."""
+    found = next((folder / name for name in names if (folder / name).is_file()), None)
+    if found is None:
+        raise MissingWeights(f"{folder} holds no {' or '.join(names)}: put one there")
+    return found
 
 
 @contextmanager

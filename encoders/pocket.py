@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-import threading
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
@@ -23,6 +22,7 @@ from bindsearch.errors import MissingExtra, MissingWeights
 from bindsearch.ports import Modality, Piece, Prepared, SpaceSpec, Vectors
 from bindsearch.types import Windowing
 
+from .lazy_towers import LazyTowers
 from .pocket_sound import spectrogram
 from .pocket_text import TextReader
 from .pocket_words import UNKNOWN, Pieces
@@ -38,16 +38,14 @@ PREPARING = "pocket 2"
 """Change it with every change of what `prepare` gives."""
 
 
-class PocketEncoder:
+class PocketEncoder(LazyTowers):
     """Keeps the `Encoder` protocol with the towers that were trained through images."""
 
     def __init__(self, weights: Path = WEIGHTS) -> None:
         """Read the card; the weights wait. Raises `MissingWeights`."""
         self._folder = weights
         self._card = _card(weights / "card.json")
-        self._towers: dict[Modality, Any] = {}
-        self._loading = threading.Lock()
-        self._spec = SpaceSpec(
+        spec = SpaceSpec(
             name="pocket",
             dim=int(self._card["dim"]),
             modalities=frozenset(Modality),
@@ -57,11 +55,7 @@ class PocketEncoder:
             windowing=WINDOWING,
             temperature=float(self._card.get("temperature", TEMPERATURE)),
         )
-
-    @property
-    def spec(self) -> SpaceSpec:
-        """The space; reading it loads no weights."""
-        return self._spec
+        self._begin(spec)
 
     def prepare(self, piece: Piece) -> Prepared:
         """Squeeze a picture to a square, number the pieces of a text, turn a sound into its spectrogram."""
@@ -75,7 +69,8 @@ class PocketEncoder:
         """Embed a batch of one modality. *Shape:* (len(batch), dim), float32."""
         if not batch:
             return np.empty((0, self.spec.dim), np.float32)
-        tower, rows = self._tower(modality), np.stack(batch)
+        kind = Modality.IMAGE if modality == Modality.VIDEO else modality
+        tower, rows = self._tower(kind), np.stack(batch)
         if modality == Modality.TEXT:
             read: Vectors = tower(rows)
             return read
@@ -90,14 +85,11 @@ class PocketEncoder:
     def _words(self) -> Pieces:
         return Pieces.read(self._folder / "words.txt")
 
-    def _tower(self, modality: Modality) -> Any:
-        kind = Modality.IMAGE if modality == Modality.VIDEO else modality
-        with self._loading:
-            if kind not in self._towers:
-                tower = _loaded(self._folder / "pocket.safetensors", kind, self._card["weights"])
-                towers = None if kind == Modality.TEXT else import_module("bindsearch.encoders.pocket_towers")
-                self._towers[kind] = towers.joined(tower) if towers else tower
-        return self._towers[kind]
+    def _load(self, kind: Modality) -> Any:
+        tower = _loaded(self._folder / "pocket.safetensors", kind, self._card["weights"])
+        if kind == Modality.TEXT:
+            return tower
+        return import_module("bindsearch.encoders.pocket_towers").joined(tower)
 
 
 def hearing_tower(dim: int) -> Any:

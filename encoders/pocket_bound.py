@@ -17,14 +17,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bindsearch.errors import MissingExtra, MissingWeights, SpaceMismatch
-from bindsearch.ports import Encoder, Modality, Piece, Prepared, SpaceSpec, Vectors
+from bindsearch.ports import Encoder, Modality, Piece, Prepared, Vectors
 
+from .lazy_towers import LazyTowers
 from .pocket_sound import spectrogram
 
 TOWERS = {"pocket": "sound_tower", "pocket-new": "sound_tower", "pocket-small": "small_sound_tower"}
 
 
-class BoundEncoder:
+class BoundEncoder(LazyTowers):
     """Keeps the `Encoder` protocol: sound by the trained tower, all else by the base."""
 
     def __init__(self, folder: str) -> None:
@@ -34,8 +35,7 @@ class BoundEncoder:
         self._base = _base(self._card["base"]["name"])
         if self._base.spec.fingerprint != self._card["base"]["fingerprint"]:
             raise SpaceMismatch(f"{folder} was bound to another {self._base.spec.name} than the one installed here")
-        self._tower: Any = None
-        self._spec = replace(
+        spec = replace(
             self._base.spec,
             name=f"bound:{folder}",
             modalities=self._base.spec.modalities | {Modality.AUDIO},
@@ -44,11 +44,7 @@ class BoundEncoder:
             ],
             summary=f"{self._base.spec.summary} Sound was bound to it through pictures.",
         )
-
-    @property
-    def spec(self) -> SpaceSpec:
-        """The space; reading it loads no weights."""
-        return self._spec
+        self._begin(spec)
 
     def prepare(self, piece: Piece) -> Prepared:
         """Turn a sound into its spectrogram; leave all else to the base."""
@@ -65,15 +61,14 @@ class BoundEncoder:
         return self._hear(np.stack(batch))
 
     def _hear(self, spectra: NDArray[np.float32]) -> Vectors:
-        if self._tower is None:
-            self._tower = self._load()
+        tower = self._tower(Modality.AUDIO)
         import torch
 
         with torch.inference_mode():
-            vectors: Vectors = self._tower(torch.from_numpy(spectra)).numpy()
+            vectors: Vectors = tower(torch.from_numpy(spectra)).numpy()
         return vectors
 
-    def _load(self) -> Any:
+    def _load(self, kind: Modality) -> Any:
         try:
             from safetensors.torch import load_file
 
