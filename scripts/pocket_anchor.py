@@ -16,6 +16,7 @@ from bindsearch.encoders.pocket_towers import SEEN, Head
 from torch import Tensor
 from torch.nn import functional as F
 
+from bindsearch.evaluation.readers_image import caltech_name
 from bindsearch.evaluation.split import caltech_held_out, flickr_dev
 
 READ = 384
@@ -128,8 +129,6 @@ def captions_by_photo(data: Path, texts: Texts, split: str, kind: str) -> dict[s
 
 def thing_in(source: str, name: str, words: dict[str, str]) -> str | None:
     """What a photo shows, where its source says so; `words` says what ImageNet's numbers mean."""
-    from pocket_texts import caltech_name
-
     if source == "caltech101":
         folder = name.split("/")[0]
         return None if folder == "BACKGROUND_Google" else caltech_name(folder)

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bindsearch.training import checkpoint, losses
 from bindsearch.training.average import Average
+
+WARM = 30_000
+"""Views in which the rate rises."""
 
 
 class Student(nn.Module):
@@ -89,3 +95,32 @@ class Run:
         self.average.update(self.student)
         self.views += len(x)
         return tuple(part.item() for part in parts)
+
+    def train(
+        self, step: Callable[[float], tuple[float, ...]], measure: Callable[[], str], *, total: int, cool: int
+    ) -> None:
+        """Train until `total` views, telling how it goes; `step` learns from a batch at a share of the full rate."""
+        saved = shown = measured = time.monotonic()
+        views, recent = self.views, np.zeros(4)
+        while self.views < total:
+            parts = np.array(step(pace(self.views, total, cool)))
+            recent = parts if not recent.any() else 0.97 * recent + 0.03 * parts
+            now = time.monotonic()
+            if now - shown > 30:
+                told = " ".join(f"{part:.3f}" for part in recent)
+                rate = (self.views - views) / (now - shown)
+                print(f"{time.strftime('%H:%M:%S')} views {self.views} missed {told} {rate:.0f}/s", flush=True)
+                shown, views = now, self.views
+            if now - saved > 120:
+                self.save()
+                saved = time.monotonic()
+            if now - measured > 300:
+                print(measure(), flush=True)
+                measured = time.monotonic()
+        self.save()
+        print(measure(), flush=True)
+
+
+def pace(views: int, total: int, cool: int) -> float:
+    """The share of the full rate: a short rise, a long stay, a straight fall."""
+    return max(0.0, min(1.0, (views + 1) / WARM, (total - views) / cool if cool else 1.0))

@@ -26,9 +26,10 @@ from pocket_anchor import held_out, read_split
 from pocket_concepts import own_words, shown_by
 from pocket_neighbours import Found, draw
 from pocket_sounds import decoded, esc50
-from pocket_texts import caltech_name, imagenet_names
+from pocket_texts import imagenet_names
 
 from bindsearch.evaluation.metrics import interval
+from bindsearch.evaluation.readers_image import caltech_name
 from bindsearch.evaluation.split import sound_held_out
 from bindsearch.records import unit
 from bindsearch.spaces import Space

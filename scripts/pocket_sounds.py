@@ -27,6 +27,8 @@ from pocket_photos import git_pictures, listing
 Samples = NDArray[np.float32]
 LONGEST = 10  # seconds of one clip that are used
 HEARABLE = {".wav", ".ogg", ".oga", ".mp3", ".flac", ".opus"}
+GAME_OF_VOICES = "hedgewars-data"
+"""The one folder that `--more` is given of which most sounds are speech."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,8 @@ from typing import Any
 
 import numpy as np
 
+from bindsearch.evaluation.readers_image import caltech_name
+
 PROMPTS = (
     "a photo of {}",
     "a photo of a {}",
@@ -72,20 +74,6 @@ def imagenet_names(data: Path) -> list[list[str]]:
     """The synonyms of ImageNet's classes, the background's row included."""
     lines = (data / "teachers" / "imagenet_labels.txt").read_text().splitlines()
     return [[name.strip() for name in line.split(",")] for line in lines]
-
-
-def caltech_name(folder: str) -> str:
-    """Caltech101's folder as a person would say it."""
-    fixed = {
-        "Faces_easy": "face",
-        "Faces": "face",
-        "Leopards": "leopard",
-        "Motorbikes": "motorbike",
-        "airplanes": "airplane",
-    }
-    fixed |= {"water_lilly": "water lily", "car_side": "side of a car", "BACKGROUND_Google": "miscellaneous things"}
-    fixed |= {"gerenuk": "gerenuk antelope", "ewer": "ewer jug", "ketch": "ketch sailing boat", "bass": "bass fish"}
-    return fixed.get(folder, folder.replace("_", " "))
 
 
 def names(data: Path) -> set[str]:

@@ -32,10 +32,11 @@ from pocket_anchor import (
 )
 from pocket_photos import stored
 from pocket_teachers import PhotoTeacher
-from pocket_texts import caltech_name, imagenet_names
+from pocket_texts import imagenet_names
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from bindsearch.evaluation.readers_image import caltech_name
 from bindsearch.training import losses
 from bindsearch.training.average import Average
 from bindsearch.training.schedule import cosine

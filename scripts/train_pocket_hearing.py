@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import queue
 import threading
-import time
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +20,7 @@ from bindsearch.encoders.pocket_sound import FLOOR, centred
 from bindsearch.encoders.pocket_towers import SoundTower
 from numpy.typing import NDArray
 from pocket_distilling import Run, Student
-from pocket_sounds import Gathered, gathered
+from pocket_sounds import GAME_OF_VOICES, Gathered, gathered
 from pocket_teachers import PATCH, SoundTeacher
 from torch import Tensor
 from torch.nn import functional as F
@@ -29,19 +28,12 @@ from torch.nn import functional as F
 from bindsearch.evaluation.split import sound_held_out
 
 Floats = NDArray[np.float32]
-SHARES = {"esc50": 4.0, "named": 4.0, "urban": 1.0, "cries": 0.3, "instruments": 0.7, "hedgewars-data": 0.5}
+SHARES = {"esc50": 4.0, "named": 4.0, "urban": 1.0, "cries": 0.3, "instruments": 0.7, GAME_OF_VOICES: 0.5}
 OTHER = 1.5
 """How often a clip of a set is drawn, times the root of its length; and of the sets that are not named."""
 SAME = 0.97
 """Cosine of the teacher's features from which two seconds may be of one recording."""
 QUIET = -4.0
-WARM = 30_000
-"""Views in which the rate rises."""
-
-
-def measured_by(clip: str, recording: str) -> bool:
-    """ESC-50: a quarter of the recordings. UrbanSound8K: fold 10. Named sounds: two whole collections."""
-    return sound_held_out(clip, recording)
 
 
 def left_out(home: Path, teacher: SoundTeacher | None = None) -> NDArray[np.bool_]:
@@ -56,7 +48,7 @@ def left_out(home: Path, teacher: SoundTeacher | None = None) -> NDArray[np.bool
     assert teacher is not None, "teach the tower to hear first"
     clips = gathered(home)
     features = [F.normalize(teacher.features(clip.frames), dim=1).half() for clip in clips]
-    found = np.array([measured_by(clip.name, clip.recording) for clip in clips])
+    found = np.array([sound_held_out(clip.name, clip.recording) for clip in clips])
     exam = [row for row, clip in enumerate(clips) if found[row] and "/fold10/" not in clip.name]
     bank = torch.cat([features[row] for row in exam]).float()
     held = int(found.sum())
@@ -162,35 +154,10 @@ def _pictured(frames: Tensor) -> Tensor:
 
 def held_out_seconds(clips: list[Gathered]) -> Tensor:
     """Seconds of ESC-50's held-out recordings, to measure by. *Shape:* (n, 96, 64)."""
-    mine = [clip.frames for clip in clips if clip.source == "esc50" and measured_by(clip.name, clip.recording)]
+    mine = [clip.frames for clip in clips if clip.source == "esc50" and sound_held_out(clip.name, clip.recording)]
     seconds = [frames[start : start + PATCH] for frames in mine for start in (0, 150, 300)]
     loud = [each for each in seconds if len(each) == PATCH and each.max() > QUIET]
     return torch.from_numpy(np.stack(loud).astype(np.float32))
-
-
-def train(hearing: Hearing, ahead: Ahead, held: Tensor, *, total: int, cool: int) -> None:
-    """Train until `total` views."""
-    run = hearing.run
-    saved = shown = measured = time.monotonic()
-    views, recent = run.views, np.zeros(4)
-    while run.views < total:
-        share = max(0.0, min(1.0, (run.views + 1) / WARM, (total - run.views) / cool if cool else 1.0))
-        parts = np.array(hearing.step(ahead.next().to(run.device), share))
-        recent = parts if not recent.any() else 0.97 * recent + 0.03 * parts
-        now = time.monotonic()
-        if now - shown > 30:
-            told = " ".join(f"{part:.3f}" for part in recent)
-            rate = (run.views - views) / (now - shown)
-            print(f"{time.strftime('%H:%M:%S')} views {run.views} missed {told} {rate:.0f}/s", flush=True)
-            shown, views = now, run.views
-        if now - saved > 120:
-            run.save()
-            saved = time.monotonic()
-        if now - measured > 300:
-            print(hearing.measure(held), flush=True)
-            measured = time.monotonic()
-    run.save()
-    print(hearing.measure(held), flush=True)
 
 
 def main() -> None:
@@ -214,7 +181,13 @@ def main() -> None:
     ahead = Ahead(sample.clips, given.batch, [given.seed, hearing.run.views])
     ahead.start()
     print(f"{len(ahead.clips)} clips; from {hearing.run.views}", flush=True)
-    train(hearing, ahead, held_out_seconds(clips), total=given.views, cool=given.cool)
+    held = held_out_seconds(clips)
+    hearing.run.train(
+        lambda share: hearing.step(ahead.next().to(hearing.run.device), share),
+        lambda: hearing.measure(held),
+        total=given.views,
+        cool=given.cool,
+    )
 
 
 if __name__ == "__main__":

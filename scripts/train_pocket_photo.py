@@ -18,7 +18,6 @@ import argparse
 import queue
 import re
 import threading
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,8 +46,6 @@ SHARES = {
     "trash": 0.5,
 }
 """How often a photo of a set is drawn, compared with photos of the sets that are not named."""
-WARM = 30_000
-"""Views in which the rate rises."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,36 +195,17 @@ def see(run: Run, photos: Photos, folders: list[str]) -> None:
         (view.folder / "seen.new").replace(view.folder / "seen.f16")
 
 
-def pace(views: int, total: int, cool: int) -> float:
-    """The share of the full rate: a short rise, a long stay, a straight fall."""
-    return max(0.0, min(1.0, (views + 1) / WARM, (total - views) / cool if cool else 1.0))
-
-
 def train(run: Run, photos: Photos, *, total: int, cool: int, batch: int, side: int) -> None:
     """Train until `total` views."""
     ahead = Ahead(photos, batch, side, [run.seed, run.views])
     ahead.start()
     print(f"{photos.count} views; from {run.views}", flush=True)
-    saved = shown = measured = time.monotonic()
-    views, recent = run.views, np.zeros(4)
-    while run.views < total:
+
+    def one(share: float) -> tuple[float, ...]:
         pixels, wanted = ahead.next()
-        parts = step(run, pixels.to(run.device), wanted.to(run.device), pace(run.views, total, cool))
-        recent = np.array(parts) if not recent.any() else 0.97 * recent + 0.03 * np.array(parts)
-        now = time.monotonic()
-        if now - shown > 30:
-            rate = (run.views - views) / (now - shown)
-            told = " ".join(f"{part:.3f}" for part in recent)
-            print(f"{time.strftime('%H:%M:%S')} views {run.views} missed {told} {rate:.0f}/s", flush=True)
-            shown, views = now, run.views
-        if now - saved > 120:
-            run.save()
-            saved = time.monotonic()
-        if now - measured > 300:
-            print(measure(run, photos), flush=True)
-            measured = time.monotonic()
-    run.save()
-    print(measure(run, photos), flush=True)
+        return step(run, pixels.to(run.device), wanted.to(run.device), share)
+
+    run.train(one, lambda: measure(run, photos), total=total, cool=cool)
 
 
 def main() -> None:

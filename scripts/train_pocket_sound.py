@@ -30,9 +30,10 @@ from pocket_sounds import gathered
 from pocket_teachers import PhotoTeacher
 from pocket_texts import SOUNDS, imagenet_names
 from torch.nn import functional as F
-from train_pocket_hearing import left_out, measured_by
+from train_pocket_hearing import left_out
 from train_pocket_photo import seen
 
+from bindsearch.evaluation.split import sound_held_out
 from bindsearch.records import unit
 from bindsearch.training.binding import Binding, train
 from bindsearch.training.emergent import embedded
@@ -166,7 +167,7 @@ def heard(home: Path) -> Heard:
     tower.eval().to(memory_format=torch.channels_last)
     found, rows = [], []
     for clip, left in zip(gathered(home), left_out(home), strict=True):
-        copied = left and not measured_by(clip.name, clip.recording)
+        copied = left and not sound_held_out(clip.name, clip.recording)
         starts = range(0, max(1, len(clip.frames) - FRAMES + 1), FRAMES // 2)
         windows = [np.resize(clip.frames[start : start + FRAMES], (FRAMES, clip.frames.shape[1])) for start in starts]
         windows = [window for window in windows if window.max() > QUIET]
@@ -200,7 +201,7 @@ def paired(heard: Heard, photos: Photos, tower: PhotoTower, anchor: Anchor) -> t
         spectra=heard.moments[kept],
         owners=np.array([known.index(heard.concepts[row]) for row in kept]),
         clips=np.array([clips[heard.clips[row]] for row in kept]),
-        dev=np.array([measured_by(heard.clips[row], heard.recordings[row]) for row in kept]),
+        dev=np.array([sound_held_out(heard.clips[row], heard.recordings[row]) for row in kept]),
         pictures=tuple(vectors[[place[row] for row in shown[name]]] for name in known),
         concepts=tuple(known),
         hashes=(),

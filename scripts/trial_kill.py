@@ -67,9 +67,9 @@ def truth_of(library: Path) -> Truth:
         }
 
 
-def killed_run(library: Path, media: Path, *, after: float) -> bool:
-    """Start indexing and kill it after some seconds; tell whether it was still running."""
-    process = subprocess.Popen(index_command(library, media), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+def killed(command: list[str], *, after: float) -> bool:
+    """Start a command and kill it after some seconds; tell whether it was still running."""
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         process.wait(after)
     except subprocess.TimeoutExpired:
@@ -108,9 +108,10 @@ def trial(folder: Path, *, times: int, files: int, seed: int, say: bool = False)
         round_number += 1
         library = folder / f"{round_number}.library"
         in_this_library = 0
-        while killed_run(library, media, after=moments.uniform(0.05, whole)) and kills + in_this_library < times:
+        command = index_command(library, media)
+        while killed(command, after=moments.uniform(0.05, whole)) and kills + in_this_library < times:
             in_this_library += 1
-        subprocess.run(index_command(library, media), check=True)
+        subprocess.run(command, check=True)
         kills += in_this_library
         told += faults(library, expected)
         if say:

@@ -14,7 +14,6 @@ import json
 import os
 import random
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -22,7 +21,7 @@ import time
 from pathlib import Path
 
 import trial_space
-from trial_kill import Truth, faults, make_media, truth_of
+from trial_kill import Truth, faults, killed, make_media, truth_of
 
 import bindsearch
 
@@ -30,28 +29,19 @@ QUERY = "Text 7 of the trial."
 Answer = list[tuple[str, float]]
 
 
+def command(*words: str | Path) -> list[str]:
+    """Give a command line for another process."""
+    return [sys.executable, "-m", "bindsearch", *map(str, words)]
+
+
 def run(*words: str | Path) -> subprocess.CompletedProcess[str]:
     """Run a command line to its end."""
-    command = [sys.executable, "-m", "bindsearch", *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, check=True)
+    return subprocess.run(command(*words), capture_output=True, text=True, check=True)
 
 
 def answer_of(library: bindsearch.Library) -> Answer:
     """Give a whole answer in plain order: paths and scores."""
     return [(str(hit.path), round(hit.score, 5)) for hit in library.search(QUERY, k=50, raw=True)]
-
-
-def killed_migration(library: Path, *, after: float) -> bool:
-    """Start migrating and kill it after some seconds; tell whether it was still running."""
-    command = [sys.executable, "-m", "bindsearch", "migrate", "--space", "trial", "--quiet", "-l", str(library)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        process.wait(after)
-    except subprocess.TimeoutExpired:
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        return True
-    return False
 
 
 def look(library: Path, expected: dict[str, Truth]) -> tuple[str, int, list[str]]:
@@ -78,8 +68,8 @@ def start_readers(folder: Path, library: Path, answers: list[Answer], *, number:
     """Let processes search a library until a file `end` is there; return when all of them read."""
     right = folder / "right.json"
     right.write_text(json.dumps(answers))
-    command = [sys.executable, __file__, "--read", str(library), "--until", str(folder / "end"), "--right", str(right)]
-    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(number)]
+    reading = [sys.executable, __file__, "--read", str(library), "--until", str(folder / "end"), "--right", str(right)]
+    processes = [subprocess.Popen(reading, stdout=subprocess.PIPE, text=True) for _ in range(number)]
     while len(list(folder.glob("reading-*"))) < number and all(process.poll() is None for process in processes):
         time.sleep(0.05)
     return processes
@@ -119,8 +109,9 @@ def _kill(
         round_number += 1
         library = folder / f"{round_number}.library"
         shutil.copytree(old, library)
+        migration = command("migrate", "--space", "trial", "--quiet", "-l", library)
         before = 0
-        while kills < times and killed_migration(library, after=moments.uniform(0.3, whole)):
+        while kills < times and killed(migration, after=moments.uniform(0.3, whole)):
             kills += 1
             space, done, wrong = look(library, expected)
             told += wrong

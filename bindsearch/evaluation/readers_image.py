@@ -32,6 +32,7 @@ _CALTECH_NAMES = {
     "ewer": "ewer jug",
     "ketch": "ketch sailing boat",
     "bass": "bass fish",
+    "BACKGROUND_Google": "miscellaneous things",
 }
 """Folders of Caltech101 whose names a person would say in another way."""
 
@@ -170,9 +171,14 @@ def caltech101(root: Path) -> list[Dataset]:
         folder, _, file = path.rpartition("/")
         folder = folder.rpartition("/")[2]
         if folder and folder != "BACKGROUND_Google":
-            called = _CALTECH_NAMES.get(folder, spoken(folder))
+            called = caltech_name(folder)
             examples.append(Example(media, (called,), path, caltech_held_out(f"{folder}/{file}")))
     return [_classes("Caltech101", "caltech101", examples, [])]
+
+
+def caltech_name(folder: str) -> str:
+    """Say what a folder of Caltech101 shows, as a person would."""
+    return _CALTECH_NAMES.get(folder, spoken(folder))
 
 
 def _photos(root: Path) -> dict[str, Media]:
