@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from operator import methodcaller
 from pathlib import Path
@@ -56,6 +57,27 @@ class Finding:
 
     words: str
     mend: Callable[[Change], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """How many files are not as they were indexed. That is no damage: the next `index` sees to it."""
+
+    changed: int
+    gone: int
+
+
+def drift(records: Iterable[PathRecord]) -> Drift:
+    """Compare files with their records, by size and time."""
+    told = Counter(_drifted(record) for record in records if record.digest != NO_CONTENT)
+    return Drift(told["changed"], told["gone"])
+
+
+def _drifted(record: PathRecord) -> str:
+    try:
+        return "" if stamp_of(record.path) == record.stamp else "changed"
+    except OSError:
+        return "gone" if is_gone(record.path) else ""  # one that cannot be looked at may be as it was
 
 
 class Doctor:

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bindsearch.background import Asking
 from bindsearch.chances import Chances
 from bindsearch.errors import BadQuery, MissingWeights
 from bindsearch.explanation import WhyNot, account, explain
-from bindsearch.filters import Filters
 from bindsearch.gallery import Gallery, Tell
 from bindsearch.ledger import Ledger
 from bindsearch.odds import Manner
@@ -81,29 +78,23 @@ class OpenEdition:
         kinds = tuple(map(operands.kinds, query.operands))
         return replace(compiled, kinds=kinds, content=operands.content(query))
 
-    def find(self, query: str | os.PathLike[str] | Query, *, k: int, filters: Filters, raw: bool) -> Hits:
-        """Find the best `k` items for one query. Raises `QueryError`, `MediaError`."""
-        wanted = [self.compile(query_of(query)).asking]
-        with self.ledger.read() as view:
-            return self._search(view, wanted, [], filters=filters, raw=raw).hits(k)
-
-    def answer(self, question: Question, *, k: int, filters: Filters, raw: bool, why: bool = False) -> Hits:
-        """Find the best `k` items for all that was asked. Raises `QueryError`, `MediaError`."""
+    def answer(self, question: Question, *, why: bool = False) -> Hits:
+        """Find the best items for all that was asked. Raises `QueryError`, `MediaError`."""
         asked = Asked.of(question, self.compile)
         with self.ledger.read() as view:
-            asked, search = self._settled(view, asked, question, filters=filters, raw=raw)
-            hits = search.hits(k)
+            asked, search = self._settled(view, asked, question)
+            hits = search.hits(question.k)
             if not why:
                 return hits
             explained = [explain(search, asked, hit) for hit in hits]
         return replace(hits, hits=tuple(with_words(hit, self.space) for hit in explained))
 
-    def account(self, path: Path, question: Question, *, k: int, filters: Filters, raw: bool, most: float) -> WhyNot:
-        """Say why a file is, or is not, among the best `k` with an expectation of at most `most`."""
+    def account(self, path: Path, question: Question, *, most: float) -> WhyNot:
+        """Say why a file is, or is not, among what was asked for with an expectation of at most `most`."""
         asked = Asked.of(question, self.compile)
         with self.ledger.read() as view:
-            asked, search = self._settled(view, asked, question, filters=filters, raw=raw)
-            return account(search, asked, path, k=k, most=most)
+            asked, search = self._settled(view, asked, question)
+            return account(search, asked, path, k=question.k, most=most)
 
     def _typed(self) -> Vectors:
         """Give ordinary words as people type them, embedded."""
@@ -118,15 +109,9 @@ class OpenEdition:
             reason = reason_of(hit, view, self.gallery.follow(view), typed=self._typed())
         return draw(reason, self.space)
 
-    def _settled(
-        self, view: View, asked: Asked, question: Question, *, filters: Filters, raw: bool
-    ) -> tuple[Asked, Search]:
+    def _settled(self, view: View, asked: Asked, question: Question) -> tuple[Asked, Search]:
         """Prepare a search; if the question leans on its own results, find these first."""
-
-        def search_for(asked: Asked) -> Search:
-            return self._search(view, asked.wanted, asked.unwanted, filters=filters, raw=raw)
-
-        search = search_for(asked)
+        search = self._search(view, asked, question)
         if question.deepest:
             hits = search.hits(question.deepest)
             if len(hits) < question.deepest:
@@ -137,16 +122,16 @@ class OpenEdition:
             )
             numbers = (*question.more_like, *question.less_like)
             asked = asked.leaning(more, less, [hits[number - 1].segment.modality for number in numbers])
-            search = search_for(asked)
+            search = self._search(view, asked, question)
         return asked, search
 
-    def _search(
-        self, view: View, wanted: Sequence[Asking], unwanted: Sequence[Asking], *, filters: Filters, raw: bool
-    ) -> Search:
-        indexes = self.gallery.follow(view)
+    def _search(self, view: View, asked: Asked, question: Question) -> Search:
+        indexes, wanted, unwanted = self.gallery.follow(view), asked.wanted, asked.unwanted
         kinds = {part.kind for asking in (*wanted, *unwanted) for part in asking.parts}
         chances = self._chances.at(view, indexes, frozenset(kinds), self._manner)
-        return Search(view, indexes, wanted, chances=chances, unwanted=unwanted, filters=filters, raw=raw)
+        return Search(
+            view, indexes, wanted, chances=chances, unwanted=unwanted, filters=question.filters, raw=question.raw
+        )
 
     def rows(self, view: View, item: int) -> Vectors:
         """Give the unit vectors of an item's segments. *Shape:* (number of segments, dim)"""

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from bindsearch.errors import BadQuery
 from bindsearch.filters import Filters
+from bindsearch.identity import digest_of
 from bindsearch.records import NO_CONTENT, UNSEEN, PathRecord
 from bindsearch.search import Candidate, Search, segment_of
 from bindsearch.tag_filter import TagCondition
-from bindsearch.types import Hit, Modality, Segment, Vectors
+from bindsearch.types import Hit, Modality, Segment, Vectors, milliseconds
 from bindsearch.view import View
 
 if TYPE_CHECKING:
@@ -44,8 +45,8 @@ class Moment:
         span = self.segment.span
         return {
             "matched": str(self.segment.modality),
-            "start": span.start,
-            "end": span.end,
+            "start": milliseconds(span.start),
+            "end": milliseconds(span.end),
             "offset": span.offset,
             "length": span.length,
             "score": round(self.score, 6),
@@ -143,7 +144,7 @@ def account(search: Search, asked: Asked, path: Path, *, k: int, most: float) ->
     item = None if record.digest == NO_CONTENT else view.item_of(record.digest)
     facts = None if item is None else view.facts(item)
     if item is None or facts is None:
-        return WhyNot(path, "unread", NOT_SEEN if record.stamp == UNSEEN else NOTHING_TO_READ)
+        return WhyNot(path, "unread", _unread(record))
     removed = _removed_by(search.filters, view, record, Modality(facts["modality"]))
     if removed:
         told = _judged(search.unfiltered(), asked, path, item, k=k, most=most)
@@ -153,6 +154,7 @@ def account(search: Search, asked: Asked, path: Path, *, k: int, most: float) ->
 
 NOT_SEEN = "it was not there when the library was migrated: `bindsearch index` reads it"
 NOTHING_TO_READ = "it is none of the kinds that bindsearch reads"
+LEADS_NOWHERE = "it is a link that leads nowhere"
 
 
 def _why(search: Search, asked: Asked, item: int, *, shown: int) -> Why:
@@ -205,11 +207,32 @@ def _judged(search: Search, asked: Asked, path: Path, item: int, *, k: int, most
     return WhyNot(path, verdict, words, rank, score, expect, why)
 
 
+def _unread(record: PathRecord) -> str:
+    """Say why the library has nothing of a file that it knows."""
+    if record.stamp == UNSEEN:
+        return NOT_SEEN
+    return NOTHING_TO_READ if record.path.exists() else LEADS_NOWHERE
+
+
 def _unknown(view: View, path: Path) -> str:
     """Say why the library may not know a file that is there."""
-    if any(top in (path, *path.parents) for top in view.roots()):
-        return "it is not in the library yet: `bindsearch index` looks again"
-    return "it is not in the library: `bindsearch index` it, or the folder it lies in"
+    root = next((top for top in view.roots() if top in (path, *path.parents)), None)
+    if root is None:
+        return "it is not in the library: `bindsearch index` it, or the folder it lies in"
+    same = next((record.path for record in view.owners(digest_of(path)) if _is_same(record.path, path)), None)
+    if same is not None:
+        return f"a link leads to it, and the library knows it as {same}"
+    hidden = next((part for part in path.relative_to(root).parts if part.startswith(".")), None)
+    if hidden:
+        return f"it is left out because {hidden} is hidden: `bindsearch index` it by its name"
+    return "it is not in the library yet: `bindsearch index` looks again"
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except OSError:
+        return False
 
 
 def _removed_by(filters: Filters, view: View, record: PathRecord, modality: Modality) -> str:

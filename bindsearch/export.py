@@ -13,7 +13,7 @@ import numpy as np
 
 from bindsearch.errors import BadQuery, LibraryError, MissingExtra
 from bindsearch.library import Library
-from bindsearch.types import Item, Segment, Vectors
+from bindsearch.types import Item, Segment, Vectors, milliseconds
 
 ROWS = 4_096
 """Rows of a parquet file that are held in memory."""
@@ -48,8 +48,8 @@ def _row(item: Item, segment: Segment) -> dict[str, Any]:
         "hash": item.hash,
         "modality": str(item.modality),
         "matched": str(segment.modality),
-        "start": segment.span.start,
-        "end": segment.span.end,
+        "start": milliseconds(segment.span.start),
+        "end": milliseconds(segment.span.end),
         "offset": segment.span.offset,
         "length": segment.span.length,
         "text": segment.text or None,

@@ -68,6 +68,8 @@ class Link:
 def look(found: Found, halt: threading.Event) -> Looked:
     """Identify a file and digest its content."""
     file = Looked(found)
+    if found.dead:
+        return file
     try:
         file.kind = identify(found.path)
         if file.kind is not None:
@@ -83,7 +85,7 @@ def look(found: Found, halt: threading.Event) -> Looked:
     except MemoryError:
         file.trouble = NO_MEMORY
     except Exception as error:  # as in decoding: one strange file must not stop the run
-        file.refused = f"cannot be identified: {type(error).__name__}: {error}"
+        file.refused = f"cannot be recognised, for a reason that is not known ({type(error).__name__}: {error})"
     return file
 
 

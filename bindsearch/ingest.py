@@ -226,14 +226,12 @@ class Ingest:
             return
         for (job, place, _), row in zip(batch, rows, strict=True):
             job.vectors[place] = row
-        self.report.segments += len(batch)
 
     def _encode_singly(self, modality: Modality, batch: Sequence[tuple[Job, int, object]]) -> None:
         """Find out which piece of a batch the encoder cannot take, so that only its file fails."""
         for job, place, prepared in batch:
             try:
                 job.vectors[place] = self._space.encode(modality, [prepared])[0]
-                self.report.segments += 1
             except UnusableSpace:
                 raise
             except OutOfMemory as error:  # the file is not to blame

@@ -115,6 +115,6 @@ def decode_into(job: Job, space: Space, halt: threading.Event) -> None:
     except UnusableSpace as error:
         job.unusable = error
     except Exception as error:  # a decoder's bug must not stop the run: the file is put aside with its words
-        job.failure = f"decoding failed: {type(error).__name__}: {error}"
+        job.failure = f"cannot be decoded, for a reason that is not known ({type(error).__name__}: {error})"
     finally:
         put(job.pieces, Parcel(None), halt)

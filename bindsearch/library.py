@@ -4,42 +4,32 @@ from __future__ import annotations
 
 import math
 import os
-import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, TypeAlias, Unpack
+from typing import TYPE_CHECKING, Self, Unpack
 
 from bindsearch.comparison import Answer, Comparison
 from bindsearch.concepts import Concepts
 from bindsearch.edition import OpenEdition
-from bindsearch.errors import BadQuery, LibraryBusy, LibraryError, LibraryNotFound, UnreadableMedia
+from bindsearch.editions import Editions
+from bindsearch.errors import LibraryBusy, LibraryError, UnreadableMedia
 from bindsearch.explanation import WhyNot
-from bindsearch.filters import Filters, FilterWords, make_filters
-from bindsearch.gallery import AUTO, Gallery
+from bindsearch.filters import FilterWords, make_filters
+from bindsearch.gallery import AUTO
 from bindsearch.identity import digest_of, is_gone
-from bindsearch.ledger import Ledger
 from bindsearch.lock import writing
 from bindsearch.migration import Migration, MigrationReport
-from bindsearch.places import absolute, default_library, topmost
+from bindsearch.opening import make_ready
+from bindsearch.places import absolute, default_library
 from bindsearch.query import file
 from bindsearch.question import Question, Words
 from bindsearch.registry import load_index
 from bindsearch.report import Building, Progress, Report
-from bindsearch.schema import (
-    CARD,
-    SCHEMA,
-    Card,
-    Edition,
-    make_folder,
-    read_card,
-    stamp_of_card,
-    strays,
-    upgrade,
-    write_card,
-)
+from bindsearch.roots import Places, forget, forget_gone, listed, missed, remember, roots_to_index
+from bindsearch.schema import Card, read_card, strays, write_card
 from bindsearch.spaces import Space
 from bindsearch.status import Status, status_of
 from bindsearch.tags import Tags, follow
@@ -50,21 +40,12 @@ from bindsearch.zeroshot import Classifier
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from bindsearch.doctor import Drift
     from bindsearch.zeroshot.prompts import Templates
-
-ROOT_IS_GONE = (
-    "is not there any more: its files stay in the library in case it comes back; if it was moved, index its new "
-    "place, and if it is gone for good, `bindsearch forget` it"
-)
 
 ONE_SPACE = (
     "{} has space {} only: `bindsearch migrate --space NAME` makes another beside it, and keeps the old one to compare"
 )
-
-CREATION_SECONDS = 10.0
-"""How long to wait for another process that makes the same library."""
-
-Places: TypeAlias = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 
 
 class Library:
@@ -78,18 +59,9 @@ class Library:
     dark_night_with_stars.png
     """
 
-    def __init__(self, folder: Path, card: Card, space: Space | None) -> None:
+    def __init__(self, folder: Path, space: Space | None) -> None:
         self.path = folder
-        self.card = card
-        self._closed = False
-        self._asked_for = [] if space is None else [space]
-        """The spaces that it may have, if somebody named one."""
-        self._spaces = {} if space is None else {(space.spec.name, space.spec.fingerprint): space}
-        self._editions: dict[int, OpenEdition] = {}
-        """All that were opened; one that another replaced stays open, because threads may be reading it."""
-        self._following = threading.Lock()
-        self._stamp: tuple[int, int, int] | None = None
-        self._edition = self._follow()
+        self._editions = Editions(folder, space)
 
     @classmethod
     def open(
@@ -108,61 +80,22 @@ class Library:
         """
         folder = default_library() if path is None else absolute([path])[0]
         given = Space.named(space) if isinstance(space, str) else space
-        try:
-            card = read_card(folder)
-        except LibraryNotFound:
-            if not create:
-                raise
-            card = cls._create(folder, given, commercial=commercial)
-        if given is not None:
-            card.check(given.spec, folder)
-            card = cls._found_again(folder, card, given)
-        if card.schema != SCHEMA:
-            with writing(folder):
-                card = upgrade(folder, read_card(folder))
-        if commercial and not card.commercial:
-            with writing(folder):
-                card = replace(read_card(folder), commercial=True)
-                card.allow((given or Space.named(card.space)).spec)
-                write_card(folder, card)
-        return cls(folder, card, given)
+        make_ready(folder, given, create=create, commercial=commercial)
+        return cls(folder, given)
 
-    @classmethod
-    def _create(cls, folder: Path, space: Space | None, *, commercial: bool) -> Card:
-        from bindsearch.registry import default_space
-
-        spec = (space or Space.named(default_space())).spec
-        card = replace(Card.fresh(spec), commercial=commercial)
-        card.allow(spec)
-        make_folder(folder)
-        with writing(folder, patience=CREATION_SECONDS):
-            if (folder / CARD).exists():  # another process was faster
-                return read_card(folder)
-            Ledger.open(folder / "ledger", dim=1, create=True).close()
-            write_card(folder, card)
-        return card
-
-    @classmethod
-    def _found_again(cls, folder: Path, card: Card, space: Space) -> Card:
-        """Note the place of a space whose folder was moved; where that cannot be written, a later opening does so."""
-        if card.space != space.spec.name:
-            with suppress(LibraryError), writing(folder):
-                card = read_card(folder).called(space.spec)
-                write_card(folder, card)
-        return card
+    @property
+    def card(self) -> Card:
+        """What `library.json` said when it was last read."""
+        return self._editions.card
 
     @property
     def space(self) -> Space:
         """The encoders, loaded on first use. Raises `SpaceMismatch` if they are not those of the vectors."""
-        return self._now().space
+        return self._editions.now().space
 
     def close(self) -> None:
         """Let go of the files. A closed library cannot be used again; closing it again does nothing."""
-        with self._following:
-            if not self._closed:
-                self._closed = True
-                for edition in list(self._editions.values()):
-                    edition.close()
+        self._editions.close()
 
     def __enter__(self) -> Self:
         return self
@@ -191,32 +124,20 @@ class Library:
         every file. When all is committed, indexes that are due are made anew, during which others may search and
         write. Raises `LibraryBusy` while another process writes, `LibraryFull`, `BadQuery` for a path where nothing is.
         """
-        with ExitStack() as afterwards:
-            return self._index(paths, afterwards, metadata=metadata, retry=retry, progress=progress, stop=stop)
-
-    def _index(
-        self,
-        paths: Places | None,
-        afterwards: ExitStack,
-        *,
-        metadata: Mapping[str, str] | None,
-        retry: bool,
-        progress: Callable[[Progress], None] | None,
-        stop: Callable[[], bool] | None,
-    ) -> Report:
         from bindsearch.ingest import Ingest
 
-        with writing(self.path):
-            roots = self._roots(paths)
-            missing = {root: ROOT_IS_GONE for root in roots if is_gone(root) and self._knows(root)}
-            roots = [root for root in roots if not is_gone(root)]
+        with ExitStack() as afterwards, writing(self.path):
+            edition = self._editions.now()
+            roots = roots_to_index(self.path, edition.ledger, paths)
+            missing = missed(edition.ledger, roots)
+            standing = [root for root in roots if not is_gone(root)]
             noted = None if metadata is None else {str(key): str(value) for key, value in metadata.items()}
-            ingest = Ingest(self._ledger, self.space, metadata=noted, retry=retry, progress=progress, stop=stop)
-            self._remember(roots)  # before the run, which may be killed
-            afterwards.callback(self._renew, self._now(), progress)  # also if the run fails: what is committed stays
-            report = ingest.run(roots)
+            ingest = Ingest(edition.ledger, edition.space, metadata=noted, retry=retry, progress=progress, stop=stop)
+            remember(edition.ledger, standing)  # before the run, which may be killed
+            afterwards.callback(self._renew, edition, progress)  # also if the run fails: what is committed stays
+            report = ingest.run(standing)
             if not report.stopped:
-                follow(self._now(), progress=progress)
+                follow(edition, progress=progress)
             report.troubled.update(missing)
             return report
 
@@ -226,17 +147,17 @@ class Library:
         The files themselves stay where they are.
         """
         with writing(self.path):
-            tops = dict.fromkeys(absolute(_listed(paths)))
-            for edition in self._beside().values():
-                _forget(edition, tops)
-            return _forget(self._now(), tops)
+            tops = dict.fromkeys(absolute(listed(paths)))
+            for edition in self._editions.beside().values():
+                forget(edition, tops)
+            return forget(self._editions.now(), tops)
 
     def forget_gone(self) -> int:
         """Remove the vectors that are kept for files that are gone; give the number of items."""
         with writing(self.path):
-            for edition in self._beside().values():
-                _forget_gone(edition)
-            return _forget_gone(self._now())
+            for edition in self._editions.beside().values():
+                forget_gone(edition)
+            return forget_gone(self._editions.now())
 
     # -- a question comes out
 
@@ -260,9 +181,10 @@ class Library:
         as well, and nothing that `excluding` asks for. `more_like` and `less_like` are numbers of results of the same
         search without them. With `why`, hits say what their scores are made of. Raises `QueryError`, `MediaError`.
         """
-        filters = make_filters(**given)
-        asked = Question.of(query, also=also, excluding=excluding, more_like=more_like, less_like=less_like)
-        return self._now().answer(asked, k=_checked(k), filters=filters, raw=raw, why=why)
+        asked = Question.of(
+            query, also=also, excluding=excluding, more_like=more_like, less_like=less_like, k=k, raw=raw, **given
+        )
+        return self._editions.now().answer(asked, why=why)
 
     def why_not(
         self,
@@ -282,22 +204,22 @@ class Library:
 
         Everything else as in `search`. Raises `QueryError`, `MediaError`.
         """
-        filters = make_filters(**given)
-        asked = Question.of(query, also=also, excluding=excluding, more_like=more_like, less_like=less_like)
-        place = absolute([path])[0]
-        return self._now().account(place, asked, k=_checked(k), filters=filters, raw=raw, most=max_expect)
+        asked = Question.of(
+            query, also=also, excluding=excluding, more_like=more_like, less_like=less_like, k=k, raw=raw, **given
+        )
+        return self._editions.now().account(absolute([path])[0], asked, most=max_expect)
 
     def picture(self, hit: Hit) -> Image:
         """Draw why a hit of a search with `why` is one: the place in a picture, the seconds of a sound, the frame.
 
         Raises `BadQuery` for a hit of another search, `MediaError` where its file is gone, has changed, or is a text.
         """
-        return self._now().draw(hit)
+        return self._editions.now().draw(hit)
 
     @property
     def concepts(self) -> Concepts:
         """The saved concepts, by name; `concepts.add` and `concepts.remove` change them."""
-        return Concepts(self.path, self._now)
+        return Concepts(self.path, self._editions.now)
 
     def similar(
         self,
@@ -314,8 +236,8 @@ class Library:
             own = digest_of(Path(query.operands[0].value))
         except OSError as error:
             raise UnreadableMedia(f"{path}: {error.strerror or error}") from error
-        edition, others = self._now(), replace(filters, without=frozenset({own}))
-        return _find(edition, query, k=k, filters=others, raw=raw)
+        others = replace(filters, without=frozenset({own}))
+        return self._editions.now().answer(Question(query, k=k, filters=others, raw=raw))
 
     def compare(
         self,
@@ -329,21 +251,18 @@ class Library:
 
         Raises `LibraryError` where there is only one, and whatever `search` raises.
         """
-        filters = make_filters(**given)
-        now = self._now()
-        others = [(word, other) for word, other in self._beside().items() if other is not now]
+        asked = Question.of(query, k=k, raw=raw, **given)
+        now = self._editions.now()
+        others = [(word, other) for word, other in self._editions.beside().items() if other is not now]
         if not others:
             raise LibraryError(ONE_SPACE.format(self.path, now.edition.space))
         self.card.allow(others[0][1].space.spec)
-        answers = [
-            Answer(each.edition.space, word, _find(each, query, k=k, filters=filters, raw=raw))
-            for word, each in (("current", now), others[0])
-        ]
+        answers = [Answer(each.edition.space, word, each.answer(asked)) for word, each in (("current", now), others[0])]
         return Comparison(*answers)
 
     def vector(self, query: Words) -> Vectors:
         """Give the unit vector of a query. Raises `QueryError`, `MediaError`. *Shape:* (dim,)"""
-        return self._now().vector(query)
+        return self._editions.now().vector(query)
 
     def classifier(
         self,
@@ -366,7 +285,7 @@ class Library:
     @property
     def tags(self) -> Tags:
         """The tags of items, by label; `tag` makes them, and `tags.remove` removes them."""
-        return Tags(self.path, self._now)
+        return Tags(self.path, self._editions.now)
 
     def tag(
         self,
@@ -393,7 +312,7 @@ class Library:
 
     def items_with_vectors(self) -> Iterator[tuple[Item, Vectors]]:
         """Give every live item with the unit vectors of its segments, as they are when the iteration comes to it."""
-        edition = self._now()
+        edition = self._editions.now()
         with edition.ledger.read() as view:
             ids = [item for item, _ in view.live_items()]
         for item in ids:
@@ -406,14 +325,14 @@ class Library:
 
     def vectors(self, item: Item) -> Vectors:
         """Give the unit vectors of an item's segments. *Shape:* (len(item.segments), dim)"""
-        edition = self._now()
+        edition = self._editions.now()
         with edition.ledger.read() as view:
             return edition.rows(view, item.id)
 
     def status(self) -> Status:
         """Say what is in the library, what is put aside and why, and what it costs."""
-        edition = self._now()
-        beside = self._beside()
+        edition = self._editions.now()
+        beside = self._editions.beside()
         with edition.ledger.read() as view:
             return status_of(view, self.path, self.card, edition, beside)
 
@@ -425,7 +344,7 @@ class Library:
         """
         if kind != AUTO:
             load_index(kind)
-        edition = self._now()
+        edition = self._editions.now()
         with edition.ledger.read() as view:
             edition.gallery.rebuild(view, kind=kind)
         self._renew(edition, progress, everything=True)
@@ -433,7 +352,7 @@ class Library:
     @property
     def wishes(self) -> Wishes:
         """What is wished of the indexes. The next `index` honours what is set."""
-        self._now()
+        self._editions.now()
         return self.card.wishes
 
     @wishes.setter
@@ -450,15 +369,23 @@ class Library:
         if repair:
             with writing(self.path):
                 return [
-                    *examined(self._now(), read_files=read_files, repair=True),
-                    *examine_beside(self._beside(), repair=True),
+                    *examined(self._editions.now(), read_files=read_files, repair=True),
+                    *examine_beside(self._editions.beside(), repair=True),
                     *examine_strays(self.path, repair=True),
                 ]
-        told = [*examined(self._now(), read_files=read_files), *examine_beside(self._beside())]
+        told = [*examined(self._editions.now(), read_files=read_files), *examine_beside(self._editions.beside())]
         if strays(self.path, read_card(self.path)):
             with suppress(LibraryError), writing(self.path):  # while there is a writer, it may be removing them itself
                 told += examine_strays(self.path)
         return told
+
+    def drift(self) -> Drift:
+        """Say how many files changed or went since they were indexed. The next `index` takes care of them."""
+        from bindsearch.doctor import drift
+
+        with self._editions.now().ledger.read() as view:
+            records = list(view.paths())
+        return drift(records)
 
     # -- to another space
 
@@ -478,10 +405,10 @@ class Library:
         `LibraryError` where there is nothing to do, and what loading the space raises.
         """
         with writing(self.path):
-            self._now()
-            given = self._coming_space() if space is None else Space.named(space) if isinstance(space, str) else space
-            self._accept(given)
-            migration = Migration(self.path, self._open_edition)
+            self._editions.now()
+            given = Space.named(space) if isinstance(space, str) else space or self._editions.coming_space()
+            self._editions.accept(given)
+            migration = Migration(self.path, self._editions.open)
             return migration.run(given, allow_missing=allow_missing, progress=progress, stop=stop)
 
     def rollback(self) -> str:
@@ -491,115 +418,22 @@ class Library:
         `LibraryBusy`, and what loading the space raises.
         """
         with writing(self.path):
-            self._now()
+            self._editions.now()
             if self.card.kept is not None:
-                self._accept(self._open_edition(self.card.kept).space)
-            return Migration(self.path, self._open_edition).rollback()
+                self._editions.accept(self._editions.open(self.card.kept).space)
+            return Migration(self.path, self._editions.open).rollback()
 
     def drop_old(self) -> int:
         """Remove the space that is kept; give the bytes that were freed. Raises `LibraryError`, `LibraryBusy`."""
         with writing(self.path):
-            return Migration(self.path, self._open_edition).drop("kept")
+            return Migration(self.path, self._editions.open).drop("kept")
 
     def cancel_migration(self) -> int:
         """Remove what a migration has made so far; give the bytes. Raises `LibraryError`, `LibraryBusy`."""
         with writing(self.path):
-            return Migration(self.path, self._open_edition).drop("coming")
+            return Migration(self.path, self._editions.open).drop("coming")
 
     # -- inside
-
-    @property
-    def _ledger(self) -> Ledger:
-        return self._now().ledger
-
-    @property
-    def _gallery(self) -> Gallery:
-        return self._now().gallery
-
-    def _now(self) -> OpenEdition:
-        """Give the edition that answers. Whoever needs two things of it takes hold of it once."""
-        if self._closed or stamp_of_card(self.path) in (None, self._stamp):
-            return self._edition
-        with self._following:
-            return self._edition if self._closed else self._follow()
-
-    def _follow(self) -> OpenEdition:
-        """Read the card, which another process may have written, and open what it names.
-
-        Raises `SpaceMismatch` if the library was opened with a space that it has no more.
-        """
-        while True:
-            stamp = stamp_of_card(self.path)
-            card = read_card(self.path)
-            if self._asked_for and not any(card.current.is_of(space.spec) for space in self._asked_for):
-                card.check(self._asked_for[-1].spec, self.path)
-            try:
-                edition = self._open_edition(card.current)
-            except LibraryError:
-                if stamp_of_card(self.path) == stamp:
-                    raise
-                continue  # it was replaced and removed in this very moment
-            self.card, self._stamp, self._edition = card, stamp, edition
-            return edition
-
-    def _open_edition(self, edition: Edition, *, create: bool = False) -> OpenEdition:
-        """Open an edition, or give it if it is open. Raises `LibraryError`."""
-        opened = self._editions.get(edition.number)
-        if opened is None:
-            space = next((each for each in self._spaces.values() if edition.is_of(each.spec)), None)
-            fresh = OpenEdition(self.path, edition, space, create=create)
-            opened = self._editions.setdefault(edition.number, fresh)
-            if opened is not fresh:
-                fresh.close()
-        return opened
-
-    def _beside(self) -> dict[str, OpenEdition]:
-        """Give the editions beside the one that answers; one that is being made or removed is left out."""
-        self._now()
-        found = {}
-        for word, edition in self.card.beside.items():
-            with suppress(LibraryError):
-                found[word] = self._open_edition(edition)
-        return found
-
-    def _accept(self, space: Space) -> None:
-        """Take a space as one that the library may have from now on."""
-        self._spaces[space.spec.name, space.spec.fingerprint] = space
-        if self._asked_for:
-            self._asked_for.append(space)
-
-    def _coming_space(self) -> Space:
-        coming = self.card.coming
-        if coming is None:
-            raise BadQuery("no migration is under way: say to which space, as in `bindsearch migrate --space NAME`")
-        known = next((each for each in self._spaces.values() if coming.is_of(each.spec)), None)
-        return known or Space.named(coming.space)
-
-    def _roots(self, paths: Places | None) -> list[Path]:
-        """Give the folders and files to index; only those that are named now must exist."""
-        if paths is None:
-            with self._ledger.read() as view:
-                known = view.roots()
-            if not known:
-                raise BadQuery("nothing was indexed yet: say which folder, as in `bindsearch index ~/Pictures`")
-            return known
-        roots = existing(_listed(paths))
-        if self.path in roots:
-            raise BadQuery(f"{self.path} is the library itself: say which folder of media to index")
-        return roots
-
-    def _knows(self, top: Path) -> bool:
-        """Tell whether any file is known at a path or below it."""
-        with self._ledger.read() as view:
-            return any(True for _ in view.paths(top))
-
-    def _remember(self, roots: Sequence[Path]) -> None:
-        """Keep the roots for the next `index` without paths. One that is not there now may come back."""
-        with self._ledger.read() as view:
-            known = view.roots()
-        merged = topmost([*known, *roots])
-        if merged != known:
-            self._ledger.write(lambda change: change.set_roots(merged))
 
     def _renew(
         self, edition: OpenEdition, progress: Callable[[Progress], None] | None, *, everything: bool = False
@@ -621,47 +455,3 @@ def open(path: str | os.PathLike[str] | None = None, *, space: str | Space | Non
     Raises `SpaceMismatch`, `SchemaTooNew`, `CorruptLibrary`.
     """
     return Library.open(path, space=space)
-
-
-def existing(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
-    """Give the absolute paths of files and folders. Raises `BadQuery` for one where nothing is, or something else."""
-    tops = topmost(absolute(paths))
-    for top in tops:
-        if is_gone(top):
-            raise BadQuery(f"there is no file or folder {top}")
-        if os.path.exists(top) and not (os.path.isfile(top) or os.path.isdir(top)):
-            raise BadQuery(f"{top} is neither a file nor a folder")
-    return tops
-
-
-def _forget(edition: OpenEdition, tops: Mapping[Path, None]) -> int:
-    with edition.ledger.read() as view:
-        records = [record for top in tops for record in view.paths(top)]
-        roots = [root for root in view.roots() if not any(top in tops for top in (root, *root.parents))]
-    edition.ledger.write_each("forget", records)
-    edition.ledger.write(lambda change: change.set_roots(roots))
-    edition.save()
-    return len(records)
-
-
-def _forget_gone(edition: OpenEdition) -> int:
-    with edition.ledger.read() as view:
-        live = {item for item, _ in view.live_items()}
-        dormant = [item for item, _ in view.items() if item not in live]
-    edition.ledger.write_each("drop_item", dormant)
-    edition.save()
-    return len(dormant)
-
-
-def _listed(paths: Places) -> list[str | os.PathLike[str]]:
-    return [paths] if isinstance(paths, str | os.PathLike) else list(paths)
-
-
-def _find(edition: OpenEdition, query: Words, *, k: int, filters: Filters, raw: bool) -> Hits:
-    return edition.find(query, k=_checked(k), filters=filters, raw=raw)
-
-
-def _checked(k: int) -> int:
-    if not isinstance(k, int) or k < 1:
-        raise BadQuery(f"{k} results were asked for; ask for a whole number from 1 on")
-    return k

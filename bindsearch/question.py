@@ -1,14 +1,15 @@
-"""All that one search asks: a query, others that must be answered as well or must not be, and results to lean on."""
+"""All that one search asks: a query, others that must be answered as well or must not be, and what may answer."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TypeAlias
+from dataclasses import dataclass, field, replace
+from typing import TypeAlias, Unpack
 
 from bindsearch.background import Asking
 from bindsearch.errors import BadQuery
+from bindsearch.filters import Filters, FilterWords, make_filters
 from bindsearch.query import Compiled, Query, query_of
 from bindsearch.types import Modality, Vectors
 
@@ -27,6 +28,12 @@ class Question:
     more_like: tuple[int, ...] = ()
     """Numbers of results, of the same search without these, that are to the point; from 1 on."""
     less_like: tuple[int, ...] = ()
+    k: int = 10
+    """How many results are asked for."""
+    filters: Filters = field(default_factory=Filters)
+    """What may be a result."""
+    raw: bool = False
+    """Whether plain cosine orders them."""
 
     def __post_init__(self) -> None:
         for number in (*self.more_like, *self.less_like):
@@ -35,6 +42,8 @@ class Question:
         both = sorted(set(self.more_like) & set(self.less_like))
         if both:
             raise BadQuery(f"result {both[0]} cannot be both more and less of what is wanted")
+        if not isinstance(self.k, int) or self.k < 1:
+            raise BadQuery(f"{self.k} results were asked for; ask for a whole number from 1 on")
 
     @classmethod
     def of(
@@ -45,9 +54,22 @@ class Question:
         excluding: Words | Iterable[Words] = (),
         more_like: int | Iterable[int] = (),
         less_like: int | Iterable[int] = (),
+        k: int = 10,
+        raw: bool = False,
+        **given: Unpack[FilterWords],
     ) -> Question:
         """Read what a program asks. Raises `QueryError`."""
-        return cls(query_of(query), _queries(also), _queries(excluding), _numbers(more_like), _numbers(less_like))
+        filters = make_filters(**given)
+        return cls(
+            query_of(query),
+            also=_queries(also),
+            excluding=_queries(excluding),
+            more_like=_numbers(more_like),
+            less_like=_numbers(less_like),
+            k=k,
+            filters=filters,
+            raw=raw,
+        )
 
     @property
     def deepest(self) -> int:

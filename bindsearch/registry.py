@@ -66,7 +66,9 @@ def load_space(name: str) -> Encoder:
     """Load an encoder by name. Raises `UnknownSpace`, and whatever its loading raises."""
     family, colon, rest = name.partition(":")
     place = spaces().get(family + colon)
-    if place is None or (colon and not rest):
+    if place is not None and colon and not rest:
+        raise UnknownSpace(f"{name} is a family of spaces: write what follows it, as `bindsearch spaces` shows")
+    if place is None:
         raise UnknownSpace(f"no space is called {name!r}{_nearest(name, spaces())}; `bindsearch spaces` lists all")
     make = _load(place, name)
     encoder = make(rest) if rest else make()
@@ -133,4 +135,4 @@ def _load(place: str, name: str) -> Any:
 
 def _nearest(name: str, known: dict[str, str]) -> str:
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
-    return f"; did you mean {' or '.join(near)}?" if near else ""
+    return f" (did you mean {' or '.join(near)}?)" if near else ""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+DEAD = "links to nothing"
+
 
 @dataclass
 class Report:
@@ -23,10 +25,14 @@ class Report:
     removed: int = 0
     ignored: int = 0
     """Files of other kinds, new in this run."""
+    ignored_kinds: dict[str, int] = field(default_factory=dict)
+    """How many of them have which ending; links that lead nowhere stand under `DEAD`."""
     decoded: int = 0
-    """Files that had to be decoded."""
+    """Files that were decoded, whole."""
+    damaged: int = 0
+    """Files that decoding found to be damaged."""
     segments: int = 0
-    """Segments that were embedded."""
+    """Segments of the files that were decoded."""
     seconds_heard: float = 0.0
     """Of the sounds and videos decoded in this run."""
     seconds_covered: float = 0.0

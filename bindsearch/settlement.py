@@ -9,7 +9,7 @@ from bindsearch.identity import CHANGED_MEANWHILE, Link, is_gone
 from bindsearch.jobs import Job
 from bindsearch.ledger import Change, Ledger
 from bindsearch.records import NO_CONTENT, PathRecord
-from bindsearch.report import Report
+from bindsearch.report import DEAD, Report
 
 
 class Settlement:
@@ -56,21 +56,25 @@ class Settlement:
 
     def _account(self, job: Job, what: str, link: Link | None) -> None:
         report, path = self._report, job.file.found.path
-        if job.decoding:
-            report.decoded += 1
         if what == "trouble":
             report.troubled[path] = job.file.trouble or job.trouble
         elif what == "refused":
             report.quarantined[path] = job.file.refused
         elif what == "ignored":
             report.ignored += 1
+            kind = DEAD if job.file.found.dead else path.suffix.lower() or "without ending"
+            report.ignored_kinds[kind] = report.ignored_kinds.get(kind, 0) + 1
         elif link is not None and link.quarantined:
             report.quarantined[path] = link.quarantined
         elif link is not None:
             self._count(path, link, decoded=what == "decoded")
-        if what == "decoded" and job.duration:
-            report.seconds_heard += job.duration
-            report.seconds_covered += job.duration * job.covered
+        if what == "failed":
+            report.damaged += 1
+        if what == "decoded":
+            report.decoded += 1
+            report.segments += len(job.spans)
+            report.seconds_heard += job.duration or 0.0
+            report.seconds_covered += (job.duration or 0.0) * job.covered
 
     def _count(self, path: Path, link: Link, *, decoded: bool) -> None:
         """Count a readable file under the one word that says what happened to it."""
@@ -106,5 +110,5 @@ class Settlement:
 
     def _is_left(self, path: Path, seen: Set[int]) -> bool:
         if hash(path) in seen:
-            return is_gone(path)
+            return is_gone(path) and not path.is_symlink()
         return is_gone(path) or not any(place in self._report.troubled for place in (path, *path.parents))

@@ -87,6 +87,7 @@ class Status:
         """Plain values, ready for `json.dumps`."""
         told = asdict(self)
         told["path"] = str(self.path)
+        told["hours"] = round(self.hours, 6)
         told["quarantine"] = {str(path): reason for path, reason in self.quarantine.items()}
         told["roots"] = [str(root) for root in self.roots]
         return told | {"items": self.items, "segments": self.segments}

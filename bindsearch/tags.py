@@ -22,7 +22,7 @@ from bindsearch.errors import BadQuery
 from bindsearch.ledger import Ledger
 from bindsearch.lock import writing
 from bindsearch.places import absolute
-from bindsearch.records import NO_CONTENT
+from bindsearch.records import NO_CONTENT, PathRecord
 from bindsearch.report import Progress
 from bindsearch.tag_filter import LIKELY
 from bindsearch.types import Modality
@@ -86,7 +86,7 @@ class Tags(Mapping[str, Tag]):
             record = view.path(place)
             item = None if record is None or record.digest == NO_CONTENT else view.item_of(record.digest)
             if item is None:
-                raise BadQuery(f"{place} is not in the library: `bindsearch index` it, or the folder it lies in")
+                raise BadQuery(f"{place} {_why_no_tags(view, record)}")
             told = _tags_of(view, item)
         return dict(sorted(told.items(), key=lambda pair: (-pair[1], pair[0])))
 
@@ -119,6 +119,16 @@ class Tags(Mapping[str, Tag]):
             for number in forget(edition.ledger, wanted):
                 clear(edition.ledger, number)
         return wanted
+
+
+def _why_no_tags(view: View, record: PathRecord | None) -> str:
+    """Say of a file without an item why it has none."""
+    refusal = record and (record.refused or view.quarantined(record.digest))
+    if refusal:
+        return f"cannot be read: {refusal}"
+    if record is not None:
+        return "is none of the kinds that bindsearch reads"
+    return "is not in the library: `bindsearch index` it, or the folder it lies in"
 
 
 def _counted(view: View, number: int) -> dict[str, Tag]:

@@ -83,6 +83,11 @@ class Span:
 WHOLE = Span()
 
 
+def milliseconds(time: float | None) -> float | None:
+    """Round a time, in seconds, to what is worth telling."""
+    return None if time is None else round(time, 3)
+
+
 @dataclass(frozen=True, slots=True)
 class Piece:
     """Decoded media of one segment, as the media room gives it and an encoder takes it.
@@ -160,8 +165,8 @@ class Hit:
             "matched": str(self.segment.modality),
             "score": round(self.score, 6),
             "expect": self.expect,
-            "start": span.start,
-            "end": span.end,
+            "start": milliseconds(span.start),
+            "end": milliseconds(span.end),
             "offset": span.offset,
             "length": span.length,
             "text": self.segment.text or None,

@@ -63,7 +63,7 @@ class DrawnEncoder:
 def filled(folder: Path, vectors: Vectors, space: Space) -> bindsearch.Library:
     """Make a library of files that exist in its ledger only."""
     library = bindsearch.open(folder / "drawn.library", space=space)
-    ledger = library._now().ledger
+    ledger = library._editions.now().ledger
     files = len(vectors) // WINDOWS
     for start in range(0, files, TOGETHER):
 
@@ -99,8 +99,8 @@ def measure(n: int, options: argparse.Namespace) -> None:
         library = filled(folder, vectors, space)
         del vectors
         library.rebuild_index("exact")
-        with library._now().ledger.read() as view:
-            index = library._now().gallery.follow(view)[Modality.AUDIO]
+        with library._editions.now().ledger.read() as view:
+            index = library._editions.now().gallery.follow(view)[Modality.AUDIO]
         first = seconds(lambda: library.search(words[0]))
         seconds(lambda: library.search(words[1]))
         ways: dict[str, Callable[[int], object]] = {

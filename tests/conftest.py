@@ -1,13 +1,17 @@
-"""What all tests share: a home of their own, and the sample collection."""
+"""What all tests share: a home of their own, the sample collection, and a small library."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from bindsearch.library import Library
 
 settings.register_profile("bindsearch", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("bindsearch")
@@ -42,3 +46,35 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("collection") / "samples"
     make_samples(folder)
     return folder
+
+
+@pytest.fixture
+def media(tmp_path: Path) -> Path:
+    """Nine small files, for this test alone."""
+    from media_files import small_collection
+
+    return small_collection(tmp_path / "media")
+
+
+@pytest.fixture
+def metadata() -> Mapping[str, str] | None:
+    """What `library` is told of its files; a module that filters by it says something."""
+    return None
+
+
+@pytest.fixture
+def library(tmp_path: Path, media: Path, metadata: Mapping[str, str] | None) -> Iterator[Library]:
+    """A library of the nine small files."""
+    import bindsearch
+
+    with bindsearch.open(tmp_path / "my.library") as opened:
+        opened.index(media, metadata=metadata)
+        yield opened
+
+
+@pytest.fixture
+def trial_is_a_space(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another space that needs no torch can be named."""
+    from bindsearch.registry import SPACES
+
+    monkeypatch.setitem(SPACES, "trial", "trial_space:TrialEncoder")

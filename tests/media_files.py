@@ -50,3 +50,16 @@ def small_collection(folder: Path) -> Path:
     for name in ("sea", "forest", "night"):
         passage(folder / "sounds" / f"{name}.txt", f"About the {name}.")
     return folder
+
+
+def large_collection(folder: Path, *, pictures: int, sounds: int, tones: int, texts: int) -> Path:
+    """Write pictures of one colour each, sounds of some tones each, and texts."""
+    chance = np.random.default_rng(0)
+    for number in range(pictures):
+        picture(folder / f"{number:03d}.png", tuple(chance.integers(0, 256, 3).tolist()))
+    for number in range(sounds):
+        parts = [tone(hertz, 2.0) for hertz in chance.uniform(60, 6000, tones)]
+        sound(folder / f"{number:03d}.wav", np.concatenate(parts))
+    for number in range(texts):
+        passage(folder / f"{number:03d}.txt", f"{['red', 'blue', 'low', 'high'][number % 4]} number {number}")
+    return folder

@@ -7,25 +7,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from media_files import picture, small_collection
+from media_files import picture
 
 import bindsearch
 from bindsearch.errors import BadQuery, EmptyQuery, LibraryBusy, UnreadableMedia
 from bindsearch.lock import writing
 from bindsearch.query import parse
-from bindsearch.registry import SPACES
-
-
-@pytest.fixture
-def media(tmp_path):
-    return small_collection(tmp_path / "media")
-
-
-@pytest.fixture
-def library(tmp_path, media):
-    with bindsearch.open(tmp_path / "my.library") as opened:
-        opened.index(media)
-        yield opened
 
 
 def test_a_concept_is_the_sum_of_its_parts(library, media):
@@ -102,8 +89,8 @@ def test_only_one_writes(library):
         library.concepts.add("harbour", "masts in fog")
 
 
-def test_in_another_space_a_concept_is_embedded_anew(library, media, monkeypatch):
-    monkeypatch.setitem(SPACES, "trial", "trial_space:TrialEncoder")
+@pytest.mark.usefixtures("trial_is_a_space")
+def test_in_another_space_a_concept_is_embedded_anew(library, media):
     library.concepts.add("warm", media / "pictures" / "red.png", "2:fire")
     library.concepts.add("cold", "snow")
     parts = library.concepts["warm"].parts
@@ -123,7 +110,7 @@ def test_a_concept_of_another_fingerprint_needs_its_files(library, media, tmp_pa
     outside = picture(tmp_path / "outside.png", "orange")
     made = library.concepts.add("warm", outside, "fire")
     other = replace(made, fingerprint="f00d", vector=-made.vector)
-    library._ledger.write(lambda change: change.put_concept(("warm", other.as_record())))
+    library._editions.now().ledger.write(lambda change: change.put_concept(("warm", other.as_record())))
     assert library.vector("concept:warm") == pytest.approx(made.vector, abs=1e-6)
     os.remove(outside)
     with pytest.raises(UnreadableMedia, match=r"outside\.png"):

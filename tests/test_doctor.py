@@ -4,31 +4,19 @@ import os
 
 import numpy as np
 import pytest
-from media_files import picture, small_collection
+from media_files import picture
 
-import bindsearch
+from bindsearch.doctor import Drift
 from bindsearch.records import PathRecord, Stamp, key_of
-
-
-@pytest.fixture
-def media(tmp_path):
-    return small_collection(tmp_path / "media")
-
-
-@pytest.fixture
-def library(tmp_path, media):
-    with bindsearch.open(tmp_path / "my.library") as opened:
-        opened.index(media)
-        yield opened
 
 
 def raw_write(library, change) -> None:
     """Change tables behind the ledger's back."""
-    library._ledger.storage.write(change)
+    library._editions.now().ledger.storage.write(change)
 
 
 def first_item(library) -> tuple[int, dict]:
-    with library._ledger.read() as view:
+    with library._editions.now().ledger.read() as view:
         return next(iter(view.items()))
 
 
@@ -46,7 +34,7 @@ def tear_vectors(library) -> str:
 
 def scale_vectors(library) -> str:
     first = first_item(library)[1]["runs"][0][0]
-    with library._ledger.read() as view:
+    with library._editions.now().ledger.read() as view:
         rows = np.array(view.raw_vectors(first))
     raw_write(library, lambda txn: txn.put("vectors", key_of(first), (rows * 2).astype(np.float16).tobytes()))
     return "unit length"
@@ -83,20 +71,20 @@ def add_stray_vectors(library) -> str:
 
 def add_path_to_nothing(library) -> str:
     record = PathRecord(library.path / "ghost.png", Stamp(1, 1), b"\1" * 32)
-    library._ledger.write(lambda change: change.link(record))
+    library._editions.now().ledger.write(lambda change: change.link(record))
     return "ghost.png"
 
 
 def spoil_index(library) -> str:
-    with library._ledger.read() as view:
-        index = library._gallery.follow(view)["image"]
+    with library._editions.now().ledger.read() as view:
+        index = library._editions.now().gallery.follow(view)["image"]
     index.remove(index.ids()[:1])
     return "image index"
 
 
 def swap_index_vectors(library) -> str:
-    with library._ledger.read() as view:
-        index = library._gallery.follow(view)["image"]
+    with library._editions.now().ledger.read() as view:
+        index = library._editions.now().gallery.follow(view)["image"]
     ids = index.ids()
     rows = index.vectors(ids)
     index.remove(ids)
@@ -163,3 +151,14 @@ def test_a_record_that_is_junk_is_found_and_mended(library, media):
     library.index(media)
     assert library.doctor() == []
     assert library.status().items == 9
+
+
+def test_files_that_changed_or_went_openly_are_counted_and_no_fault(library, media):
+    assert library.drift() == Drift(0, 0)
+    picture(media / "pictures" / "blue.png", "green", size=70)
+    (media / "sounds" / "sea.txt").unlink()
+    (media / "pictures" / "nothing.png").symlink_to(media / "nowhere")
+    assert library.doctor() == []
+    assert library.drift() == Drift(changed=1, gone=1)
+    library.index()
+    assert library.drift() == Drift(0, 0)

@@ -4,18 +4,9 @@ import json
 
 import numpy as np
 import pytest
-from media_files import small_collection
 
-import bindsearch
 from bindsearch.errors import BadQuery, LibraryError
 from bindsearch.export import export
-
-
-@pytest.fixture
-def library(tmp_path):
-    with bindsearch.open(tmp_path / "my.library") as opened:
-        opened.index(small_collection(tmp_path / "media"))
-        yield opened
 
 
 def expected(library) -> dict[int, tuple[str, list[float]]]:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
-from media_files import passage, picture, sound, tone
+from media_files import large_collection
 
 import bindsearch
 
@@ -17,16 +16,8 @@ EVERYTHING = 10_000
 def crowd(tmp_path_factory):
     """A library of 80 pictures, 12 long sounds and 30 texts."""
     folder = tmp_path_factory.mktemp("hubs")
-    chance = np.random.default_rng(0)
-    for number in range(80):
-        picture(folder / "media" / f"{number:03d}.png", tuple(chance.integers(0, 256, 3).tolist()))
-    for number in range(12):
-        parts = [tone(hertz, 2.0) for hertz in chance.uniform(60, 6000, 4)]
-        sound(folder / "media" / f"{number:03d}.wav", np.concatenate(parts))
-    for number in range(30):
-        passage(folder / "media" / f"{number:03d}.txt", f"{['red', 'blue', 'low', 'high'][number % 4]} number {number}")
     with bindsearch.open(folder / "crowd.library", space="toy") as opened:
-        opened.index(folder / "media")
+        opened.index(large_collection(folder / "media", pictures=80, sounds=12, tones=4, texts=30))
         yield opened
 
 

@@ -13,13 +13,8 @@ from media_files import passage, picture, small_collection, sound, tone
 import bindsearch
 from bindsearch.errors import BadQuery, DamagedWeights, LicenceRefused, MissingExtra, MissingWeights
 from bindsearch.library import Library
-from bindsearch.report import Report
+from bindsearch.report import DEAD, Report
 from bindsearch.types import Modality
-
-
-@pytest.fixture
-def media(tmp_path):
-    return small_collection(tmp_path / "media")
 
 
 @pytest.fixture
@@ -109,13 +104,13 @@ def test_damaged_files_are_put_aside_with_a_reason_and_tried_again_only_when_the
     (media / "pictures" / "cut.png").write_bytes((media / "pictures" / "red.png").read_bytes()[:60])
     (media / "pictures" / "words.jpg").write_text("not a picture at all")
     report = library.index(media)
-    assert work(report) == {"added": 9, "decoded": 10}
+    assert work(report) == {"added": 9, "decoded": 9, "damaged": 1}
     assert sorted(path.name for path in report.quarantined) == ["cut.png", "words.jpg"]
     assert "text" in report.quarantined[media / "pictures" / "words.jpg"]
     again = library.index(media)
     assert work(again) == {"unchanged": 9, "still_quarantined": 2}
     assert library.status().quarantine == report.quarantined
-    assert work(library.index(media, retry=True)) == {"unchanged": 9, "decoded": 1}
+    assert work(library.index(media, retry=True)) == {"unchanged": 9, "damaged": 1}
     picture(media / "pictures" / "cut.png", "white")
     mended = library.index(media)
     assert mended.decoded == 1
@@ -128,7 +123,7 @@ def test_a_damaged_file_that_is_renamed_is_not_decoded_again(library, media):
     library.index(media)
     cut.rename(media / "still-cut.png")
     report = library.index(media)
-    assert report.decoded == 0
+    assert (report.decoded, report.damaged) == (0, 0)
     assert [path.name for path in report.quarantined] == ["still-cut.png"]
 
 
@@ -160,8 +155,37 @@ def test_loops_of_links_end(library, media):
 def test_files_of_other_kinds_are_ignored_and_not_looked_at_again(library, media):
     (media / "program.py").write_text("print()")
     (media / "blob.zip").write_bytes(b"PK\x03\x04" + bytes(100))
-    assert work(library.index(media)) == {"added": 9, "ignored": 2, "decoded": 9}
+    (media / "LICENCE").write_bytes(bytes(10))
+    report = library.index(media)
+    assert work(report) == {"added": 9, "ignored": 3, "decoded": 9}
+    assert report.ignored_kinds == {"without ending": 1, ".zip": 1, ".py": 1}
     assert work(library.index(media)) == {"unchanged": 9}
+
+
+def test_segments_of_damaged_files_are_not_counted_as_taken_in(library, media):
+    whole = (media / "sounds" / "high.wav").read_bytes()
+    (media / "cut.wav").write_bytes(whole[: len(whole) // 2])
+    report = library.index(media)
+    assert (report.decoded, report.damaged) == (9, 1)
+    assert report.segments == library.status().segments
+
+
+def test_a_link_to_nothing_is_told_once_and_followed_when_it_leads_somewhere(library, media):
+    library.index(media)
+    link = media / "link.png"
+    link.symlink_to(media.parent / "later.png")
+    (media / "circle.png").symlink_to(media / "circle.png")
+    report = library.index(media)
+    assert (work(report), report.ignored_kinds) == ({"unchanged": 9, "ignored": 2}, {DEAD: 2})
+    assert not report.troubled
+    assert work(library.index(media)) == {"unchanged": 9}
+    picture(media.parent / "later.png", "purple")
+    assert work(library.index(media)) == {"unchanged": 9, "added": 1, "decoded": 1}
+    (media.parent / "later.png").unlink()
+    assert work(library.index(media)) == {"unchanged": 9, "ignored": 1}
+    assert work(library.index(media)) == {"unchanged": 9}
+    assert link not in {hit.path for hit in library.search("purple", k=20)}
+    assert library.doctor() == []
 
 
 def test_metadata_is_kept_filtered_by_and_carried_along_when_a_file_moves(library, media):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from media_files import passage, picture, small_collection, sound, tone
+from media_files import large_collection, passage, picture, sound, tone
 
 import bindsearch
 from bindsearch.errors import (
@@ -32,31 +32,12 @@ from bindsearch.lock import writing
 from bindsearch.schema import SCHEMA, read_card, upgrade
 
 
-@pytest.fixture
-def media(tmp_path):
-    return small_collection(tmp_path / "media")
-
-
-@pytest.fixture
-def library(tmp_path, media):
-    with bindsearch.open(tmp_path / "my.library") as opened:
-        opened.index(media)
-        yield opened
-
-
 @pytest.fixture(scope="module")
 def crowd(tmp_path_factory):
     """A library of 150 pictures, 50 long sounds and 50 texts."""
     folder = tmp_path_factory.mktemp("crowd")
-    chance = np.random.default_rng(0)
-    for number in range(150):
-        picture(folder / "media" / f"{number:03d}.png", tuple(chance.integers(0, 256, 3).tolist()))
-    for number in range(50):
-        parts = [tone(hertz, 2.0) for hertz in chance.uniform(60, 6000, 6)]
-        sound(folder / "media" / f"{number:03d}.wav", np.concatenate(parts))
-        passage(folder / "media" / f"{number:03d}.txt", f"{['red', 'blue', 'low', 'high'][number % 4]} number {number}")
     with bindsearch.open(folder / "crowd.library") as opened:
-        opened.index(folder / "media")
+        opened.index(large_collection(folder / "media", pictures=150, sounds=50, tones=6, texts=50))
         yield opened
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import trial_space
-from media_files import passage, picture, small_collection, sound, tone
+from media_files import passage, picture, sound, tone
 from trial_migrate import trial
 
 import bindsearch
@@ -21,22 +21,7 @@ from bindsearch.spaces import Space
 from bindsearch.storage import Storage
 from bindsearch.types import Modality
 
-
-@pytest.fixture(autouse=True)
-def trial_is_a_space(monkeypatch):
-    monkeypatch.setitem(SPACES, "trial", "trial_space:TrialEncoder")
-
-
-@pytest.fixture
-def media(tmp_path):
-    return small_collection(tmp_path / "media")
-
-
-@pytest.fixture
-def library(tmp_path, media):
-    with bindsearch.open(tmp_path / "my.library") as opened:
-        opened.index(media)
-        yield opened
+pytestmark = pytest.mark.usefixtures("trial_is_a_space")
 
 
 @pytest.fixture
@@ -530,9 +515,9 @@ def test_every_kind_of_query_can_be_compared(library, media):
 
 def test_the_doctor_sees_the_other_spaces(library):
     library.migrate("trial")
-    with library._beside()["kept"].ledger.read() as view:
+    with library._editions.beside()["kept"].ledger.read() as view:
         item = next(view.items())[0]
-    library._beside()["kept"].ledger.write(lambda change: change.drop_run(1))
+    library._editions.beside()["kept"].ledger.write(lambda change: change.drop_run(1))
     (library.path / "ledger-9").mkdir()
     found = library.doctor()
     assert found[0].startswith(f"space toy (kept): item {item}")

@@ -7,7 +7,7 @@ from itertools import permutations
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, assume, given, settings, strategies as st
-from media_files import passage, picture, sound, tone
+from media_files import large_collection, sound, tone
 
 import bindsearch
 from bindsearch.errors import BadQuery
@@ -21,15 +21,8 @@ QUERIES = ["red", "blue", "green", "a low rumble", "a high whistle", "number 17"
 def crowd(tmp_path_factory):
     """A library of 60 pictures, 20 long sounds and 20 texts."""
     folder = tmp_path_factory.mktemp("crowd")
-    chance = np.random.default_rng(0)
-    for number in range(60):
-        picture(folder / "media" / f"{number:03d}.png", tuple(chance.integers(0, 256, 3).tolist()))
-    for number in range(20):
-        parts = [tone(hertz, 2.0) for hertz in chance.uniform(60, 6000, 4)]
-        sound(folder / "media" / f"{number:03d}.wav", np.concatenate(parts))
-        passage(folder / "media" / f"{number:03d}.txt", f"{['red', 'blue', 'low', 'high'][number % 4]} number {number}")
     with bindsearch.open(folder / "crowd.library") as opened:
-        opened.index(folder / "media")
+        opened.index(large_collection(folder / "media", pictures=60, sounds=20, tones=4, texts=20))
         yield opened
 
 

@@ -13,29 +13,18 @@ from media_files import picture, small_collection, sound, tone
 import bindsearch
 from bindsearch.errors import BadQuery, CorruptLibrary, LibraryBusy, SpaceMismatch
 from bindsearch.lock import writing
-from bindsearch.registry import SPACES
 from bindsearch.zeroshot import Classifier, Taught
 from bindsearch.zeroshot.saving import pack
+
+pytestmark = pytest.mark.usefixtures("trial_is_a_space")
 
 LABELS = ["red", "blue", "yellow"]
 OTHERS = ["green", "dark night"]
 
 
-@pytest.fixture(autouse=True)
-def trial_is_a_space(monkeypatch):
-    monkeypatch.setitem(SPACES, "trial", "trial_space:TrialEncoder")
-
-
 @pytest.fixture
-def media(tmp_path):
-    return small_collection(tmp_path / "media")
-
-
-@pytest.fixture
-def library(tmp_path, media):
-    with bindsearch.open(tmp_path / "my.library") as opened:
-        opened.index(media, metadata={"trip": "coast"})
-        yield opened
+def metadata():
+    return {"trip": "coast"}
 
 
 def found(library, **filters):
@@ -160,7 +149,7 @@ def test_forgotten_items_leave_no_tags(library, media):
     library.tag(LABELS, none=OTHERS)
     library.forget(media / "pictures")
     assert library.tags["red"].tagged == 6
-    with library._ledger.read() as view:
+    with library._editions.now().ledger.read() as view:
         assert sum(item is not None for _, item in view.tag_keys()) == 6
     assert library.doctor() == []
 
@@ -173,10 +162,19 @@ def test_a_label_is_tagged_once(library, media):
     red = library.tags.of(media / "pictures" / "red.png")
     assert red["red"] + red["green"] == pytest.approx(1.0, abs=1e-5)
     library.tag(["blue", "yellow", "hiss"])
-    with library._ledger.read() as view:
+    with library._editions.now().ledger.read() as view:
         assert len(view.taggers()) == 2
         assert {number for number, _ in view.tag_keys()} == set(view.taggers())
     assert library.doctor() == []
+
+
+def test_a_file_without_tags_says_why(library, media):
+    (media / "broken.jpg").write_bytes(b"")
+    (media / "table.bin").write_bytes(bytes(100))
+    library.index(media)
+    for name, said in (("broken.jpg", "cannot be read: the file is empty"), ("table.bin", "is none of the kinds")):
+        with pytest.raises(BadQuery, match=said):
+            library.tags.of(media / name)
 
 
 def test_tags_are_removed(library, media):
@@ -189,13 +187,13 @@ def test_tags_are_removed(library, media):
         library.tags.remove(["blu"])
     assert library.tags.remove() == ["blue", "yellow"]
     assert dict(library.tags) == {}
-    with library._ledger.read() as view:
+    with library._editions.now().ledger.read() as view:
         assert list(view.tag_keys()) == []
     assert library.tags.remove() == []
     picture(media / "pictures" / "new.png", (250, 5, 5))
     library.index()
     assert library.tags.of(media / "pictures" / "new.png") == {}
-    with library._ledger.read() as view:
+    with library._editions.now().ledger.read() as view:
         assert list(view.tag_keys()) == []
 
 
@@ -311,7 +309,7 @@ def test_going_back_brings_what_was_tagged_since(library, media):
 
 def test_the_doctor_sees_and_mends_what_is_astray(library, media):
     library.tag(LABELS, none=OTHERS)
-    ledger = library._ledger
+    ledger = library._editions.now().ledger
     row = np.zeros(4, dtype=np.float32)
     ledger.write(lambda change: change.put_tags((1, 999, row)))
     ledger.write(lambda change: change.put_tags((1, 1, row[:2])))
@@ -326,7 +324,7 @@ def test_the_doctor_sees_and_mends_what_is_astray(library, media):
 
 def test_a_classifier_that_is_missing_takes_its_tags_with_it(library, media):
     library.tag(LABELS, none=OTHERS)
-    library._ledger.write(lambda change: change.drop_tags((1, None)))
+    library._editions.now().ledger.write(lambda change: change.drop_tags((1, None)))
     picture(media / "pictures" / "new.png", (250, 5, 5))
     with pytest.raises(CorruptLibrary, match="--repair"):
         library.index()

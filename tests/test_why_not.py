@@ -6,22 +6,14 @@ import os
 from datetime import datetime, timedelta
 
 import pytest
-from media_files import picture, small_collection
+from media_files import picture
 
-import bindsearch
 from bindsearch.errors import BadQuery
 
 
 @pytest.fixture
-def media(tmp_path):
-    return small_collection(tmp_path / "media")
-
-
-@pytest.fixture
-def library(tmp_path, media):
-    with bindsearch.open(tmp_path / "my.library") as opened:
-        opened.index(media, metadata={"trip": "coast"})
-        yield opened
+def metadata():
+    return {"trip": "coast"}
 
 
 @pytest.mark.parametrize("more", [{}, {"also": "dark"}, {"raw": True}, {"modality": ["image", "text"]}])
@@ -93,6 +85,21 @@ def test_what_the_library_does_not_have(library, media, tmp_path):
     assert library.why_not(aside, "red").as_json()["verdict"] == "unknown"
     library.index(media)
     assert library.why_not(late, "red").verdict == "listed"
+
+
+def test_what_links_and_dots_keep_out(library, media):
+    secret = picture(media / ".aside" / "secret.png", "red")
+    (media / "dead.png").symlink_to(media / "nowhere.png")
+    (media / "again").symlink_to(media / "pictures", target_is_directory=True)
+    library.index(media)
+    assert library.why_not(secret, "red").reason.startswith("it is left out because .aside is hidden")
+    assert library.why_not(media / "dead.png", "red").reason == "it is a link that leads nowhere"
+    twice = {media / folder / "red.png" for folder in ("again", "pictures")}
+    (known,) = {path for item in library.items() for path in item.paths} & twice
+    (behind,) = twice - {known}
+    assert library.why_not(behind, "red").reason == f"a link leads to it, and the library knows it as {known}"
+    library.index(secret)
+    assert library.why_not(secret, "red").verdict == "listed"
 
 
 def test_what_is_no_file_is_refused(library, media):

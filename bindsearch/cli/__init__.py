@@ -60,7 +60,7 @@ a first look:
 exit status:
   0  done
   1  nothing found, or an error that was foreseen
-  2  the command line makes no sense: an unknown option, a file that is not there
+  2  the command line makes no sense: an unknown option, space or tag, a file that is not there
   3  finished, but some files failed
   130, 143  stopped by Ctrl-C or by SIGTERM
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from bindsearch.cli import verdicts
 from bindsearch.cli.faults import DONE, FAILED, PARTLY
-from bindsearch.cli.parser import Parser, Verbs, add_common, at_least_one
+from bindsearch.cli.parser import Parser, Verbs, add_common, at_least_one, picture, target
 from bindsearch.cli.screen import Screen, address, columns, complain, escaped, padded, shown
 from bindsearch.cli.wording import counted, percent, reason
 from bindsearch.errors import BadQuery, LibraryNotFound, MediaError, UnsupportedMedia
@@ -72,14 +72,14 @@ def add(verbs: Verbs) -> None:
         metavar="folders|TABLE",
         help="judge the answers: a file's label is the name of its folder, or stands in a table (.csv)",
     )
-    add("--picture", metavar="FILE", help="with --truth, draw what was taken for what")
+    add("--picture", type=picture, metavar="FILE", help="with --truth, draw what was taken for what")
     add("--examples", metavar="FOLDER|TABLE", help="labelled files to compare with; the labels, if no others are said")
     add(
         "--tune",
         metavar="FOLDER|TABLE",
         help="choose templates by one half of these labelled files, judge by the other",
     )
-    add("--save", metavar="FILE", help="keep the classifier in a file")
+    add("--save", type=target, metavar="FILE", help="keep the classifier in a file")
     add("--load", metavar="FILE", help="use a classifier that was kept")
     add("--space", metavar="NAME", help="the space to use, if not the library's or the built-in one")
     add_common(parser)
@@ -120,7 +120,7 @@ def run(args: argparse.Namespace) -> int:
     screen = Screen.of(sys.stdout)
     classifier = _classifier(args, screen)
     if args.save:
-        classifier.save(Path(args.save).expanduser())
+        classifier.save(args.save)
     if not args.files:
         return DONE
     truth_of, judged = _truth(args), Judged()
@@ -150,6 +150,8 @@ def _see_to(args: argparse.Namespace) -> None:
         raise BadQuery("--load takes the classifier as it was kept: leave out --labels and all that makes another one")
     if args.picture and not args.truth:
         raise BadQuery("--picture draws what was taken for what: say the truth with --truth folders or --truth TABLE")
+    if args.files and not any(os.path.lexists(os.path.expanduser(name)) for name in args.files):
+        raise BadQuery(f"there is no file or folder {args.files[0]}")
     if not args.files and not args.save and not args.tune:
         raise BadQuery(f"say which files to classify, as in `bindsearch classify *.wav --labels A,B`; {LABELS}")
 
@@ -279,7 +281,10 @@ def _files(named: Sequence[str]) -> Iterator[tuple[Path, str]]:
     from bindsearch.media import Trouble, walk
 
     for found in walk([Path(os.path.expanduser(name)) for name in named]):
-        yield found.path, found.reason if isinstance(found, Trouble) else ""
+        if isinstance(found, Trouble):
+            yield found.path, found.reason
+        elif not found.dead:
+            yield found.path, ""
 
 
 def _was_named(path: Path, named: Sequence[str]) -> bool:

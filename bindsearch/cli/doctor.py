@@ -5,16 +5,21 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from bindsearch.cli.faults import DONE, FAILED
 from bindsearch.cli.parser import Parser, Verbs, add_common
 from bindsearch.cli.screen import Screen, escaped
 from bindsearch.cli.wording import counted
 
+if TYPE_CHECKING:
+    from bindsearch.doctor import Drift
+
 DESCRIPTION = """\
 Prove that ledger, files and indexes agree, or say what does not hold, and end with status 1. With --repair, mend it;
 what must be embedded again is left to the next `bindsearch index`. Files that have openly changed or gone since the
-last `bindsearch index` are no fault, and left to the next one too.
+last `bindsearch index` are no fault: they are counted, left to the next one too, and the status stays 0.
 """
 
 
@@ -36,17 +41,26 @@ def run(args: argparse.Namespace) -> int:
     with Library.open(args.library, create=False) as library:
         status = library.status()
         findings = library.doctor(repair=args.repair, read_files=not args.quick)
+        drift = library.drift()
     screen = Screen.of(sys.stdout)
     if args.json:
         told = {"findings": findings, "repaired": args.repair, "items": status.items, "segments": status.segments}
-        screen.write(json.dumps(told))
+        screen.write(json.dumps(told | asdict(drift)))
     else:
         for finding in findings:
             screen.write(escaped(finding))
         if not args.quiet:
             examined = f"{counted(status.items, 'item')}, {counted(status.segments, 'segment')}"
             screen.write(_verdict(len(findings), examined, repaired=args.repair))
+            if drift.changed or drift.gone:
+                screen.write(_drifted(drift))
     return FAILED if findings and not args.repair else DONE
+
+
+def _drifted(drift: Drift) -> str:
+    changed = [f"{counted(drift.changed, 'file')} changed"] if drift.changed else []
+    gone = [f"{counted(drift.gone, 'file is', 'files are')} gone"] if drift.gone else []
+    return f"since they were indexed, {' and '.join(changed + gone)}: `bindsearch index` looks again"
 
 
 def _verdict(faults: int, examined: str, *, repaired: bool) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from bindsearch.cli import eval_mteb
 from bindsearch.cli.faults import DONE, PARTLY
-from bindsearch.cli.parser import Parser, Verbs, add_common, at_least_one
+from bindsearch.cli.parser import Parser, Verbs, add_common, at_least_one, picture
 from bindsearch.cli.progress import Bar
 from bindsearch.cli.screen import Screen, columns, complain, escaped, padded, shown
 from bindsearch.cli.wording import counted
@@ -69,7 +69,9 @@ def add(verbs: Verbs) -> None:
         help="find copies in this library, folder or tar file, and give the scores without them",
     )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="what chance begins with (0)")
-    parser.add_argument("--confusion", metavar="FILE", help="draw what was taken for what into this picture")
+    parser.add_argument(
+        "--confusion", type=picture, metavar="FILE", help="draw what was taken for what into this picture"
+    )
     parser.add_argument("--classes", action="store_true", help="show each class as well")
     parser.add_argument(
         "--through",
@@ -86,9 +88,11 @@ def run(args: argparse.Namespace) -> int:
     if args.paths[0] == eval_mteb.WORD:
         return eval_mteb.run(args)
     from bindsearch.evaluation.evaluate import Options, evaluate
+    from bindsearch.places import absolute
     from bindsearch.registry import default_space
     from bindsearch.spaces import Space
 
+    absolute(args.paths)  # '' would be the current folder
     space = Space.named(args.space or default_space())
     against = Path(args.against).expanduser() if args.against else None
     options = Options(args.layout, args.part, args.limit, args.seed, against)
@@ -98,7 +102,7 @@ def run(args: argparse.Namespace) -> int:
     for line in _records(done) if args.json else _lines(done, args, screen):
         screen.write(line)
     if args.confusion:
-        _draw(done.confusions, Path(args.confusion).expanduser())
+        _draw(done.confusions, args.confusion)
     if done.failed and not args.quiet:
         name, why = next(iter(done.failed.items()))
         complain(f"{counted(len(done.failed), 'file')} could not be read, the first: {shown(name)}: {escaped(why)}")

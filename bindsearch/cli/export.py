@@ -5,9 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from pathlib import Path
 
-from bindsearch.cli.parser import Parser, Verbs, add_common
+from bindsearch.cli.parser import Parser, Verbs, add_common, target
 from bindsearch.cli.screen import Screen, shown
 from bindsearch.cli.wording import counted
 
@@ -22,7 +21,7 @@ def add(verbs: Verbs) -> None:
     parser: Parser = verbs.add_parser(
         "export", help="write all vectors to a file", usage="%(prog)s FILE [options]", description=DESCRIPTION
     )
-    parser.add_argument("file", type=Path, metavar="FILE", help="where to: *.parquet, *.jsonl or *.npy")
+    parser.add_argument("file", type=target, metavar="FILE", help="where to: *.parquet, *.jsonl or *.npy")
     add_common(parser)
     parser.set_defaults(run=run)
 

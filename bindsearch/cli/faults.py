@@ -7,8 +7,9 @@ import os
 import sys
 
 from bindsearch.cli.screen import complain, escaped
-from bindsearch.errors import BindsearchError, QueryError
+from bindsearch.errors import BindsearchError, QueryError, UnknownIndex, UnknownSpace
 
+WRONG_ARGUMENTS = (QueryError, UnknownSpace, UnknownIndex, FileNotFoundError)
 DONE, FAILED, MISUSED, PARTLY = 0, 1, 2, 3
 BY_SIGNAL = 128
 """What a shell adds to the number of the signal that ended a process."""
@@ -33,7 +34,7 @@ def guarded(arguments: argparse.Namespace) -> int:
 
             traceback.print_exc()
         complain(_in_words(error))
-        return MISUSED if isinstance(error, QueryError | FileNotFoundError) else FAILED
+        return MISUSED if isinstance(error, WRONG_ARGUMENTS) else FAILED
 
 
 def _in_words(error: Exception) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 
 from bindsearch.cli.faults import DONE, FAILED
 from bindsearch.cli.parser import Parser, Verbs, add_common
@@ -14,9 +16,15 @@ from bindsearch.errors import BadQuery
 
 DESCRIPTION = """\
 Take files, or all files below folders, and their vectors out of the library. The files themselves stay where they
-are; what still lies in an indexed folder is taken in again by the next `bindsearch index`. With --gone, drop the
-vectors that are kept for files that are not there any more.
+are; what still lies in an indexed folder is taken in again by the next `bindsearch index`, unless it is moved away or
+given a name that begins with a dot. With --gone, drop the vectors that are kept for files that are not there any more.
 """
+
+
+RETURNING = (
+    "what still lies in an indexed folder comes back with the next `bindsearch index`: to keep it out, move it away, "
+    "or begin its name with a dot"
+)
 
 
 def add(verbs: Verbs) -> None:
@@ -43,6 +51,7 @@ def run(args: argparse.Namespace) -> int:
     with Library.open(args.library, create=False) as library:
         paths = library.forget(args.paths) if args.paths else 0
         items = library.forget_gone() if args.gone else 0
+        returning = paths and _still_indexed(args.paths, library.status().roots)
     screen = Screen.of(sys.stdout)
     if args.json:
         screen.write(json.dumps({"paths": paths, "gone": items}))
@@ -50,7 +59,16 @@ def run(args: argparse.Namespace) -> int:
         told = [counted(paths, "file")] if args.paths else []
         told += [f"what was kept of {counted(items, 'item')}"] if args.gone else []
         screen.write(f"forgot {' and '.join(told)}")
+        if returning:
+            complain(RETURNING)
     if paths or items:
         return DONE
     complain("nothing to forget: the library knows nothing there" if args.paths else "nothing is gone")
     return FAILED
+
+
+def _still_indexed(paths: Sequence[str], roots: Sequence[Path]) -> bool:
+    """Tell whether the next `index` comes by any of these."""
+    from bindsearch.places import absolute
+
+    return any(place.exists() and not {*roots}.isdisjoint(place.parents) for place in absolute(paths))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,7 @@ Ctrl-C stops cleanly; the same command then goes on where it stopped.
 """
 COUNTS = ("added", "changed", "moved", "copied", "returned", "unchanged", "removed", "ignored")
 FAILURES_SHOWN = 10
+KINDS_SHOWN = 8
 SWITCHES = {
     "centring": "let what all queries have in common count less (on)",
     "hubness": "let what answers whatever is asked count less (off)",
@@ -83,8 +85,9 @@ def add(verbs: Verbs) -> None:
 def run(args: argparse.Namespace) -> int:
     """Index, showing progress; give 3 if files failed."""
     from bindsearch.gallery import AUTO
-    from bindsearch.library import Library, existing
+    from bindsearch.library import Library
     from bindsearch.registry import load_index
+    from bindsearch.roots import existing
 
     wished = _wished(args)
     if args.rebuild_index not in (None, AUTO):
@@ -141,6 +144,7 @@ def _wished(args: argparse.Namespace) -> dict[str, Any]:
 def as_json(report: Report) -> dict[str, object]:
     """Plain values, ready for `json.dumps`."""
     told = asdict(report) | {"coverage": round(report.coverage, 6), "settled": report.settled}
+    told |= {name: round(told[name], 3) for name in ("elapsed", "seconds_heard", "seconds_covered")}
     for name in ("quarantined", "troubled"):
         told[name] = {str(path): why for path, why in told[name].items()}
     return told
@@ -148,18 +152,33 @@ def as_json(report: Report) -> dict[str, object]:
 
 def _summarise(report: Report, screen: Screen) -> None:
     counts = [f"{getattr(report, name):,} {name}" for name in COUNTS if getattr(report, name)]
-    screen.write(screen.styled(" · ".join(counts) or "no files", "bold"))
+    screen.write(screen.styled(" · ".join(counts) or "nothing to take in", "bold"))
     facts = [f"took {span(report.elapsed)}"]
     if report.seconds_heard:
         facts.insert(0, f"{span(report.seconds_heard)} of sound and video, {share(report.coverage)} covered")
     if report.decoded:
         facts.insert(0, f"{counted(report.decoded, 'file')} decoded into {counted(report.segments, 'segment')}")
     screen.write(" · ".join(facts))
+    if report.ignored_kinds:
+        screen.write(f"ignored: {_most(report.ignored_kinds)}")
     if report.still_quarantined:
         files = counted(report.still_quarantined, "file")
         screen.write(f"{files} still unreadable: `bindsearch status --quarantine` says why, --retry tries again")
     if report.stopped:
         screen.write("stopped: the same command goes on from here")
+
+
+def _most(kinds: Mapping[str, int]) -> str:
+    """Say how many there are of each kind, the most first."""
+    most = sorted(kinds.items(), key=lambda pair: (-pair[1], pair[0]))
+    told = ", ".join(_kinds(kind, count) for kind, count in most[:KINDS_SHOWN])
+    return f"{told} and {counted(len(most) - KINDS_SHOWN, 'more kind')}" if len(most) > KINDS_SHOWN else told
+
+
+def _kinds(kind: str, count: int) -> str:
+    from bindsearch.report import DEAD
+
+    return counted(count, "link to nothing", DEAD) if kind == DEAD else f"{count:,} {escaped(kind)}"
 
 
 def _complain(report: Report, screen: Screen) -> None:

@@ -23,6 +23,7 @@ HEADER = ("", "by chance", "score", "kind", "moment", "path")
 TO_THE_RIGHT = (True, True, True, False, False, False)
 SURELY, HARDLY = 0.01, 1.0
 """Expectations up to which a hit is shown as a good one, and from which as one that chance may have brought."""
+EMPTY = "the library is empty: `bindsearch index FOLDER` fills it"
 SNIPPET_FROM = 16
 TOLD = 80
 """Columns of a sentence that is quoted as a reason."""
@@ -52,7 +53,7 @@ def kept(hits: Iterable[Hit], args: argparse.Namespace) -> list[Hit]:
 def _nothing(hits: Hits, args: argparse.Namespace) -> str:
     if not hits.searched:
         filters = filters_of(args)
-        why = f"no file passes {', '.join(filters)}" if filters else "there was nothing to search"
+        why = f"no file passes {', '.join(filters)}" if filters else EMPTY
         return f"nothing found: {why}"
     if not len(hits):
         return "nothing found"

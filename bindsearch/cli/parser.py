@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any, NoReturn, TypeAlias
 
 Verbs: TypeAlias = "argparse._SubParsersAction[Parser]"
 
+MOST = 1_000_000_000
+"""No list is longer: more than this is as good as all."""
+PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".pdf")
+"""What pictures that are drawn may be called."""
 MODALITIES = ("image", "audio", "video", "text")
 
 
@@ -26,12 +31,32 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"bindsearch: {message} (see `{self.prog} --help`)\n")
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
-        """Parse as argparse does, which stops to gather words at the first option behind one, and then go on."""
+        """Parse as argparse does, which stops to gather words at the first option behind one, and then go on.
+
+        What is left over is an error here already: the outer parser does not know the options of the verb.
+        """
         told, rest = super().parse_known_args(args, namespace)
+        words, unknown = _words_among(rest)
+        if unknown:
+            self.error(f"there is no option {unknown[0]}{self._option_like(unknown[0])}")
         if self._gathers:
-            words, rest = _words_among(rest)
             setattr(told, self._gathers, [*getattr(told, self._gathers), *words])
-        return told, rest
+        elif words:
+            self.error(f"{words[0]!r} is one word too many")
+        return told, []
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """Say of a choice that there is not what it could have been, instead of all that there are."""
+        if action.choices is None or value in action.choices:
+            return
+        known = list(action.choices)
+        if isinstance(action, argparse._SubParsersAction):
+            otherwise = "; to look for words, write `bindsearch search WORD`" if "search" in known else ""
+            raise argparse.ArgumentError(None, f"there is no verb {value!r}{near(value, known) or otherwise}")
+        raise argparse.ArgumentError(action, f"there is no {value!r}{near(value, known)}; there are {', '.join(known)}")
+
+    def _option_like(self, option: str) -> str:
+        return near(option.partition("=")[0], self._option_string_actions)
 
 
 def _words_among(rest: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -40,6 +65,14 @@ def _words_among(rest: Sequence[str]) -> tuple[list[str], list[str]]:
     unknown = [each for each in rest[:end] if each.startswith("-") and each != "-" and " " not in each]
     words = [each for each in rest[:end] if each not in unknown]
     return words + list(rest[end + 1 :]), unknown
+
+
+def near(word: str, known: Iterable[str]) -> str:
+    """Ask whether something was meant that is spelled nearly so; nothing if nothing is."""
+    import difflib
+
+    found = difflib.get_close_matches(word, list(known), n=1)
+    return f"; did you mean {found[0]}?" if found else ""
 
 
 def add_common(parser: argparse.ArgumentParser) -> None:
@@ -122,7 +155,7 @@ def at_least_one(words: str) -> int:
         number = 0
     if number < 1:
         raise argparse.ArgumentTypeError(f"{words!r} is not a whole number of at least 1")
-    return number
+    return min(number, MOST)
 
 
 def positive(words: str) -> float:
@@ -165,6 +198,23 @@ def pair(words: str) -> tuple[str, str]:
     if not (key.strip() and equals):
         raise argparse.ArgumentTypeError(f"{words!r} is not KEY=VALUE")
     return key.strip(), value.strip()
+
+
+def target(words: str) -> Path:
+    """Read the name of a file to write, before there is anything to write."""
+    path = Path(words).expanduser()
+    if path.is_dir():
+        raise argparse.ArgumentTypeError(f"{words!r} is a folder: name a file")
+    if not path.parent.is_dir():
+        raise argparse.ArgumentTypeError(f"{words!r} cannot be written: there is no folder {str(path.parent)!r}")
+    return path
+
+
+def picture(words: str) -> Path:
+    """Read the name of a picture to write."""
+    if Path(words).suffix.lower() not in PICTURES:
+        raise argparse.ArgumentTypeError(f"{words!r} names no kind of picture; call it something.png")
+    return target(words)
 
 
 def date(words: str) -> datetime:

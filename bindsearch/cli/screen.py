@@ -90,7 +90,7 @@ def shown(path: str | os.PathLike[str]) -> str:
         near = os.path.relpath(whole)
     except (OSError, ValueError):  # the current folder is gone, or on another drive
         near = whole
-    return escaped(near if len(near) < len(whole) else whole)
+    return escaped(near if near != os.curdir and len(near) < len(whole) else whole)
 
 
 def address(path: Path, *, start: float | None = None, end: float | None = None) -> str:

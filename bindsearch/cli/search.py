@@ -7,7 +7,6 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bindsearch.cli.faults import DONE
@@ -19,6 +18,7 @@ from bindsearch.cli.parser import (
     add_ranking,
     at_least_one,
     numbers,
+    picture,
     tags_of,
     where_of,
     words_of,
@@ -71,7 +71,7 @@ def add(verbs: Verbs) -> None:
     )
     parser.add_argument(
         "--why-image",
-        type=Path,
+        type=picture,
         metavar="FILE",
         help="draw the reason for the first result: the place in a picture, the seconds of a sound or video",
     )
@@ -164,14 +164,9 @@ def draw(library: Library, hits: Sequence[Hit], args: argparse.Namespace) -> Non
     """Draw why a result is one into the file that is named. Raises `BadQuery`, `MediaError`."""
     if args.of > len(hits):
         raise BadQuery(f"there is no result {args.of} to draw: the search finds {len(hits)}")
-    path = args.why_image.expanduser()
-    picture = library.picture(hits[args.of - 1])
-    try:
-        picture.save(path)
-    except ValueError as error:
-        raise BadQuery(f"{path}: {error}; call it something.png") from error
+    library.picture(hits[args.of - 1]).save(args.why_image)
     if not args.quiet:
-        complain(f"drew why result {args.of} is one into {shown(path)}")
+        complain(f"drew why result {args.of} is one into {shown(args.why_image)}")
 
 
 def query_of(words: list[str]) -> Query:

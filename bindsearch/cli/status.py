@@ -75,8 +75,8 @@ def _facts(status: Status) -> Iterator[tuple[str, str]]:
     if status.quarantine:
         yield "unreadable", f"{counted(len(status.quarantine), 'file')} (`status --quarantine` says why)"
     yield from _indexes(status)
-    kinds = ", ".join(sorted(set(status.indexes.values()))) or "no"
-    yield "on disk", f"{size(status.ledger_bytes)} ledger, {size(status.index_bytes)} index ({kinds})"
+    kinds = ", ".join(sorted(set(status.indexes.values())))
+    yield "on disk", f"{size(status.ledger_bytes)} ledger, {size(status.index_bytes)} index" + (kinds and f" ({kinds})")
 
 
 def _indexes(status: Status) -> Iterator[tuple[str, str]]:

@@ -41,6 +41,10 @@ or are indexed again; in another space (`bindsearch migrate`) they are worked ou
 examples or tuning are dropped.
 """
 ALL = ("*",)
+SPREADS = (
+    "was kept without --none: each item gets the best of its labels, be it good or not; "
+    "`bindsearch classify ... --none --save FILE` keeps one that tags only what fits"
+)
 
 
 def add(verbs: Verbs) -> None:
@@ -67,14 +71,14 @@ def run(args: argparse.Namespace) -> int:
     """Tag, remove, or show."""
     from bindsearch.library import Library
 
-    asked = [bool(args.labels), bool(args.load), args.remove is not None, bool(args.files)]
+    asked = [args.labels is not None, args.load is not None, args.remove is not None, bool(args.files)]
     if sum(asked) > 1:
         raise BadQuery("one thing at a time: --labels or --load to tag, --remove to remove, files to see their tags")
-    if (args.template or args.no_background) and not args.labels:
+    if (args.template or args.no_background) and args.labels is None:
         raise BadQuery(f"--template and --no-background are about new tags; {LABELS}")
     screen = Screen.of(sys.stdout)
     with Library.open(args.library, create=False) as library:
-        if args.labels or args.load:
+        if args.labels is not None or args.load is not None:
             return _tag(library, args, screen)
         if args.remove is not None:
             return _remove(library, args, screen)
@@ -83,6 +87,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _tag(library: Library, args: argparse.Namespace, screen: Screen) -> int:
     classifier = _classifier(library, args)
+    if args.load is not None and not classifier.background and not args.quiet:
+        complain(f"{shown(args.load)} {SPREADS}")
     with Bar(sys.stderr, quiet=args.quiet) as bar:
         labels = library.tag(classifier, progress=bar.show)
     _show([tag for tag in library.tags.counted() if tag.label in labels], args, screen)
@@ -92,7 +98,7 @@ def _tag(library: Library, args: argparse.Namespace, screen: Screen) -> int:
 def _classifier(library: Library, args: argparse.Namespace) -> Classifier:
     from bindsearch.zeroshot.label_sets import read_labels
 
-    if args.load:
+    if args.load is not None:
         return library.load_classifier(Path(args.load).expanduser())
     return library.classifier(read_labels(args.labels), templates=args.template, none=not args.no_background)
 

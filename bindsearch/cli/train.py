@@ -56,7 +56,9 @@ def run(args: argparse.Namespace) -> int:
     from bindsearch.registry import default_space
     from bindsearch.spaces import Space
     from bindsearch.training.session import bind
+    from bindsearch.training.towers import architecture
 
+    architecture(args.tower)  # before anything is loaded for one that there is not
     errors = Screen.of(sys.stderr)
     space = Space.named(args.space or default_space())
     out = Path(args.out).expanduser()

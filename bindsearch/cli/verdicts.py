@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bindsearch.cli.screen import Screen, columns, complain, escaped, padded, shown
@@ -107,7 +106,7 @@ def show_verdict(classifier: Classifier, judged: Judged, args: argparse.Namespac
     if args.picture:
         from bindsearch.evaluation.picture import save
 
-        save(found.confusion, Path(args.picture).expanduser())
+        save(found.confusion, args.picture)
         if not args.quiet and not args.json:
             screen.write(f"drawn: {shown(args.picture)}")
 

@@ -10,9 +10,11 @@ BILLION = 1_000_000_000
 def chance(expect: float) -> str:
     """Say how often chance brings a result this good: `1 in 4,000` searches, or `3 per search`.
 
-    >>> chance(0.00026), chance(0.4), chance(2.6), chance(3.2e-8)
-    ('1 in 3,800', '1 in 2', '3 per search', '1 in 31 million')
+    >>> chance(0.00026), chance(0.4), chance(2.6), chance(3.2e-8), chance(0)
+    ('1 in 3,800', '1 in 2', '3 per search', '1 in 31 million', 'never')
     """
+    if expect == 0:  # a file that was asked for, and finds itself
+        return "never"
     if expect * BILLION < 1:
         return "1 in a billion"
     if expect >= 2 / 3:

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from bindsearch.errors import BadQuery
 from bindsearch.evaluation import readers_image as image, readers_sound as sound
 from bindsearch.evaluation.dataset import Dataset, Example, Truth, members
-from bindsearch.evaluation.store import PICTURES, SOUNDING, Store, spoken
+from bindsearch.evaluation.store import PICTURES, SOUNDING, Store, left_out, spoken
 from bindsearch.types import Modality
 
 DEEPEST = 2
@@ -44,7 +44,9 @@ def folders(root: Path) -> list[Dataset]:
     if len(labels) < 2:
         raise BadQuery(f"{root}: has no two folders with media, as this layout needs")
     name = root.resolve().name.removesuffix(".tar")
-    return [Dataset(name, "folders", modality, Truth.CLASSES, tuple(examples), tuple(labels))]
+    measured = "pictures" if modality == Modality.IMAGE else "sounds and videos"
+    notes = left_out(root, (each.media for each in examples), because=f"only {measured} in folders are measured")
+    return [Dataset(name, "folders", modality, Truth.CLASSES, tuple(examples), tuple(labels), notes)]
 
 
 def _classes_of(root: Path) -> set[str]:
@@ -101,10 +103,12 @@ def _read_one(path: Path, layout: str | None) -> list[Dataset]:
         return LAYOUTS[layout].read(path)
     if not path.exists():
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
-    found = _found(path, DEEPEST)
+    found: dict[Path, tuple[Path, Layout]] = {}
+    for place, known in _found(path, DEEPEST):
+        found.setdefault(place.resolve(), (place, known))  # links may lead to one set by many ways
     if not found:
         raise BadQuery(f"{path}: no layout of a data set that is known here. Known are:\n{described()}")
-    return [dataset for place, known in found for dataset in known.read(place)]
+    return [dataset for place, known in found.values() for dataset in known.read(place)]
 
 
 def _found(path: Path, depth: int) -> list[tuple[Path, Layout]]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from bindsearch.errors import BadQuery
 from bindsearch.evaluation.dataset import Dataset, Example, Media, Truth
 from bindsearch.evaluation.split import HEARD_COLLECTIONS, URBAN_FOLD, esc_held_out
-from bindsearch.evaluation.store import PICTURES, SOUNDING, Store, header, rows, spoken
+from bindsearch.evaluation.store import PICTURES, SOUNDING, Store, header, left_out, rows, spoken
 from bindsearch.types import Modality
 
 _NUMBERED = re.compile(r"[ _-]*\(?\d*\)?$")
@@ -175,7 +175,8 @@ def _by_file_name(root: Path) -> Dataset:
     held = name not in HEARD_COLLECTIONS
     called = [(media, _without_number(media.name.rpartition(".")[0])) for media in store.files.values()]
     examples = [Example(media, (words,), str(media), held) for media, words in called]
-    return Dataset(name, "names", Modality.AUDIO, Truth.NAMES, tuple(examples))
+    notes = left_out(root, store.files.values(), because="only sounds and videos are measured")
+    return Dataset(name, "names", Modality.AUDIO, Truth.NAMES, tuple(examples), notes=notes)
 
 
 def _without_number(name: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
@@ -17,6 +18,8 @@ SOUNDING = SUFFIXES[Modality.AUDIO] | SUFFIXES[Modality.VIDEO]
 PICTURES = SUFFIXES[Modality.IMAGE]
 SHOWN = 3
 """So many missing files are named."""
+KINDS = 5
+"""So many kinds of files that are left out are named."""
 
 
 class Store:
@@ -69,6 +72,22 @@ def _listed(root: Path, tars_below: bool) -> Iterator[tuple[str, Media]]:
                 yield from ((f"{below}{member}", Media(path, member)) for member in sorted(members(path)))
             else:
                 yield path.relative_to(root).as_posix(), Media(path)
+
+
+def left_out(root: Path, taken: Iterable[Media], *, because: str) -> tuple[str, ...]:
+    """Say how many files below a folder are not among those that are taken, and of which kinds they are."""
+    used = frozenset(taken)
+    others = Counter(
+        PurePosixPath(name).suffix.lower() or "without ending"
+        for name, media in _listed(root, tars_below=False)
+        if media not in used
+    )
+    if not others:
+        return ()
+    most = sorted(others.items(), key=lambda pair: (-pair[1], pair[0]))
+    shown = ", ".join(f"{count:,} {suffix}" for suffix, count in most[:KINDS]) + (", …" if len(most) > KINDS else "")
+    count = others.total()
+    return (f"{count:,} {'file is' if count == 1 else 'files are'} left out, as {because}: {shown}",)
 
 
 def rows(table: Path, *, columns: Iterable[str] = (), delimiter: str = ",") -> list[Mapping[str, str]]:

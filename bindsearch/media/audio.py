@@ -112,7 +112,7 @@ class SoundTrack:
         In streams without a container an error is damage only between frames: before and behind them are tags.
         """
         try:
-            with damage(f"damaged at {self.heard:.1f} s"):
+            with damage(f"damaged at {self.heard:.1f} s: its sound cannot be decoded"):
                 frames = self._stream.decode(packet)
         except UnreadableMedia as error:
             if self._name not in _JUNK_AT_ENDS:

@@ -73,7 +73,7 @@ def open_container(file: BinaryIO, name: str | None, limits: Limits) -> Iterator
     }
     file.seek(0)
     reader = _Reader(file)
-    with damage("cannot be opened"):
+    with damage("damaged: it cannot be opened as sound or video"):
         container = av.open(reader, "r", format=name, options=options, buffer_size=1 << 18, metadata_errors="replace")
     with container:
         if reader.seeks_left <= 0:
@@ -89,16 +89,16 @@ def open_container(file: BinaryIO, name: str | None, limits: Limits) -> Iterator
 
 @contextmanager
 def damage(where: str) -> Iterator[None]:
-    """Turn FFmpeg's errors into `UnreadableMedia`; those of the file system pass through."""
+    """Turn FFmpeg's errors into `UnreadableMedia`, its words behind ours; those of the file system pass through."""
     import av
 
     try:
         yield
     except av.FFmpegError as error:
         reason = error.strerror or "invalid data"
-        raise UnreadableMedia(f"{where}: {reason}") from error
+        raise UnreadableMedia(f"{where} (FFmpeg: {reason})") from error
     except (ValueError, RuntimeError, MemoryError, OverflowError) as error:
-        raise UnreadableMedia(f"{where}: {error}") from error
+        raise UnreadableMedia(f"{where} ({type(error).__name__}: {error})") from error
 
 
 def main_video(container: InputContainer) -> VideoStream | None:
@@ -134,7 +134,7 @@ class Reach:
         """Pass packets through. Raises `UnreadableMedia` where one cannot be read."""
         while True:
             try:
-                with damage(f"damaged at {self.end:.1f} s"):
+                with damage(f"damaged at {self.end:.1f} s: the file cannot be read on"):
                     packet = next(packets)
             except (StopIteration, IndexError):
                 # PyAV has an IndexError when it comes to streams that began in mid-file: the end, too.

@@ -25,6 +25,7 @@ _BY_NAME_ONLY = {".tga": "TGA", ".pcx": "PCX", ".ico": "ICO"}
 """Formats whose first bytes say too little: only the suffix can suggest them."""
 _BY_OPENING = ("PPM", "BMP", "DIB", "JPEG2000", "DDS", "PSD", "ICNS", "HEIF")
 _ANIMATED = frozenset({"GIF", "PNG", "WEBP", "AVIF"})
+_UNDECODABLE = "damaged: the picture cannot be decoded"
 _STILL_FRAME = 0.1
 """Seconds that a frame lasts whose file says none, as browsers have it."""
 _REDUCED_PAGE = 1
@@ -69,7 +70,7 @@ def _animation(opened: ImageFile.ImageFile, frames: int, task: Task, told: Told)
     start, now, slot = 0.0, 0.0, 0
     for _ in _each(opened, frames, task.limits):
         opened.load()
-        ends = now + (float(opened.info.get("duration") or 0) / 1000 or _STILL_FRAME)
+        ends = round(now + (float(opened.info.get("duration") or 0) / 1000 or _STILL_FRAME), 6)
         if slot * every < ends - 1e-9:
             if shown is not None:
                 yield Piece(Modality.IMAGE, shown, Span(start, slot * every))
@@ -83,7 +84,7 @@ def _animation(opened: ImageFile.ImageFile, frames: int, task: Task, told: Told)
 
 def _pages(opened: ImageFile.ImageFile, frames: int, task: Task) -> Iterator[Piece]:
     if frames > task.limits.max_pages:
-        raise MediaTooLarge(f"{frames:,} pages; the limit is {task.limits.max_pages:,}")
+        raise MediaTooLarge(f"too large: {frames:,} pages; the limit is {task.limits.max_pages:,}")
     for number in _each(opened, frames, task.limits):
         kind = opened.tag_v2.get(_NEW_SUBFILE_TYPE, 0)  # type: ignore[attr-defined]
         if number == 0 or not kind & _REDUCED_PAGE:
@@ -98,7 +99,8 @@ def _each(opened: ImageFile.ImageFile, frames: int, limits: Limits) -> Iterator[
         _check_size(opened, limits)
         pixels += opened.width * opened.height
         if pixels > limits.max_sequence_pixels:
-            raise MediaTooLarge(f"its {frames:,} frames have more than {limits.max_sequence_pixels:,} pixels together")
+            most = limits.max_sequence_pixels
+            raise MediaTooLarge(f"too large: its {frames:,} frames have more than {most:,} pixels together")
         yield number
 
 
@@ -116,7 +118,7 @@ def _picture(opened: ImageFile.ImageFile, task: Task) -> Image.Image:
 def _check_size(opened: ImageFile.ImageFile, limits: Limits) -> None:
     width, height = opened.size
     if width * height > limits.max_pixels:
-        raise MediaTooLarge(f"{width} x {height} pixels; the limit is {limits.max_pixels:,}")
+        raise MediaTooLarge(f"too large: {width} x {height} pixels; the limit is {limits.max_pixels:,}")
 
 
 def _open(file: BinaryIO, name: str) -> ImageFile.ImageFile:
@@ -135,7 +137,7 @@ def _open(file: BinaryIO, name: str) -> ImageFile.ImageFile:
         Image.init()
         factory, accept = Image.OPEN[name]
         if accept and accept(file.read(16)) is not True:
-            raise UnreadableMedia(f"does not begin as {name} does")
+            raise UnreadableMedia(f"damaged: it does not begin as {name} does")
         file.seek(0)
         return factory(file, "")
 
@@ -152,13 +154,21 @@ def _damage() -> Iterator[None]:
     except (MediaError, GeneratorExit):
         raise
     except Image.DecompressionBombError as error:
-        raise MediaTooLarge(str(error)) from error
+        raise MediaTooLarge(f"too large: it has more pixels than can be decoded (decoder: {error})") from error
     except MemoryError as error:
         raise MediaTooLarge("decoding it takes more memory than there is") from error
     except Exception as error:  # parsers of damaged headers raise nearly every type there is
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
             raise
-        raise UnreadableMedia(f"damaged: {error or type(error).__name__}") from error
+        raise UnreadableMedia(_in_words(error)) from error
+
+
+def _in_words(error: Exception) -> str:
+    """Say plainly what is wrong with a picture, and behind it what its plugin says."""
+    kind, words = type(error).__name__, str(error)
+    said = words if words and isinstance(error, OSError | SyntaxError | ValueError) else f"{kind}: {words}".rstrip(": ")
+    what = "damaged or truncated: the picture ends too early" if "truncated" in said.lower() else _UNDECODABLE
+    return f"{what} (decoder: {said})"
 
 
 def _hush() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
@@ -11,11 +12,13 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A regular file, as it was when the walk came by."""
+    """A regular file, or a link that leads nowhere, as it was when the walk came by."""
 
     path: Path
     size: int
     mtime_ns: int
+    dead: bool = False
+    """A link that leads nowhere, or in a circle. Size and time are its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +36,9 @@ def _nothing(path: Path) -> bool:
 def walk(roots: Sequence[Path], *, skip: Callable[[Path], bool] = _nothing) -> Iterator[Found | Trouble]:
     """Give every file under the roots, by absolute path, folders depth first and names in the order of their bytes.
 
-    Links are followed and real folders walked once. Left out are hidden names, libraries of bindsearch, what `skip`
-    picks, and what is neither file nor folder. A root may be a file, and may be hidden.
+    Links are followed and real folders walked once; those that lead nowhere are given as `dead`. Left out are hidden
+    names, libraries of bindsearch, what `skip` picks, and what is neither file nor folder. A root may be a file, and
+    may be hidden.
     """
     walker = _Walk(skip)
     for root in roots:
@@ -71,14 +75,11 @@ class _Walk:
             try:
                 status = os.stat(path)
                 listing = self._listing(path, status) if stat.S_ISDIR(status.st_mode) else None
-            except FileNotFoundError as error:
-                if os.path.islink(path):
-                    yield Trouble(Path(path), "the link leads nowhere")
-                elif path == top:
-                    yield Trouble(Path(path), _reason(error))
-                continue
             except OSError as error:
-                yield Trouble(Path(path), _reason(error))
+                if path != top and (dead := _dead_link(path, error)):
+                    yield dead
+                elif path == top or not isinstance(error, FileNotFoundError):
+                    yield Trouble(Path(path), _reason(error))
                 continue
             if listing is not None:
                 stack.append(iter(listing))
@@ -97,6 +98,17 @@ class _Walk:
             return []
         visible = (os.path.join(folder, name) for name in names if not name.startswith("."))
         return [path for path in visible if self._skip is _nothing or not self._skip(Path(path))]
+
+
+def _dead_link(path: str, error: OSError) -> Found | None:
+    """Give a link that leads to nothing, or in a circle."""
+    if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+        return None
+    try:
+        status = os.lstat(path)
+    except OSError:
+        return None
+    return Found(Path(path), status.st_size, status.st_mtime_ns, dead=True) if stat.S_ISLNK(status.st_mode) else None
 
 
 def _is_ledger(folder: str, name: str) -> bool:

@@ -55,7 +55,7 @@ def read_text(file: BinaryIO, max_bytes: int) -> str:
     """Read a file as text, in whatever encoding. Raises `UnreadableMedia`, `MediaTooLarge`."""
     size = os.fstat(file.fileno()).st_size
     if size > max_bytes:
-        raise MediaTooLarge(f"{size:,} bytes of text; the limit is {max_bytes:,}")
+        raise MediaTooLarge(f"too large: {size:,} bytes of text; the limit is {max_bytes:,}")
     file.seek(0)
     data = file.read(max_bytes)
     for mark, encoding in _BOMS:

@@ -127,7 +127,7 @@ def _decoded(container: InputContainer, video: VideoStream, plan: Plan) -> Itera
             missing = set(feeding or ())
         if feeding is None:
             continue
-        with damage(f"damaged at {_seconds(packet, plan):.1f} s"):
+        with damage(f"damaged at {_seconds(packet, plan):.1f} s: its picture cannot be decoded"):
             frames = video.decode(packet) if packet.size else []
         yield from _wanted(frames, feeding)
         missing.discard(timestamp(packet) or 0)
@@ -138,7 +138,7 @@ def _decoded(container: InputContainer, video: VideoStream, plan: Plan) -> Itera
 
 def _drain(video: VideoStream, group: Group) -> Iterator[tuple[int, VideoFrame]]:
     """Get the frames that the decoder still holds, and make it ready for another key frame."""
-    with damage("damaged"):
+    with damage("damaged: its picture cannot be decoded"):
         frames = video.decode(None)
     yield from _wanted(frames, group)
     video.codec_context.flush_buffers()

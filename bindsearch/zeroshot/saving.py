@@ -6,6 +6,7 @@ import json
 import os
 import struct
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -90,8 +91,13 @@ def write(classifier: Classifier, path: Path) -> None:
     """Write a classifier, whole or not at all. Raises `OSError`."""
     raw = pack(classifier)
     fresh = path.with_name(f"{path.name}.new")
-    fresh.write_bytes(raw)
-    os.replace(fresh, path)
+    try:
+        fresh.write_bytes(raw)
+        os.replace(fresh, path)
+    except OSError as error:  # of the file that was asked for: nobody knows the other
+        with suppress(OSError):
+            fresh.unlink()
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def read(path: Path, space: Space) -> Classifier:

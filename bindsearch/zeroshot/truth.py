@@ -90,8 +90,9 @@ def taught(classifier: Classifier, labelled: Sequence[Labelled], *, failed: Fail
 def _folders(place: Path) -> list[Labelled]:
     from bindsearch.media import Found, walk
 
-    files = [entry.path for entry in walk([Path(os.path.abspath(place))]) if isinstance(entry, Found)]
-    parts = [(path, path.relative_to(os.path.abspath(place)).parts) for path in files]
+    top = Path(os.path.abspath(place))
+    files = [entry.path for entry in walk([top]) if isinstance(entry, Found) and not entry.dead]
+    parts = [(path, path.relative_to(top).parts) for path in files]
     return [Labelled(path, spoken(inside[0])) for path, inside in parts if len(inside) > 1]
 
 

@@ -155,10 +155,8 @@ def test_what_does_not_go_together_is_refused(run, words, said):
     assert said in ran.err
 
 
-def test_a_classifier_of_another_space_is_refused(run, tmp_path, monkeypatch):
-    from bindsearch.registry import SPACES
-
-    monkeypatch.setitem(SPACES, "trial", "trial_space:TrialEncoder")
+@pytest.mark.usefixtures("trial_is_a_space")
+def test_a_classifier_of_another_space_is_refused(run, tmp_path):
     run("classify", "--labels", "red,blue", "--save", tmp_path / "kept", "--space", "trial")
     ran = run("classify", "night", "--load", tmp_path / "kept", "--space", "toy")
     assert ran.status == 1

@@ -103,8 +103,8 @@ def test_what_cannot_be_read_is_complained_about(run, colours):
         (["samples/notes"], 2, "no layout of a data set that is known here"),
         (["samples/sounds", "--as", "esc"], 2, "no layout is called 'esc'"),
         (["samples/sounds", "--as", "esc50"], 2, "has no meta/esc50.csv or clips.csv"),
-        (["samples/sounds", "--space", "no"], 1, "no space is called 'no'"),
-        (["samples/sounds", "--part", "test"], 2, "invalid choice"),
+        (["samples/sounds", "--space", "no"], 2, "no space is called 'no'"),
+        (["samples/sounds", "--part", "test"], 2, "there is no 'test'"),
         (["samples/sounds", "--limit", "0"], 2, "at least 1"),
     ],
 )

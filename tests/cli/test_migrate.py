@@ -4,12 +4,7 @@ import json
 
 import pytest
 
-from bindsearch.registry import SPACES
-
-
-@pytest.fixture(autouse=True)
-def trial_is_a_space(monkeypatch):
-    monkeypatch.setitem(SPACES, "trial", "trial_space:TrialEncoder")
+pytestmark = pytest.mark.usefixtures("trial_is_a_space")
 
 
 def test_there_and_back(run, own):

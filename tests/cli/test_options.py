@@ -10,6 +10,7 @@ import subprocess
 import sys
 
 import pytest
+from PIL import Image
 
 from bindsearch.cli import VERBS, main
 from bindsearch.cli.parser import MODALITIES
@@ -207,6 +208,85 @@ def test_what_is_gone_is_kept_until_it_is_forgotten(own, run):
     assert run("forget", "--gone").status == 1
 
 
+def test_what_changed_or_went_is_no_fault_but_told(own, run):
+    assert run("doctor", "-q").out == ""
+    (own / "night" / "campfire.jpg").unlink()
+    for name in ("city_windows_at_night.png", "dark_night_with_stars.png"):
+        os.utime(own / "night" / name, (1, 1))
+    ran = run("doctor")
+    assert (ran.status, ran.lines[0]) == (0, "no fault found in 3 items, 3 segments")
+    told = "since they were indexed, 2 files changed and 1 file is gone: `bindsearch index` looks again"
+    assert ran.lines[1:] == [told]
+    told = json.loads(run("doctor", "--quick", "--json").out)
+    assert (told["changed"], told["gone"], told["findings"]) == (2, 1, [])
+    run("index")
+    assert run("doctor").lines == ["no fault found in 2 items, 2 segments"]
+
+
+def test_forgetting_says_what_comes_back(own, run):
+    ran = run("forget", "night/campfire.jpg")
+    assert (ran.status, ran.lines) == (0, ["forgot 1 file"])
+    assert ran.err.startswith("bindsearch: what still lies in an indexed folder comes back with the next")
+    assert run("index").lines[0] == "1 added · 2 unchanged"
+    (own / "night" / "campfire.jpg").unlink()
+    assert run("forget", "night/campfire.jpg").err == ""
+    assert run("forget", "night").err == ""
+
+
+def test_the_closing_line_counts_what_was_taken_in_and_names_the_kinds_that_were_not(own, run):
+    (own / "more").mkdir()
+    (own / "more" / "cut.png").write_bytes((own / "night" / "city_windows_at_night.png").read_bytes()[:90])
+    shutil.copy(own / "night" / "campfire.jpg", own / "more" / "fire.jpg")
+    for name in ("a.zip", "b.ZIP", "table.xlsx", "Makefile"):
+        (own / "more" / name).write_bytes(bytes(9))
+    (own / "more" / "dead").symlink_to("nowhere")
+    ran = run("index", "more", "-l", "more.library")
+    assert ran.status == 3
+    assert ran.lines[0] == "1 added · 5 ignored"
+    assert ran.lines[1].startswith("1 file decoded into 1 segment · took")
+    assert ran.lines[2] == "ignored: 2 .zip, 1 .xlsx, 1 link to nothing, 1 without ending"
+    (own / "more" / "cut.png").unlink()
+    assert run("index", "-l", "more.library").status == 0
+
+
+def test_a_classifier_that_cannot_say_none_is_told_when_it_tags(own, run):
+    run("classify", "--labels", "fire,sea", "--save", "kept", "-q")
+    ran = run("tag", "--load", "kept")
+    assert ran.status == 0
+    assert ran.err.startswith("bindsearch: kept was kept without --none: each item gets the best of its labels")
+    assert run("tag", "--load", "kept", "--quiet").err == ""
+    run("classify", "--labels", "fire,sea", "--none", "--save", "kept", "-q")
+    assert run("tag", "--load", "kept").err == ""
+
+
+def test_times_are_told_in_milliseconds(own, run):
+    frames = [Image.new("RGB", (8, 8), (shade, 0, 0)) for shade in (0, 100, 200)]
+    frames[0].save(own / "night" / "film.gif", save_all=True, append_images=frames[1:], duration=300)
+    run("index", "-q")
+    hits = [json.loads(line) for line in run("search", "red", "-k", "9", "--json").lines]
+    (film,) = [hit for hit in hits if hit["path"].endswith("film.gif")]
+    assert (film["start"], film["end"]) == (0.0, 0.9)
+
+
+def test_a_file_that_finds_itself_is_no_work_of_chance(run):
+    line = run("search", "samples/photos/night/campfire.jpg", "-k", "1", "-q").lines[0]
+    assert line.split()[1] == "never"
+
+
+def test_as_many_as_there_are_can_be_asked_for(run):
+    every = run("search", "night", "-k", "1000", "-q").lines
+    assert len(every) == 45
+    assert run("search", "night", "-k", "9" * 30, "-q").lines == every
+
+
 def test_quiet_leaves_only_the_answer(run):
     assert len(run("search", "night", "-k", "2").lines) == 4
     assert len(run("search", "night", "-k", "2", "--quiet").lines) == 2
+
+
+def test_a_library_of_nothing_says_how_to_fill_it(own, run):
+    (own / "empty").mkdir()
+    assert run("index", "empty", "-l", "empty.library").status == 0
+    ran = run("search", "rain", "-l", "empty.library")
+    assert (ran.status, ran.err.count("`bindsearch index FOLDER` fills it")) == (1, 1)
+    assert run("status", "-l", "empty.library").lines[-1].endswith(" index")

@@ -87,10 +87,10 @@ def test_on_a_terminal_the_licence_is_asked_for(trial, get, server, monkeypatch,
     assert bool(server.asked) == (status == 0)
 
 
-def failing(get, *words: str) -> str:
-    """The last line that a command writes on stderr when it ends with 1."""
-    status, out, err = get(*words)
-    assert (status, out) == (1, "")
+def failing(get, *words: str, status: int = 1) -> str:
+    """The last line that a command writes on stderr when it ends so."""
+    ended, out, err = get(*words)
+    assert (ended, out) == (status, "")
     return err.splitlines()[-1]
 
 
@@ -139,7 +139,8 @@ def test_another_sha256_is_refused(trial, get, server):
 
 
 def test_an_unknown_name_offers_the_nearest(get):
-    assert failing(get, "imagebnd") == "bindsearch: no weights are known for 'imagebnd'; did you mean imagebind?"
+    said = failing(get, "imagebnd", status=2)
+    assert said == "bindsearch: no weights are known for 'imagebnd'; did you mean imagebind?"
 
 
 @pytest.mark.parametrize(
@@ -154,15 +155,15 @@ def test_an_unknown_name_offers_the_nearest(get):
     ],
 )
 def test_a_family_alone_says_what_follows(get, name, follows):
-    assert failing(get, name) == f"bindsearch: {name} is a family of spaces: after it goes {follows}"
+    assert failing(get, name, status=2) == f"bindsearch: {name} is a family of spaces: after it goes {follows}"
 
 
 def test_what_does_not_fit_its_family_says_what_does(get):
-    assert failing(get, "clap:unfused") == (
+    assert failing(get, "clap:unfused", status=2) == (
         "bindsearch: no weights are known for 'clap:unfused': after clap: goes a repository of the hub, as in "
         "clap:laion/clap-htsat-unfused"
     )
-    assert failing(get, "smell:roses").startswith("bindsearch: no weights are known for 'smell:roses'; ")
+    assert failing(get, "smell:roses", status=2).startswith("bindsearch: no weights are known for 'smell:roses'; ")
 
 
 def test_a_folder_that_is_not_there_is_said(get, tmp_path):

@@ -177,7 +177,7 @@ def test_a_dumb_terminal_gets_plain_text(monkeypatch):
     ("expect", "said"),
     [
         (1e-300, "1 in a billion"),
-        (0.0, "1 in a billion"),
+        (0.0, "never"),
         (2e-9, "1 in 500 million"),
         (0.00026, "1 in 3,800"),
         (0.01, "1 in 100"),

@@ -153,6 +153,17 @@ def test_folders(tmp_path):
     assert [example.words[0] for example in found.examples] == ["red apple", "red apple", "sky"]
 
 
+def test_folders_say_which_files_they_leave_out(tmp_path):
+    root = made.folders(tmp_path / "things", {"apple": ["red"], "sky": ["blue"]})
+    assert only(root).notes == ()
+    made.tone(root / "rain" / "a.wav", 110)
+    for name in ("notes.txt", "more.TXT", "README"):
+        (root / "sky" / name).write_text("what is this?", encoding="utf-8")
+    assert only(root).notes == (
+        "4 files are left out, as only pictures in folders are measured: 2 .txt, 1 .wav, 1 without ending",
+    )
+
+
 def test_folders_of_sounds(tmp_path):
     for name, hertz in (("hum", 110), ("whistle", 2000)):
         made.tone(tmp_path / name / "a.wav", hertz)
@@ -177,12 +188,18 @@ def test_named_sounds_by_file_name(tmp_path):
     for name in ("rain_on_roof-2.wav", "wind (1).wav", "808.wav"):
         made.tone(tmp_path / name, 440)
     assert {example.words[0] for example in only(tmp_path).examples} == {"rain on roof", "wind", "808"}
+    assert only(tmp_path).notes == ()
+    (tmp_path / "notes.txt").write_text("recorded in May", encoding="utf-8")
+    assert only(tmp_path).notes == ("1 file is left out, as only sounds and videos are measured: 1 .txt",)
 
 
 def test_a_folder_of_sets_gives_them_all(tmp_path):
     made.esc50(tmp_path / "a" / "ESC-50")
     made.folders(tmp_path / "photos", {"red": ["red"], "blue": ["blue"]})
     assert [dataset.layout for dataset in read([tmp_path])] == ["esc50", "folders"]
+    (tmp_path / "again").symlink_to(tmp_path / "photos")
+    (tmp_path / "loop").symlink_to(tmp_path)
+    assert sorted(dataset.layout for dataset in read([tmp_path])) == ["esc50", "folders"]
 
 
 def test_an_unknown_layout_lists_those_that_are_known(tmp_path):

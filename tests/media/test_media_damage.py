@@ -78,7 +78,8 @@ def test_damage_says_when(tmp_path):
     data = bytearray(path.read_bytes())
     data[len(data) // 2 : len(data) // 2 + 2000] = random.Random(1).randbytes(2000)
     path.write_bytes(data)
-    with pytest.raises(UnreadableMedia, match=r"^damaged at (1\.9|2\.0) s: Invalid data") as caught:
+    said = r"^damaged at (1\.9|2\.0) s: its sound cannot be decoded \(FFmpeg: Invalid"
+    with pytest.raises(UnreadableMedia, match=said) as caught:
         pieces(path)
     assert caught.value.__cause__ is not None
 

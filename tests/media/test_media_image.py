@@ -8,6 +8,7 @@ from reading import opened, pieces, spans
 
 from bindsearch.errors import MediaTooLarge, UnreadableMedia
 from bindsearch.media import Limits, decode, identify
+from bindsearch.media.image import _damage
 from bindsearch.types import Modality, Windowing
 
 
@@ -165,8 +166,23 @@ def test_truncated_pictures_are_refused(tmp_path, form):
     path.write_bytes(whole)
     assert only(path).size == (96, 96)
     path.write_bytes(whole[: len(whole) * 3 // 4])
-    with pytest.raises(UnreadableMedia):
+    with pytest.raises(UnreadableMedia, match=r"^damaged( or truncated)?: (the picture|it) .*"):
         pieces(path)
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError("image file is truncated"), "damaged or truncated: the picture ends too early (decoder: image file"),
+        (SyntaxError("broken PNG file"), "damaged: the picture cannot be decoded (decoder: broken PNG file)"),
+        (KeyError(7), "damaged: the picture cannot be decoded (decoder: KeyError: 7)"),
+        (EOFError(), "damaged: the picture cannot be decoded (decoder: EOFError)"),
+    ],
+)
+def test_plain_words_stand_before_those_of_the_decoder(error, said):
+    with pytest.raises(UnreadableMedia) as caught, _damage():
+        raise error
+    assert str(caught.value).startswith(said)
 
 
 def test_decoding_twice_gives_the_same_pixels(tmp_path):

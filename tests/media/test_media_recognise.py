@@ -133,7 +133,7 @@ def test_no_other_demuxer_can_be_asked_for(tmp_path, form):
     wav(tmp_path / "neighbour.wav", [sine(1)])
     path = tmp_path / "list.bin"
     path.write_text("#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nneighbour.wav\n#EXT-X-ENDLIST\n")
-    with pytest.raises(UnreadableMedia, match="cannot be opened"):
+    with pytest.raises(UnreadableMedia, match=r"cannot be opened as sound or video \(FFmpeg: "):
         list(decode(path, Kind(Modality.AUDIO, form), Windowing(), wanted=frozenset(Modality)))
 
 

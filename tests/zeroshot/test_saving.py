@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import struct
 
 import numpy as np
@@ -127,3 +128,11 @@ def test_the_header_can_be_read_alone():
 def test_a_header_that_contradicts_the_arrays_is_refused(changes):
     with pytest.raises(BadQuery, match="it is no classifier"):
         unpack(changed(**changes), TOY, name="it")
+
+
+def test_what_cannot_be_written_is_called_as_it_was_asked_for(tmp_path):
+    (tmp_path / "kept").mkdir()
+    for place in (tmp_path / "kept", tmp_path / "no" / "kept"):
+        with pytest.raises(OSError, match=re.escape(repr(str(place)))):
+            Classifier(TOY, COLOURS).save(place)
+    assert [path.name for path in tmp_path.iterdir()] == ["kept"]
