@@ -16,12 +16,15 @@ _BELOW = 1e-3
 """What is worse than all that strangers find is ordered by this slope; its expectation stays."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False, slots=True)
 class Part:
-    """So much of a unit vector of this kind; only how weights compare counts."""
+    """So much of a unit vector of this kind."""
 
     weight: float
+    """Only how weights compare counts."""
     kind: Modality
+    vector: Vectors
+    """What it adds to the query. *Shape:* (dim,)"""
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,12 +18,14 @@ from numpy.typing import NDArray
 from bindsearch.background import Asking, Background, background
 from bindsearch.odds import SAMPLE, STRANGERS, Floats, Manner, Odds, Sample, Strangers, hubs
 from bindsearch.ports import Index
+from bindsearch.strangers import forms, things
 from bindsearch.types import Modality, Vectors
 from bindsearch.view import View
+from bindsearch.whitening import Whitening, scatter_of_all
 
 ENOUGH = 64
-"""Fewer vectors of a modality than this do not tell what queries of its kind have in common."""
-FORM = "3"
+"""Fewer vectors of a modality than this do not tell what queries of its kind have in common, or what it varies in."""
+FORM = "4"
 """Change it with every change of what is fitted."""
 FILE = "chances.npz"
 UNREADABLE = (OSError, EOFError, ValueError, KeyError, TypeError, BadZipFile)
@@ -39,15 +41,21 @@ class Chance:
     """By the modality that is searched."""
     deviations: Vectors
     """As in `Strangers`; empty where nobody wants to know about hubs. *Shape:* (n, dim)"""
+    whitener: Vectors | None = None
+    """As in `Strangers`. *Shape:* (dim, dim)"""
+
+    def aimed(self, vector: Vectors) -> Vectors:
+        """Whiten a vector, if queries of this kind are whitened. *Shape:* (dim,)"""
+        return vector if self.whitener is None else vector @ self.whitener
 
 
 @dataclass(frozen=True, eq=False)
 class Aim:
-    """A query that was centred, and what chance gives it. *Shape of vectors:* (dim,)"""
+    """A query that was centred and whitened, and what chance gives it. *Shape of vectors:* (dim,)"""
 
     asking: Asking
     vector: Vectors
-    """Not of unit length: the query without what it has in common with others of its kind."""
+    """Not of unit length: the query without what it has in common with others, each part whitened as its kind is."""
     chance: Mapping[Modality, Background]
     parts: tuple[tuple[float, Chance], ...]
     manner: Manner
@@ -88,8 +96,13 @@ class Moment:
         chances = [self.fitted[part.kind] for part in asking.parts]
         means = np.stack([chance.mean for chance in chances])
         weights = _scaled(np.array([part.weight for part in asking.parts]), means)
-        vector: Vectors = asking.vector - self.manner.share * (weights.astype(np.float32) @ means)
         parts = tuple(zip(weights.tolist(), chances, strict=True))
+        centred = [
+            part.vector - self.manner.share * np.float32(weight) * chance.mean
+            for part, (weight, chance) in zip(asking.parts, parts, strict=True)
+        ]
+        aims = [chance.aimed(vector) for vector, chance in zip(centred, chances, strict=True)]
+        vector: Vectors = np.sum(aims, axis=0)
         found = {
             modality: background(
                 [(weight, chance.odds[modality]) for weight, chance in parts],
@@ -106,7 +119,7 @@ class Chances:
     """What chance gives in a library, whatever comes and goes."""
 
     def __init__(self, folder: Path, *, dim: int, texts: Callable[[], Vectors]) -> None:
-        """Keep what is fitted in a folder. `texts` gives the vectors of strangers that are words."""
+        """Keep what is fitted in a folder. `texts` gives the vectors of strangers' questions, if there can be any."""
         self._folder = folder
         self._dim = dim
         self._texts = texts
@@ -136,18 +149,25 @@ class Chances:
         samples = {modality: _sample(modality, index, view, SAMPLE) for modality, index in indexes.items()}
         samples = {modality: sample for modality, sample in samples.items() if len(sample.vectors)}
         fitted = dict(self._now.fitted) if self._now is not None else {}
+        whitening = _whitening(samples.values()) if manner.centring else None
         for kind in sorted(kinds - fitted.keys()):
-            strangers = self._strangers(kind, view, indexes)
+            strangers = self._strangers(kind, view, indexes, whitening=whitening)
             odds = {modality: Odds.of(strangers, sample, manner) for modality, sample in samples.items()}
-            fitted[kind] = Chance(strangers.mean, odds, strangers.deviations[: None if manner.hubness else 0])
+            deviations = strangers.deviations[: None if manner.hubness else 0]
+            fitted[kind] = Chance(strangers.mean, odds, deviations, strangers.whitener)
         middles = {modality: sample.mean for modality, sample in samples.items()}
         return Moment(stamp, manner, middles, {modality: sample.each for modality, sample in samples.items()}, fitted)
 
-    def _strangers(self, kind: Modality, view: View, indexes: Mapping[Modality, Index]) -> Strangers:
-        """Give strangers of a kind: words, or vectors of the library itself; borrowed ones where it has too few."""
+    def _strangers(
+        self, kind: Modality, view: View, indexes: Mapping[Modality, Index], *, whitening: Whitening | None
+    ) -> Strangers:
+        """Give strangers of a kind: words, or vectors of the library itself; borrowed ones where it has too few.
+
+        Only words are whitened: they come in known forms, and those who borrow know too little of what they vary in.
+        """
         texts = self._texts()
         if kind == Modality.TEXT and len(texts):
-            return Strangers(texts)
+            return Strangers(texts, whitening=whitening)
         own = _sample(kind, indexes[kind], view, STRANGERS) if kind in indexes else None
         if own is not None and len(own.vectors) >= ENOUGH:
             return Strangers(own.vectors, own.owners)
@@ -184,6 +204,7 @@ def _packed(moment: Moment) -> dict[str, Any]:
         "middles": [moment.middles[modality] for modality in modalities],
         "means": [moment.fitted[kind].mean for kind in kinds],
         **{f"deviations-{kind}": moment.fitted[kind].deviations for kind in kinds},
+        **{f"whitener-{kind}": whitener for kind in kinds if (whitener := moment.fitted[kind].whitener) is not None},
         "pairs": [[[each.offset, each.slack, each.typical] for each in row] for row in odds],
         "levels": [[each.levels for each in row] for row in odds],
         "expected": [[each.expected for each in row] for row in odds],
@@ -201,6 +222,7 @@ def _unpacked(stamp: str, manner: Manner, kept: Mapping[str, NDArray[Any]]) -> M
                 for place, modality in enumerate(modalities)
             },
             kept[f"deviations-{kind}"],
+            kept.get(f"whitener-{kind}"),
         )
         for row, kind in enumerate(kinds)
     }
@@ -229,6 +251,12 @@ def _sample(modality: Modality, index: Index, view: View, most: int) -> Sample:
 def _segments(modality: Modality, facts: Mapping[str, Any] | None) -> int:
     """Count the segments of one modality that an item has, from its facts."""
     return sum(count for _, kind, count in (facts or {"runs": []})["runs"] if kind == modality)
+
+
+def _whitening(samples: Iterable[Sample]) -> Whitening:
+    """Say how words are whitened, by what there is of each modality of which there is enough."""
+    enough = [sample.vectors for sample in samples if len(sample.vectors) >= ENOUGH]
+    return Whitening(np.array(forms()), np.array(things()), scatter_of_all(enough))
 
 
 def _directions(dim: int) -> Vectors:

@@ -3,7 +3,8 @@
 The best scores of strangers would be taken for chance even where they are answered: no list of questions is about
 nothing that anybody collects. So the best scores come from stand-ins: random mixtures of all strangers, which are about
 nothing. Strangers only say where the scores of stand-ins begin and how far they spread, by ranks that true matches
-do not reach. Why so, and what was measured: the decision record on expectations.
+do not reach. Words are whitened before they are scored, each by strangers of other forms. Why so, and what was
+measured: the decision record on expectations.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bindsearch.types import Ids, Scores, Vectors
+from bindsearch.whitening import Matrix, Whitening
 
 SAMPLE = 1_024
 """Vectors of a modality that strangers are scored against, at most."""
@@ -57,7 +59,7 @@ class Manner:
     """How scores are corrected before they are compared with chance."""
 
     centring: bool = True
-    """Whether what all queries have in common counts less."""
+    """Whether what all queries have in common counts less, and so do directions in which words vary much."""
     hubness: bool = False
     """Whether scores count less where those of strangers vary much: hubs answer whatever is asked."""
 
@@ -65,6 +67,26 @@ class Manner:
     def share(self) -> np.float32:
         """How much of what queries have in common is taken away."""
         return np.float32(CENTRING if self.centring else 0.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Tried:
+    """Queries that are scored, and what queries of their kind have in common, both as they are whitened."""
+
+    vectors: Vectors
+    """*Shape:* (n, dim)"""
+    common: Vectors
+    """*Shape:* (n or 1, dim)"""
+
+    @classmethod
+    def empty(cls, shape: tuple[int, ...]) -> Tried:
+        """Make room for so many."""
+        return cls(np.empty(shape, dtype=np.float32), np.empty(shape, dtype=np.float32))
+
+    def aims(self, manner: Manner) -> Vectors:
+        """Centre them. *Shape:* (n, dim)"""
+        aims: Vectors = self.vectors - manner.share * self.common
+        return aims
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,6 +99,8 @@ class Strangers:
     """The item that each is part of, if they are of the library: none is scored against its own."""
     borrowed: bool = False
     """Whether they are of another kind, for there are none of this one."""
+    whitening: Whitening | None = None
+    """How they are whitened; None if they are not."""
 
     @cached_property
     def mean(self) -> Vectors:
@@ -88,15 +112,39 @@ class Strangers:
     def deviations(self) -> Vectors:
         """How each differs from the mean: the length of what this makes of a vector is how much scores vary there."""
         deviations: Vectors = (self.vectors - self.mean) / np.float32(math.sqrt(len(self.vectors)))
-        return deviations
+        return deviations if self.whitener is None else deviations @ self.whitener
 
     @cached_property
-    def stand_ins(self) -> Vectors:
-        """Give random mixtures of all of them, always the same ones. *Shape:* (STAND_INS, dim)"""
-        weights = np.random.default_rng(0).standard_normal((STAND_INS, len(self.vectors)), dtype=np.float32)
-        mixed = weights @ self.deviations + self.mean
-        unit: Vectors = mixed / np.maximum(np.linalg.norm(mixed, axis=1, keepdims=True), np.float32(GROUND))
-        return unit
+    def whitener(self) -> Vectors | None:
+        """Give what queries of this kind are multiplied by; None if they are not. *Shape:* (dim, dim)"""
+        return None if self.whitening is None else self._scaled(self.whitening.matrix(self.vectors))
+
+    @cached_property
+    def tried(self) -> tuple[Tried, Tried]:
+        """Give what is scored: all of them, and STAND_INS random mixtures of them, always the same ones."""
+        chance, common = np.random.default_rng(0), self.mean[None, :]
+        if self.whitening is None:
+            return Tried(self.vectors, common), Tried(_mixtures(self.vectors, self.mean, STAND_INS, chance), common)
+        folds = list(self.whitening.folds())
+        real, made = Tried.empty(self.vectors.shape), Tried.empty((STAND_INS, self.vectors.shape[1]))
+        for (own, others), mine in zip(folds, np.array_split(np.arange(STAND_INS), len(folds)), strict=True):
+            whitener = self._scaled(self.whitening.matrix(self.vectors[others]))
+            mixed = _mixtures(self.vectors[own], self.mean, len(mine), chance)
+            for tried, places, vectors in ((real, own, self.vectors[own]), (made, mine, mixed)):
+                tried.vectors[places], tried.common[places] = vectors @ whitener, common @ whitener
+        return real, made
+
+    def _scaled(self, matrix: Matrix) -> Vectors:
+        scaled: Vectors = (self._scale * matrix).astype(np.float32)
+        return scaled
+
+    @cached_property
+    def _scale(self) -> float:
+        """What keeps them as far from their mean as they were, so that each part of a query keeps its weight."""
+        assert self.whitening is not None
+        far = self.vectors - self.mean
+        whitened = np.linalg.norm(far @ self.whitening.matrix(self.vectors))
+        return float((np.linalg.norm(far) + GROUND) / (whitened + GROUND))
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,8 +181,9 @@ class Odds:
     @classmethod
     def of(cls, strangers: Strangers, sample: Sample, manner: Manner) -> Odds:
         """Score strangers and stand-ins against a sample."""
-        common, middle = manner.share * strangers.mean, sample.mean
-        nearness = (strangers.vectors - common) @ middle
+        strange, mixed = (tried.aims(manner) for tried in strangers.tried)
+        middle = sample.mean
+        nearness = strange @ middle
         offset = float(np.median(nearness))
         slack = max(GROUND, float(np.median(np.abs(nearness - offset))) * _SPREAD)
         if strangers.borrowed:  # then it tells nothing how near a query is to everything
@@ -143,15 +192,22 @@ class Odds:
         spreads = np.linalg.norm(strangers.deviations @ sample.vectors.T, axis=0)
         typical = max(GROUND, float(np.median(spreads)))
 
-        def scores(vectors: Vectors) -> Scores:
-            aims = vectors - common
+        def scores(aims: Vectors) -> Scores:
             found: Scores = aims @ sample.vectors.T - lowered(aims @ middle, offset, slack)[:, None]
             return found / hubs(spreads, typical) if manner.hubness else found
 
-        real, made = scores(strangers.vectors), scores(strangers.stand_ins)
+        real, made = scores(strange), scores(mixed)
         if strangers.owners is not None:
             real[strangers.owners[:, None] == sample.owners[None, :]] = -np.inf
         return cls(_levels(real, made), _expected(len(sample.vectors)), offset, slack, typical)
+
+
+def _mixtures(rows: Vectors, mean: Vectors, count: int, chance: np.random.Generator) -> Vectors:
+    """Mix some strangers at random, around what all have in common. *Shape:* (count, dim)"""
+    weights = chance.standard_normal((count, len(rows)), dtype=np.float32)
+    mixed = weights @ ((rows - mean) / np.float32(math.sqrt(len(rows)))) + mean
+    unit: Vectors = mixed / np.maximum(np.linalg.norm(mixed, axis=1, keepdims=True), np.float32(GROUND))
+    return unit
 
 
 def hubs(spreads: Vectors, typical: float) -> Vectors:

@@ -348,8 +348,11 @@ class Compiled:
         kinds = self.kinds or ({Modality.TEXT: 1.0},) * len(self.terms)
         weights = _weights(self.terms).tolist()
         parts: list[Part] = []
-        for weight, shares in zip(weights, kinds, strict=True):
-            parts += [Part(weight * share, kind) for kind, share in shares.items()]
+        for weight, (_, vector), shares in zip(weights, self.terms, kinds, strict=True):
+            parts += [
+                Part(weight * share, kind, (weight * share**2 * vector).astype("float32"))
+                for kind, share in shares.items()
+            ]
         return Asking(self.vector, tuple(parts), self.content)
 
     @property

@@ -70,9 +70,24 @@ def questions() -> tuple[str, ...]:
     return tuple(_question(place, turn) for place in range(len(_THINGS)) for turn in range(TIMES))
 
 
+def forms() -> tuple[int, ...]:
+    """Say which form each question has."""
+    return tuple(_form(place, turn) for place in range(len(_THINGS)) for turn in range(TIMES))
+
+
+def things() -> tuple[int, ...]:
+    """Say which thing each question is about."""
+    return tuple(place for place in range(len(_THINGS)) for _ in range(TIMES))
+
+
+def _form(place: int, turn: int) -> int:
+    """Choose a form, so that all things meet all forms, and each form as many things."""
+    return (TIMES * place + turn + place // 8) % len(_FORMS)
+
+
 def _question(place: int, turn: int) -> str:
-    """Put one thing, and where the form asks for it another, into a form; all things meet all forms."""
+    """Put one thing, and where the form asks for it another, into a form."""
     thing, other = _THINGS[place], _THINGS[(37 * place + 91 * (turn + 1)) % len(_THINGS)]
-    form = _FORMS[(TIMES * place + turn + place // 8) % len(_FORMS)]
+    form = _FORMS[_form(place, turn)]
     bare = next((thing.removeprefix(article) for article in _ARTICLES if thing.startswith(article)), thing)
     return form.format(a=thing, b=other, bare=bare)

@@ -263,11 +263,12 @@ def cost(count: int, dim: int = 256) -> None:
         fit = timed(lambda: chances.at(view, indexes, kinds, Manner()), turns=1)
         again = Chances(Path(folder), dim=dim, texts=lambda: words)
         read = timed(lambda: again.at(view, indexes, kinds, Manner()), turns=1)
-        asking = Asking(words[0], (Part(1.0, Modality.TEXT),))
+        asking = Asking(words[0], (Part(1.0, Modality.TEXT, words[0]),))
 
         def judge() -> None:
             moment = chances.at(view, indexes, kinds, Manner())
-            probe = Probe(moment.aim(asking, searched={kind: len(index) for kind, index in indexes.items()}), raw=False)
+            aim = moment.aim(asking, searched={kind: len(index) for kind, index in indexes.items()})
+            probe = Probe(aim, raw=False, own=None)
             for modality in Modality:
                 for segment in range(DEEP):
                     probe.found(segment, segment, modality, score=0.1)

@@ -8,14 +8,16 @@ import math
 import numpy as np
 import pytest
 
-from bindsearch.background import Part, background
-from bindsearch.chances import Chances
+from bindsearch.background import Asking, Part, background
+from bindsearch.chances import FILE, FORM, Chances
 from bindsearch.odds import PEAKS, Manner, Odds, Sample, Strangers
-from bindsearch.strangers import questions
+from bindsearch.strangers import forms, questions, things
 from bindsearch.types import Modality
+from bindsearch.whitening import Whitening
 
 DIM = 48
 PLAIN = Manner()
+FORMS = Whitening(np.array(forms()), np.array(things()))
 
 
 def unit(rows):
@@ -52,6 +54,7 @@ def first_expectations(queries, strangers, things, *, sample=None, manner=PLAIN)
     sample = sample or Sample(things, np.arange(len(things)))
     odds = Odds.of(strangers, sample, manner)
     aims = queries - manner.share * strangers.mean
+    aims = aims if strangers.whitener is None else aims @ strangers.whitener
     near = aims @ sample.mean
     best = (aims @ things.T).max(axis=1)
     found = []
@@ -67,12 +70,14 @@ def within(found, expect, factor):
     return promised / factor <= share <= promised * factor
 
 
+@pytest.mark.parametrize("whitening", [None, FORMS], ids=["plain", "whitened"])
 @pytest.mark.parametrize("things", [10, 60, 400, 1500])
-def test_first_hits_of_unrelated_questions_are_what_they_say(things):
+def test_first_hits_of_unrelated_questions_are_what_they_say(things, whitening):
     shares = []
     for seed in range(4):
         world = World(seed, things=things)
-        shares.append(first_expectations(world.unrelated(1500), Strangers(world.unrelated(512)), world.things))
+        strangers = Strangers(world.unrelated(512), whitening=whitening)
+        shares.append(first_expectations(world.unrelated(1500), strangers, world.things))
     found = np.concatenate(shares)
     assert within(found, 0.01, 3)
     assert within(found, 0.1, 2)
@@ -113,10 +118,12 @@ def test_a_collection_of_one_subject_is_found_by_it():
     assert np.median(found) < 0.1
 
 
+@pytest.mark.parametrize("whitening", [None, FORMS], ids=["plain", "whitened"])
 @pytest.mark.parametrize("count", [1, 2, 3, 9, 10, 11])
-def test_the_smallest_libraries_have_an_expectation(count):
+def test_the_smallest_libraries_have_an_expectation(count, whitening):
     world = World(9, things=count)
-    found = first_expectations(world.unrelated(300), Strangers(world.unrelated(512)), world.things)
+    strangers = Strangers(world.unrelated(512), whitening=whitening)
+    found = first_expectations(world.unrelated(300), strangers, world.things)
     assert np.isfinite(found).all()
     assert found.max() <= count
     assert (found <= 0.01).mean() <= 0.05
@@ -191,6 +198,83 @@ def test_two_words_together_are_no_less_honest_than_one():
     assert within(np.array(found), 0.1, 3)
 
 
+def test_a_direction_in_which_questions_vary_much_counts_less():
+    world = World(21)
+    strangers = Strangers(world.unrelated(512), whitening=FORMS)
+    kept = np.linalg.norm(np.eye(DIM, dtype=np.float32) @ strangers.whitener, axis=1)
+    varied = strangers.vectors.std(axis=0)
+    assert np.corrcoef(kept, varied)[0, 1] < -0.9
+    assert kept[varied.argmax()] < 0.8 * kept[varied.argmin()]
+
+
+def test_whitened_questions_are_as_far_from_their_mean_as_before():
+    """Else words would count less beside a photo."""
+    world = World(22)
+    strangers = Strangers(world.unrelated(512), whitening=FORMS)
+    far = strangers.vectors - strangers.mean
+    assert np.linalg.norm(far @ strangers.whitener) == pytest.approx(np.linalg.norm(far), rel=1e-3)
+
+
+def test_what_others_vary_in_counts_less_too():
+    world = World(23)
+    among = np.diag(np.r_[np.full(4, DIM / 4), np.zeros(DIM - 4)])
+    words = world.unrelated(512)
+    alone, both = (
+        Strangers(words, whitening=Whitening(FORMS.forms, FORMS.things, each)).whitener for each in (None, among)
+    )
+    change = np.diag(both) / np.diag(alone)
+    assert change[:4].max() < change[4:].min()
+
+
+def test_whitened_matches_stand_out_more():
+    """Questions mostly differ in what no thing differs in: that is noise, and counts less."""
+    chance = np.random.default_rng(24)
+    noise = np.r_[np.full(8, 3.0), np.full(DIM - 8, 0.5)]
+    found = unit(chance.normal(size=(400, DIM)))
+    strange, asked = chance.normal(size=(512, DIM)) * noise, chance.normal(size=(400, DIM)) * noise + 6 * found
+    plain, whitened = (
+        first_expectations(unit(asked), Strangers(unit(strange), whitening=each), found) for each in (None, FORMS)
+    )
+    assert (whitened <= 0.01).mean() > (plain <= 0.01).mean() + 0.1
+
+
+def test_no_question_whitens_itself_or_its_like():
+    places = []
+    for own, others in FORMS.folds():
+        assert len(set(FORMS.forms[own])) == 1
+        assert not set(FORMS.forms[own]) & set(FORMS.forms[others])
+        assert not set(FORMS.things[own]) & set(FORMS.things[others])
+        assert len(others) > 400
+        places += own.tolist()
+    assert sorted(places) == list(range(512))
+
+
+def test_how_a_question_is_whitened_when_tried_does_not_hang_on_its_own_form():
+    world = World(25)
+    words = world.unrelated(512)
+    own, others = next(FORMS.folds())
+    other = words.copy()
+    other[own] *= 3
+    before, after = (Strangers(each, whitening=FORMS).tried[0].vectors for each in (words, other))
+    lengths = np.linalg.norm(after, axis=1) / np.linalg.norm(before, axis=1)
+    alike = (before * after).sum(axis=1) / np.linalg.norm(before, axis=1) / np.linalg.norm(after, axis=1)
+    assert alike[own].min() == pytest.approx(1, abs=1e-6)
+    assert np.ptp(lengths[own]) < 1e-4
+    assert alike[others].min() < 1 - 1e-3
+
+
+def test_it_is_known_which_form_and_which_thing_each_question_has():
+    asked = questions()
+    for opening in ("old ", "a photo of ", "the sound of ", "why is there ", "somebody talks about "):
+        has = {form for form, question in zip(forms(), asked, strict=True) if question.startswith(opening)}
+        assert len(has) == 1
+    about = {}
+    for thing, question in zip(things(), asked, strict=True):
+        about.setdefault(thing, []).append(set(question.replace("?", "").split()))
+    assert all(len(told) == 2 and told[0] & told[1] for told in about.values())
+    assert sorted(set(things())) == list(range(256))
+
+
 def test_the_questions_of_strangers_are_many_and_different():
     asked = questions()
     assert len(asked) == len(set(asked)) == 512
@@ -255,6 +339,7 @@ def test_what_is_fitted_is_kept_on_disk_to_the_last_bit(tmp_path, manner):
     assert len(calls) == asked
     for kind in ALL:
         assert (again.fitted[kind].mean == fresh.fitted[kind].mean).all()
+        assert np.array_equal(again.fitted[kind].whitener, fresh.fitted[kind].whitener)
         for modality in indexes:
             ours, theirs = again.fitted[kind].odds[modality], fresh.fitted[kind].odds[modality]
             assert (ours.levels == theirs.levels).all()
@@ -302,4 +387,89 @@ def test_parts_of_other_kinds_are_known_apart(tmp_path):
     moment = Chances(tmp_path, dim=DIM, texts=texts).at(Ledger(1), indexes, ALL, PLAIN)
     words, pictures = (moment.fitted[kind].odds[Modality.IMAGE] for kind in (Modality.TEXT, Modality.IMAGE))
     assert pictures.levels[-1] > words.levels[-1]
-    assert Part(1.0, Modality.TEXT) != Part(1.0, Modality.IMAGE)
+
+
+def moment_of(world, folder, *, manner=PLAIN, things=None):
+    """Fit what chance gives words and pictures in a library of pictures."""
+    texts, _ = counted(world.unrelated(512))
+    shelf = {Modality.IMAGE: Shelf(world.things if things is None else things)}
+    return Chances(folder, dim=DIM, texts=texts).at(Ledger(1), shelf, ALL, manner)
+
+
+def asking(*parts):
+    """Ask for a sum of (weight, kind, unit vector)."""
+    total = sum(weight * vector for weight, _, vector in parts)
+    length = float(np.linalg.norm(total))
+    split = tuple(Part(weight / length, kind, weight / length * vector) for weight, kind, vector in parts)
+    return Asking((total / length).astype(np.float32), split)
+
+
+def test_only_words_are_whitened(tmp_path):
+    fitted = moment_of(World(26), tmp_path).fitted
+    assert {kind for kind in ALL if fitted[kind].whitener is not None} == {Modality.TEXT}
+
+
+def test_words_that_are_borrowed_are_not_whitened(tmp_path):
+    texts, _ = counted(np.empty((0, DIM), np.float32))
+    shelf = {Modality.IMAGE: Shelf(World(27).things)}
+    moment = Chances(tmp_path, dim=DIM, texts=texts).at(Ledger(1), shelf, ALL, PLAIN)
+    assert all(moment.fitted[kind].whitener is None for kind in ALL)
+
+
+def test_without_centring_a_query_is_searched_as_it_is(tmp_path):
+    world = World(28)
+    moment = moment_of(world, tmp_path, manner=Manner(centring=False))
+    word, picture = world.unrelated(1)[0], world.things[0]
+    assert all(moment.fitted[kind].whitener is None for kind in ALL)
+    for query in (asking((1.0, Modality.TEXT, word)), asking((1, Modality.TEXT, word), (1, Modality.IMAGE, picture))):
+        aim = moment.aim(query, searched={Modality.IMAGE: 400})
+        assert aim.vector == pytest.approx(query.vector, abs=1e-6)
+
+
+@pytest.mark.parametrize("kind", [Modality.TEXT, Modality.IMAGE])
+def test_an_operand_without_weight_changes_nothing(tmp_path, kind):
+    """Words are whitened and pictures are not, also where they are asked for together."""
+    world = World(29)
+    moment = moment_of(world, tmp_path)
+    vectors = {Modality.TEXT: world.unrelated(1)[0], Modality.IMAGE: world.things[0]}
+    other = Modality.IMAGE if kind == Modality.TEXT else Modality.TEXT
+    alone, both = (
+        moment.aim(asking(*parts), searched={Modality.IMAGE: 400})
+        for parts in (
+            [(1.0, kind, vectors[kind])],
+            [(1.0, kind, vectors[kind]), (1e-9, other, vectors[other])],
+        )
+    )
+    assert both.vector == pytest.approx(alone.vector, abs=1e-6)
+    for ours, theirs in zip(both.chance.values(), alone.chance.values(), strict=True):
+        assert ours.levels == pytest.approx(theirs.levels, abs=1e-6)
+        assert ours.near == pytest.approx(theirs.near, abs=1e-6)
+
+
+def test_a_word_and_a_picture_together_are_no_less_honest_than_one(tmp_path):
+    world = World(30, things=800, clumps=10**5)  # no two pictures are about the same
+    shelf, asked = world.things[:400], world.things[400:]
+    moment = moment_of(world, tmp_path, things=shelf)
+    found = []
+    for word, picture in zip(world.unrelated(len(asked)), asked, strict=True):
+        query = asking((1, Modality.TEXT, word), (1, Modality.IMAGE, picture))
+        aim = moment.aim(query, searched={Modality.IMAGE: 400})
+        chance = aim.chance[Modality.IMAGE]
+        found.append(chance.expect(chance.surprise(float(aim.levels(Modality.IMAGE, shelf).max()))))
+    assert within(np.array(found), 0.1, 3)
+    assert within(np.array(found), 0.5, 2)
+
+
+def test_what_an_older_release_fitted_is_fitted_anew(tmp_path):
+    world = World(31)
+    moment = moment_of(world, tmp_path)
+    with np.load(tmp_path / FILE) as file:
+        kept = {name: file[name] for name in file.files if not name.startswith("whitener")}
+    stamp = str(kept["stamp"])
+    assert stamp.startswith(f"{FORM}|")
+    np.savez(tmp_path / FILE, **(kept | {"stamp": f"{int(FORM) - 1}{stamp.removeprefix(FORM)}"}))
+    texts, calls = counted(world.unrelated(512))
+    anew = Chances(tmp_path, dim=DIM, texts=texts).at(Ledger(1), {Modality.IMAGE: Shelf(world.things)}, ALL, PLAIN)
+    assert calls
+    assert anew.stamp == moment.stamp
+    assert anew.fitted[Modality.TEXT].whitener is not None
