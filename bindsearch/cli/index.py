@@ -38,7 +38,7 @@ COUNTS = ("added", "changed", "moved", "copied", "returned", "unchanged", "remov
 FAILURES_SHOWN = 10
 KINDS_SHOWN = 8
 SWITCHES = {
-    "centring": "let what all queries have in common count less (on)",
+    "centring": "let what queries have in common, or vary in by chance, count less (on)",
     "hubness": "let what answers whatever is asked count less (off)",
 }
 
