@@ -8,7 +8,8 @@ are made is told in bench_vectors.py: half of the queries are of another modalit
     python scripts/bench_search.py --quick   20,000 vectors, two minutes
     python scripts/bench_search.py --json    one object a row
 
-`--graphs 1000000` builds graphs of a million, too: that takes 20 GB if faiss is the only peer at hand, else 32.
+`--graphs 1000000` builds graphs of a million, too: with all peers that takes 22 GB and half an hour, and LanceDB, which
+has little memory left then, a quarter of an hour more.
 """
 
 from __future__ import annotations
