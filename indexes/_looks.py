@@ -18,17 +18,18 @@ from bindsearch.types import Ids, Scores, Vectors
 from ._byte_scan import BytePieces, faiss_scans_bytes, look_at_pieces, room_for
 from ._codes import Coder, Codes, CodeValues, Questions
 from ._shortlist import FOLD, Part, Shortlist, look_at_floats, reaching
-from ._threads import THREADS, each
+from ._threads import THREADS, each, room
 
 Products = NDArray[np.int32]
 Multiply = Callable[[CodeValues, CodeValues], Products]
-"""Queries (b, dim) and vectors (c, dim) -> products (b, c), exact, in memory that may be written to."""
+"""Queries (b, dim) and vectors (c, dim) -> products (b, c), exact, in memory that may be written to, until it is called
+again."""
 
 CODED_ROWS = 1 << 15
 """Smaller blocks are not worth the codes."""
 CODED_SCORES = 1 << 22
 """At most so many products at once in a thread."""
-PIECES = 4
+PIECES = 2
 """So many for each thread, where there are rows for so many: a thread that is late waits less."""
 LEAST_ROWS = 1 << 13
 """Fewer rows at once are not worth a piece."""
@@ -134,10 +135,10 @@ def multiply_by_torch() -> Multiply | None:
     import torch
 
     def multiply(queries: CodeValues, vectors: CodeValues) -> Products:
+        product = room("products", (len(queries), len(vectors)), np.int32)
         # A copy: of one query that is a view, as in values[None], it makes nonsense without a word.
-        product = torch._int_mm(torch.from_numpy(queries.copy()), torch.from_numpy(vectors).T)
-        given: Products = product.numpy()
-        return given
+        torch._int_mm(torch.from_numpy(queries.copy()), torch.from_numpy(vectors).T, out=torch.from_numpy(product))
+        return product
 
     extremes = np.resize(np.array([127, -127, 127, 127, -128], dtype=np.int8), (3, 1024))
     try:

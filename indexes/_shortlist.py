@@ -208,7 +208,7 @@ def reaching(table: NDArray[Any], margin: Scores, shortlist: Shortlist, steps: S
     """
     fold = 1 if table.shape[1] % FOLD else FOLD
     stacks = table.reshape(len(table), fold, -1)
-    tops = stacks.max(axis=1)
+    tops = np.max(stacks, axis=1, out=room("tops", (len(stacks), stacks.shape[2]), table.dtype))
     limits = _limits(shortlist.floors - margin, steps)
     hits = np.flatnonzero(tops >= limits[:, None])
     if len(hits) > shortlist.crowd and tops.shape[1] > shortlist.wanted:
