@@ -82,3 +82,7 @@ def room(name: str, shape: tuple[int, ...], dtype: Any = np.float32) -> NDArray[
 @cache
 def _pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(THREADS, "bindsearch-search")
+
+
+if hasattr(os, "register_at_fork"):  # threads stay behind when a process forks: the child makes its own
+    os.register_at_fork(after_in_child=_pool.cache_clear)

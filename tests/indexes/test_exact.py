@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import mmap
+import os
+import signal
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -117,6 +120,22 @@ def test_a_search_leaves_all_other_threads_as_many_threads_as_they_had(rng, way,
     finally:
         torch.set_num_threads(own)
         pool.shutdown()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_process_that_forks_after_a_search_can_search(rng, monkeypatch):
+    monkeypatch.setattr(_shortlist, "THREAD_ROWS", 256)
+    vectors = unit(rng, 3000, DIM)
+    index = ExactIndex(DIM, by="floats")
+    index.add(np.arange(3000), vectors)
+    expected = index.search(vectors[:1], 5)  # by threads
+    assert threading.active_count() > 1
+    child = os.fork()
+    if not child:
+        signal.alarm(20)  # it would wait for threads that it has not
+        os._exit(0 if same_answers(index.search(vectors[:1], 5), expected) else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 @pytest.mark.parametrize("parts", [1, 2, 7, 100])
