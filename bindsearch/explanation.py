@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -219,13 +220,20 @@ def _unknown(view: View, path: Path) -> str:
     root = next((top for top in view.roots() if top in (path, *path.parents)), None)
     if root is None:
         return "it is not in the library: `bindsearch index` it, or the folder it lies in"
-    same = next((record.path for record in view.owners(digest_of(path)) if _is_same(record.path, path)), None)
+    same = _reached_by(view, path) if path.is_file() else None  # a pipe would wait for words
     if same is not None:
         return f"a link leads to it, and the library knows it as {same}"
     hidden = next((part for part in path.relative_to(root).parts if part.startswith(".")), None)
     if hidden:
         return f"it is left out because {hidden} is hidden: `bindsearch index` it by its name"
     return "it is not in the library yet: `bindsearch index` looks again"
+
+
+def _reached_by(view: View, link: Path) -> Path | None:
+    """Give what a link leads to, as the library knows it."""
+    with suppress(OSError):
+        return next((record.path for record in view.owners(digest_of(link)) if _is_same(record.path, link)), None)
+    return None
 
 
 def _is_same(one: Path, other: Path) -> bool:

@@ -110,7 +110,7 @@ class Coder:
             copied = np.take(codes.values, rows[few], 0, room("codes", shape, np.int8), mode="clip")
             numbers = room("numbers", shape, exact)
             numbers[:] = copied
-            np.einsum("ij,j->i", numbers, questions.values[places[piece[0]]].astype(exact), out=products[few])
+            products[few] = np.einsum("ij,j->i", numbers, questions.values[places[piece[0]]].astype(exact))
 
         for _ in each(multiply, pieces) if len(pieces) > 2 else map(multiply, pieces):
             pass

@@ -125,6 +125,12 @@ class Shortlist:
         if self._pending > self._limit:
             self._limit = self.crowd + 2 * len(self._narrow().places)
 
+    def aside(self) -> Shortlist:
+        """Give an empty one for the same part, of which something may have to be thrown away."""
+        other = Shortlist(len(self.floors), self.wanted)
+        other.floors = self.floors
+        return other
+
     def adopt(self, other: Shortlist, places: Ids) -> None:
         """Take in what another shortlist holds of the same part, for queries that are at these places here."""
         offer = other._narrow()
@@ -211,8 +217,9 @@ def reaching(table: NDArray[Any], margin: Scores, shortlist: Shortlist, steps: S
     tops = np.max(stacks, axis=1, out=room("tops", (len(stacks), stacks.shape[2]), table.dtype))
     limits = _limits(shortlist.floors - margin, steps)
     hits = np.flatnonzero(tops >= limits[:, None])
-    if len(hits) > shortlist.crowd and tops.shape[1] > shortlist.wanted:
-        own = np.partition(tops, -shortlist.wanted, axis=1)[:, -shortlist.wanted :].astype(np.float32)
+    several = tops if tops.shape[1] > shortlist.wanted else table
+    if len(hits) > shortlist.crowd and several.shape[1] > shortlist.wanted:
+        own = np.partition(several, -shortlist.wanted, axis=1)[:, -shortlist.wanted :].astype(np.float32)
         shortlist.note((own if steps is None else own * steps[:, None]) - margin[:, None])
         limits = _limits(shortlist.floors - margin, steps)
         hits = np.flatnonzero(tops >= limits[:, None])
@@ -275,7 +282,7 @@ def _careful(parts: Sequence[Part], offer: _Offer, queries: Vectors) -> Scores:
 
     def multiply(vectors: Vectors, places: Ids) -> Scores:
         asked = np.take(queries, places, axis=0, out=room("queries", vectors.shape), mode="clip")
-        products = room("products", vectors.shape, np.float64)
+        products = room("careful products", vectors.shape, np.float64)
         scores: Scores = np.multiply(vectors, asked, out=products, dtype=np.float64).sum(axis=1).astype(np.float32)
         return scores
 

@@ -23,15 +23,15 @@ Given = TypeVar("Given")
 
 THREADS = min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 _told = threading.local()
+_telling = threading.Lock()
+"""Held while torch has been told a number that is not meant for new threads."""
 
 
 def each(work: Callable[[Piece], Given], pieces: Iterable[Piece]) -> Iterator[Given]:
     """Do a work with each piece, and give what comes of it in their order. The work must not call this again."""
-    usual = 0
-    if "torch" in sys.modules:
-        import torch
-
-        usual = torch.get_num_threads()
+    torch = sys.modules.get("torch")
+    with _telling:
+        usual = 0 if torch is None else torch.get_num_threads()
 
     def alone(piece: Piece) -> Given:
         _start_no_threads(usual)
@@ -42,7 +42,7 @@ def each(work: Callable[[Piece], Given], pieces: Iterable[Piece]) -> Iterator[Gi
 
 def _start_no_threads(usual: int) -> None:
     """Have faiss, and torch if it has so many threads usually, start none from this one."""
-    if "faiss" in sys.modules and not hasattr(_told, "faiss"):
+    if sys.modules.get("faiss") is not None and not hasattr(_told, "faiss"):
         import faiss
 
         faiss.omp_set_num_threads(1)
@@ -50,12 +50,13 @@ def _start_no_threads(usual: int) -> None:
     if usual and not hasattr(_told, "torch"):
         import torch
 
-        torch.get_num_threads()  # a thread begins with what was said last when it first uses or asks for its number
-        torch.set_num_threads(1)
-        # New threads begin with what was said last, so it is said once more, by one that ends.
-        last = threading.Thread(target=torch.set_num_threads, args=(usual,))
-        last.start()
-        last.join()
+        with _telling:
+            torch.get_num_threads()  # a thread begins with what was said last when it first uses or asks for its number
+            torch.set_num_threads(1)
+            # New threads begin with what was said last, so it is said once more, by one that ends.
+            last = threading.Thread(target=torch.set_num_threads, args=(usual,))
+            last.start()
+            last.join()
         _told.torch = True
 
 

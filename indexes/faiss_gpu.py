@@ -61,8 +61,10 @@ class FaissGpuIndex(ExactIndex):
         clone = self._clone(part.block)
         left = np.arange(len(queries))
         if clone is not None:
+            found = shortlist.aside()  # some queries may be done when there is no room for more
             try:
-                left = self._look_on_cards(clone, part, queries, shortlist)
+                left = self._look_on_cards(clone, part, queries, found)
+                shortlist.adopt(found, np.arange(len(queries)))
             except CardFull as full:
                 self._say(full)
         if len(left) == len(queries):

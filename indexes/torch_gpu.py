@@ -58,8 +58,10 @@ class TorchIndex(ExactIndex):
             return
         import torch
 
+        found = shortlist.aside()  # half of it may be there when there is no room for more
         try:
-            self._look_on_device(part, queries, shortlist, self.device)
+            self._look_on_device(part, queries, found, self.device)
+            shortlist.adopt(found, np.arange(len(queries)))
         except torch.OutOfMemoryError:
             self._held.pop(part.block, None)
             if not self._lack:

@@ -12,6 +12,7 @@ from functools import partial
 import numpy as np
 import pytest
 from bindsearch.indexes import _byte_scan, _looks, _shortlist, _threads
+from bindsearch.indexes._codes import Coder
 from bindsearch.indexes.exact import ExactIndex
 from index_kinds import KINDS
 from index_model import same_answers, unit
@@ -120,6 +121,38 @@ def test_a_search_leaves_all_other_threads_as_many_threads_as_they_had(rng, way,
     finally:
         torch.set_num_threads(own)
         pool.shutdown()
+
+
+def test_what_a_device_found_before_it_was_full_comes_once(rng, monkeypatch):
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    from bindsearch.indexes import torch_gpu
+
+    monkeypatch.setattr(torch_gpu, "PIECE_ROWS", 64)
+    vectors, given = unit(rng, 200, DIM), 0
+    index = torch_gpu.TorchIndex(DIM, device="cpu")
+    index.add(np.arange(200), vectors)
+    expected = index.search(vectors[:2], 6)
+    look = _shortlist.Shortlist.offer
+
+    def offer(self, *found):
+        nonlocal given
+        given += 1
+        if given == 2:
+            raise torch.OutOfMemoryError
+        look(self, *found)
+
+    monkeypatch.setattr(_shortlist.Shortlist, "offer", offer)
+    assert same_answers(index.search(vectors[:2], 6), expected)
+    assert given > 2
+
+
+def test_floors_rise_where_more_is_wanted_than_there_are_stacks(make, rng, monkeypatch):
+    monkeypatch.setattr(_looks, "LEAST_ROWS", 1024)
+    monkeypatch.setattr(_looks, "CODED_SCORES", 1 << 10)
+    vectors, queries = unit(rng, 5000, DIM), unit(rng, 6, DIM)
+    index = make()
+    index.add(np.arange(5000), vectors)
+    assert same_answers(index.search(queries, 200), truth(vectors, np.arange(5000), queries, 200))
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
@@ -244,3 +277,15 @@ def test_files_that_do_not_belong_together_are_refused(rng, tmp_path):
     np.save(tmp_path / "ids.npy", np.arange(19))
     with pytest.raises(ValueError, match="do not belong together"):
         ExactIndex.load(tmp_path)
+
+
+@pytest.mark.parametrize("dim", [1040, 1041])
+def test_codes_of_long_vectors_say_whole_numbers(rng, dim):
+    """From 1041 dimensions on, products of bytes need more than float32 holds."""
+    coder = Coder(dim)
+    vectors, queries = unit(rng, 40, dim), unit(rng, 2, dim)
+    codes, asked = coder.encode(vectors), coder.ask(queries, coder.turn(queries))
+    rows, places = np.tile(np.arange(40), 2), np.repeat([0, 1], 40)
+    exact = (asked.values[places].astype(np.int64) * codes.values[rows].astype(np.int64)).sum(axis=1)
+    said = coder.scores(codes, rows, asked, places) / asked.steps[places]
+    assert said == pytest.approx(exact, rel=1e-6, abs=1e-2)
