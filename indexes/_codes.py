@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from bindsearch.types import Ids, Scores, Vectors
 
-from ._threads import each, room
+from ._threads import do_each, room
 
 CodeValues = NDArray[np.int8]
 
@@ -112,8 +112,7 @@ class Coder:
             numbers[:] = copied
             products[few] = np.einsum("ij,j->i", numbers, questions.values[places[piece[0]]].astype(exact))
 
-        for _ in each(multiply, pieces) if len(pieces) > 2 else map(multiply, pieces):
-            pass
+        do_each(multiply, pieces)
         scores: Scores = products * questions.steps[places]
         return scores
 

@@ -19,7 +19,7 @@ from bindsearch.types import Ids, Mask, Scores, Vectors
 
 from ._blocks import Block
 from ._codes import runs
-from ._threads import each, room
+from ._threads import do_each, room
 
 BATCH = 256
 """Queries that are looked up in one pass."""
@@ -250,12 +250,7 @@ def _products(queries: Vectors, vectors: Vectors) -> Scores:
         piece = slice(start, start + THREAD_ROWS)
         np.einsum("ij,j->i", vectors[piece], queries[0], out=products[0, piece])
 
-    starts = range(0, len(vectors), THREAD_ROWS)
-    if len(starts) <= 2:  # sooner done than a thread is started
-        for start in starts:
-            multiply(start)
-    else:
-        list(each(multiply, starts))
+    do_each(multiply, range(0, len(vectors), THREAD_ROWS))
     return products
 
 
@@ -301,8 +296,7 @@ def _by_pieces(multiply: Callable[[Vectors, Ids], Scores], parts: Sequence[Part]
         copied = np.take(vectors, offer.rows[few], 0, room("vectors", (len(few), vectors.shape[1])), mode="clip")
         scores[few] = multiply(copied, offer.places[few])
 
-    for _ in each(fill, pieces) if len(pieces) > 2 else map(fill, pieces):
-        pass
+    do_each(fill, pieces)
     return scores
 
 

@@ -10,7 +10,7 @@ import math
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Any, TypeVar
@@ -22,6 +22,7 @@ Piece = TypeVar("Piece")
 Given = TypeVar("Given")
 
 THREADS = min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+FEW = 2
 _told = threading.local()
 _telling = threading.Lock()
 """Held while torch has been told a number that is not meant for new threads."""
@@ -38,6 +39,12 @@ def each(work: Callable[[Piece], Given], pieces: Iterable[Piece]) -> Iterator[Gi
         return work(piece)
 
     return _pool().map(alone, pieces)
+
+
+def do_each(work: Callable[[Piece], None], pieces: Sequence[Piece]) -> None:
+    """Do a work with each piece; in threads, if there are so many that it is not sooner done than these are told."""
+    for _ in each(work, pieces) if len(pieces) > FEW else map(work, pieces):
+        pass
 
 
 def _start_no_threads(usual: int) -> None:

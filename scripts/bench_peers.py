@@ -58,7 +58,7 @@ def engines(vectors: Vectors, asked: Mapping[str, Vectors], *, graphs: bool) -> 
         except ModuleNotFoundError as error:
             if error.name is None or error.name.startswith("bindsearch"):
                 raise
-            print(f"# {error.name} is not installed: left out", flush=True)
+            print(f"# {error.name} is not installed: left out", file=sys.stderr)
 
 
 def ours(vectors: Vectors, asked: Mapping[str, Vectors], *, graphs: bool) -> Iterator[Engine]:
