@@ -20,7 +20,7 @@ INSTALL := $(RUN) -m pip install --quiet --disable-pip-version-check --constrain
 .PHONY: demo test check docs bench wheel models clean
 
 demo: $(READY)
-	@$(RUN) scripts/demo.py
+	@$(RUN) scripts/dev/demo.py
 
 test: $(READY)
 	@$(RUN) -m pytest $(ARGS)
@@ -28,15 +28,15 @@ test: $(READY)
 check: $(READY)
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
-	$(RUN) scripts/check_types.py
-	$(RUN) scripts/make_docs.py --check
+	$(RUN) scripts/dev/check_types.py
+	$(RUN) scripts/dev/make_docs.py --check
 
 docs: $(READY)
-	$(RUN) scripts/make_docs.py
+	$(RUN) scripts/dev/make_docs.py
 
 bench: $(READY)
-	$(RUN) scripts/bench_startup.py
-	$(RUN) scripts/bench_search.py --quick
+	$(RUN) scripts/bench/bench_startup.py
+	$(RUN) scripts/bench/bench_search.py --quick
 
 wheel: $(READY)
 	$(RUN) -m build

@@ -1,6 +1,6 @@
 """Names of spaces and indexes, and where their code is: loaded by string on first use.
 
-Other packages add their own through the entry-point groups `bindsearch.spaces` and `bindsearch.indexes`.
+Other packages add their own through the entry-point groups `bindsearch.spaces.space` and `bindsearch.indexes`.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ DEFAULT_SPACE = "pocket"
 DEFAULT_INDEX = "exact"
 
 SPACES = {
-    "pocket": "bindsearch.encoders.pocket:PocketEncoder",
-    "toy": "bindsearch.encoders.toy:ToyEncoder",
-    "bound:": "bindsearch.encoders.pocket_bound:BoundEncoder",
-    "openclip:": "bindsearch.encoders.openclip:OpenClipEncoder",
-    "local:": "bindsearch.encoders.openclip:local",
-    "imagebind": "bindsearch.encoders.imagebind:ImageBindEncoder",
-    "imagebind/local:": "bindsearch.encoders.imagebind:local",
-    "clap:": "bindsearch.encoders.clap:ClapEncoder",
+    "pocket": "bindsearch.encoders.pocket.encoder:PocketEncoder",
+    "toy": "bindsearch.encoders.toy.encoder:ToyEncoder",
+    "bound:": "bindsearch.encoders.pocket.bound:BoundEncoder",
+    "openclip:": "bindsearch.encoders.openclip.encoder:OpenClipEncoder",
+    "local:": "bindsearch.encoders.openclip.encoder:local",
+    "imagebind": "bindsearch.encoders.imagebind.encoder:ImageBindEncoder",
+    "imagebind/local:": "bindsearch.encoders.imagebind.encoder:local",
+    "clap:": "bindsearch.encoders.clap.encoder:ClapEncoder",
 }
 """Name -> what gives an Encoder when called. A name that ends in a colon is a family, called with what follows."""
 
 INDEXES = {
     "exact": "bindsearch.indexes.exact:ExactIndex",
-    "ivf": "bindsearch.indexes.ivf:IvfIndex",
-    "hnsw": "bindsearch.indexes.hnsw:HnswIndex",
-    "torch": "bindsearch.indexes.torch_gpu:TorchIndex",
-    "faiss-gpu": "bindsearch.indexes.faiss_gpu:FaissGpuIndex",
-    "faiss-gpu-ivf": "bindsearch.indexes.faiss_gpu_found:FaissGpuIvfIndex",
-    "faiss-gpu-pq": "bindsearch.indexes.faiss_gpu_found:FaissGpuPqIndex",
-    "faiss-gpu-cagra": "bindsearch.indexes.faiss_gpu_found:FaissGpuCagraIndex",
+    "ivf": "bindsearch.indexes.approximate.ivf:IvfIndex",
+    "hnsw": "bindsearch.indexes.approximate.hnsw:HnswIndex",
+    "torch": "bindsearch.indexes.gpu.torch_gpu:TorchIndex",
+    "faiss-gpu": "bindsearch.indexes.gpu.faiss_gpu:FaissGpuIndex",
+    "faiss-gpu-ivf": "bindsearch.indexes.gpu.faiss_gpu_approximate:FaissGpuIvfIndex",
+    "faiss-gpu-pq": "bindsearch.indexes.gpu.faiss_gpu_approximate:FaissGpuPqIndex",
+    "faiss-gpu-cagra": "bindsearch.indexes.gpu.faiss_gpu_approximate:FaissGpuCagraIndex",
 }
 """Name -> a class that keeps the `Index` protocol; called with `dim`."""
 
@@ -54,7 +54,7 @@ def default_space() -> str:
 
 def spaces() -> dict[str, str]:
     """Give every known space by name, with the place of its code."""
-    return SPACES | _plugins("bindsearch.spaces")
+    return SPACES | _plugins("bindsearch.spaces.space")
 
 
 def indexes() -> dict[str, str]:
@@ -102,7 +102,7 @@ def choose_index(count: int, dim: int, *, recall: float, memory: int | None, dev
 
 def devices() -> dict[str, Any]:
     """Say which FAISS is here and which cards, and why none is used."""
-    told: dict[str, Any] = _load("bindsearch.indexes.devices:devices", "the devices of this machine")().as_json()
+    told: dict[str, Any] = _load("bindsearch.indexes.gpu.devices:devices", "the devices of this machine")().as_json()
     return told
 
 
@@ -113,7 +113,7 @@ def may_miss(index: Index) -> bool:
 
 def certify_index(index: Index, queries: Mapping[str, Vectors], *, target: float, mend: bool) -> dict[str, Any]:
     """Measure, and `mend` if asked to, what an index that may miss something finds, by origin of the queries."""
-    certify = _load(f"bindsearch.indexes.certificate:{'mend' if mend else 'certify'}", "the recall certificate")
+    certify = _load(f"bindsearch.indexes.approximate.recall:{'mend' if mend else 'certify'}", "the recall certificate")
     told: dict[str, Any] = certify(index, queries, target=target).as_json()
     return told
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from bindsearch.explanation import Why
 
 Vectors = NDArray[np.float32]
 """*Shape:* (n, dim), or (dim,) where one vector is meant."""
@@ -83,11 +82,6 @@ class Span:
 WHOLE = Span()
 
 
-def milliseconds(time: float | None) -> float | None:
-    """Round a time, in seconds, to what is worth telling."""
-    return None if time is None else round(time, 3)
-
-
 @dataclass(frozen=True, slots=True)
 class Piece:
     """Decoded media of one segment, as the media room gives it and an encoder takes it.
@@ -124,75 +118,3 @@ class Item:
     """In seconds, of sounds, videos and animations."""
     segments: Sequence[Segment]
     paths: Sequence[Path] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Hit:
-    """An item that answers a query: where it is, its best moment, and how good it is."""
-
-    path: Path
-    modality: Modality
-    """Of the item: a video that was found by its sound is a video."""
-    score: float
-    """Cosine between the query and the best segment, in [-1, 1]."""
-    expect: float
-    """How many hits at least this good chance alone would give in this library."""
-    segment: Segment
-    """The best segment; its modality says whether a video was seen or heard."""
-    item: int
-    copies: Sequence[Path] = ()
-    """Further paths with the same content."""
-    metadata: Mapping[str, str] = field(default_factory=dict)
-    why: Why | None = None
-    """What its score is made of, if that was asked for."""
-
-    @property
-    def start(self) -> float | None:
-        """Where the best moment begins, in seconds; None for what has no time."""
-        return self.segment.span.start
-
-    @property
-    def end(self) -> float | None:
-        """Where the best moment ends, in seconds; None for what has no time."""
-        return self.segment.span.end
-
-    def as_json(self) -> dict[str, Any]:
-        """Plain values, ready for `json.dumps`."""
-        span = self.segment.span
-        return {
-            "path": str(self.path),
-            "modality": str(self.modality),
-            "matched": str(self.segment.modality),
-            "score": round(self.score, 6),
-            "expect": self.expect,
-            "start": milliseconds(span.start),
-            "end": milliseconds(span.end),
-            "offset": span.offset,
-            "length": span.length,
-            "text": self.segment.text or None,
-            "copies": [str(path) for path in self.copies],
-            "metadata": dict(self.metadata),
-            **({} if self.why is None else {"why": self.why.as_json()}),
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class Hits(Sequence[Hit]):
-    """The answer to a query: hits in order, and how much was searched."""
-
-    hits: tuple[Hit, ...]
-    searched: int
-    """Segments that were compared with the query, after filters."""
-
-    def __len__(self) -> int:
-        return len(self.hits)
-
-    def __iter__(self) -> Iterator[Hit]:
-        return iter(self.hits)
-
-    @overload
-    def __getitem__(self, index: int) -> Hit: ...
-    @overload
-    def __getitem__(self, index: slice) -> tuple[Hit, ...]: ...
-    def __getitem__(self, index: int | slice) -> Hit | tuple[Hit, ...]:
-        return self.hits[index]

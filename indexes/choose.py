@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 
-from .devices import devices
+from .gpu.devices import devices
 
 CODES_PER_SECOND = 15e9
 """Bytes of codes that an exact search looks at in a second: half of what two busy cores did."""

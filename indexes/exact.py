@@ -14,10 +14,10 @@ from numpy.typing import DTypeLike, NDArray
 
 from bindsearch.types import Ids, Scores, Vectors
 
-from ._blocks import Block, Moment
-from ._codes import Coder, Codes, CodeValues
-from ._looks import CODED_ROWS, Looks
-from ._shortlist import Look, Part, best
+from .scan.blocks import Block, Moment
+from .scan.int8_codes import Coder, Codes, CodeValues
+from .scan.scanners import CODED_ROWS, Looks
+from .scan.shortlist import Look, Part, best
 
 SAVED_ROWS = 1 << 14
 """Rows that are copied at once on their way to the disk."""

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import settings
 
 if TYPE_CHECKING:
-    from bindsearch.library import Library
+    from bindsearch.library.library import Library
 
 settings.register_profile("bindsearch", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("bindsearch")

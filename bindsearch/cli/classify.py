@@ -7,7 +7,6 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,13 +14,14 @@ from bindsearch.cli import verdicts
 from bindsearch.cli.faults import DONE, FAILED, PARTLY
 from bindsearch.cli.parser import Parser, Verbs, add_common, at_least_one, picture, target
 from bindsearch.cli.screen import Screen, address, columns, complain, escaped, padded, shown
+from bindsearch.cli.verdicts import Judged
 from bindsearch.cli.wording import counted, percent, reason
 from bindsearch.errors import BadQuery, LibraryNotFound, MediaError, UnsupportedMedia
 
 if TYPE_CHECKING:
-    from bindsearch.spaces import Space
+    from bindsearch.spaces.space import Space
     from bindsearch.zeroshot import Classifier, Prediction, Seen, Taught
-    from bindsearch.zeroshot.truth import Labelled
+    from bindsearch.zeroshot.labelled_files import Labelled
 
 DESCRIPTION = """\
 Tell which of some labels fits each file best, by the embedding space alone: nothing is trained, and no library is
@@ -101,19 +101,6 @@ def add_labels(parser: argparse.ArgumentParser) -> None:
     )
 
 
-@dataclass
-class Judged:
-    """What was answered about the files whose truth is known, and what could not be judged."""
-
-    seen: list[Seen] = field(default_factory=list)
-    truth: list[str] = field(default_factory=list)
-    groups: list[str] = field(default_factory=list)
-    strangers: dict[str, int] = field(default_factory=dict)
-    """Labels that the truth knows and the classifier does not, and how many files have them."""
-    unknown: int = 0
-    """Files of which the table says nothing."""
-
-
 def run(args: argparse.Namespace) -> int:
     """Classify file by file; give 3 if some cannot be read, 1 if there was none."""
     _see_to(args)
@@ -179,14 +166,14 @@ def _classifier(args: argparse.Namespace, screen: Screen) -> Classifier:
 
 
 def _labelled(place: str | None) -> list[Labelled]:
-    from bindsearch.zeroshot.truth import read_labelled
+    from bindsearch.zeroshot.labelled_files import read_labelled
 
     return read_labelled(Path(place).expanduser()) if place else []
 
 
 def _labels_in(args: argparse.Namespace, labelled: Sequence[Labelled]) -> list[str]:
     """Give the labels of labelled files, or those that the truth knows. Raises `BadQuery`."""
-    from bindsearch.zeroshot.truth import folder_label, labels_of, truths
+    from bindsearch.zeroshot.labelled_files import folder_label, labels_of, truths
 
     if labelled:
         return labels_of(labelled)
@@ -213,7 +200,7 @@ def _taught(classifier: Classifier, labelled: list[Labelled], args: argparse.Nam
 
 def _looked_at(classifier: Classifier, labelled: list[Labelled], place: str) -> list[Taught]:
     """Look at labelled files, and complain of those that are of no use."""
-    from bindsearch.zeroshot.truth import labels_of, parted, taught
+    from bindsearch.zeroshot.labelled_files import labels_of, parted, taught
 
     own, others = parted(labelled, classifier.labels)
     if others:
@@ -225,9 +212,9 @@ def _looked_at(classifier: Classifier, labelled: list[Labelled], place: str) -> 
 
 def _space(args: argparse.Namespace) -> Space:
     """Give the space that is named, else the library's if there is one, else the built-in one."""
-    from bindsearch.library import Library
+    from bindsearch.library.library import Library
     from bindsearch.registry import default_space
-    from bindsearch.spaces import Space
+    from bindsearch.spaces.space import Space
 
     if args.space:
         return Space.named(args.space)
@@ -242,7 +229,7 @@ def _space(args: argparse.Namespace) -> Space:
 
 def _space_of(args: argparse.Namespace, path: Path) -> Space:
     """Give the space that is named, or the library's that is named, else the one that a classifier was made in."""
-    from bindsearch.spaces import Space
+    from bindsearch.spaces.space import Space
     from bindsearch.zeroshot.saving import space_of
 
     name = space_of(path)
@@ -302,7 +289,7 @@ def _complain(path: Path, error: Exception) -> int:
 
 def _truth(args: argparse.Namespace) -> Callable[[Path], Labelled | None] | None:
     """Give what says the truth about a file, if anything does."""
-    from bindsearch.zeroshot.truth import Labelled, folder_label, truth_of, truths
+    from bindsearch.zeroshot.labelled_files import Labelled, folder_label, truth_of, truths
 
     if not args.truth:
         return None

@@ -16,8 +16,8 @@ from bindsearch.cli.search import query_of
 from bindsearch.cli.wording import moment
 
 if TYPE_CHECKING:
-    from bindsearch.comparison import Answer, Comparison
-    from bindsearch.types import Hit
+    from bindsearch.results import Hit
+    from bindsearch.retrieval.comparison import Answer, Comparison
 
 DESCRIPTION = """\
 Ask the space that the library has and the one beside it the same, and show both answers side by side: during a
@@ -56,7 +56,7 @@ def add(verbs: Verbs) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Ask both and show what they say; give 1 if neither found anything."""
-    from bindsearch.library import Library
+    from bindsearch.library.library import Library
 
     with Library.open(args.library, create=False) as library:
         told = library.compare(

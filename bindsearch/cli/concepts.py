@@ -50,7 +50,7 @@ def _verb(verbs: Verbs, name: str, run: Callable[[argparse.Namespace], int], wor
 
 def show(args: argparse.Namespace) -> int:
     """List the concepts and their parts."""
-    from bindsearch.library import Library
+    from bindsearch.library.library import Library
 
     with Library.open(args.library, create=False) as library:
         found = list(library.concepts.values())
@@ -67,7 +67,7 @@ def show(args: argparse.Namespace) -> int:
 
 def save(args: argparse.Namespace) -> int:
     """Save a concept and say so."""
-    from bindsearch.library import Library
+    from bindsearch.library.library import Library
 
     with Library.open(args.library, create=False) as library:
         known = args.name in library.concepts
@@ -82,7 +82,7 @@ def save(args: argparse.Namespace) -> int:
 
 def forget(args: argparse.Namespace) -> int:
     """Remove a concept."""
-    from bindsearch.library import Library
+    from bindsearch.library.library import Library
 
     with Library.open(args.library, create=False) as library:
         library.concepts.remove(args.name)

@@ -14,7 +14,7 @@ from bindsearch.cli.screen import Screen, escaped
 from bindsearch.cli.wording import counted
 
 if TYPE_CHECKING:
-    from bindsearch.doctor import Drift
+    from bindsearch.library.doctor import Drift
 
 DESCRIPTION = """\
 Prove that ledger, files and indexes agree, or say what does not hold, and end with status 1. With --repair, mend it;
@@ -36,7 +36,7 @@ def add(verbs: Verbs) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Examine, and repair if asked to; give 1 if faults remain."""
-    from bindsearch.library import Library
+    from bindsearch.library.library import Library
 
     with Library.open(args.library, create=False) as library:
         status = library.status()

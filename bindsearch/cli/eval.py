@@ -19,9 +19,9 @@ from bindsearch.cli.wording import counted
 from bindsearch.errors import BadQuery
 
 if TYPE_CHECKING:
+    from bindsearch.evaluation.contamination import Overlap
     from bindsearch.evaluation.evaluate import Evaluation
-    from bindsearch.evaluation.overlap import Overlap
-    from bindsearch.evaluation.question import Score
+    from bindsearch.evaluation.retrieval_task import Score
     from bindsearch.evaluation.tasks import Confusion
 
 DESCRIPTION = """\
@@ -87,10 +87,10 @@ def run(args: argparse.Namespace) -> int:
     """Measure and show; give 3 if some files could not be read."""
     if args.paths[0] == eval_mteb.WORD:
         return eval_mteb.run(args)
+    from bindsearch.core.paths import absolute
     from bindsearch.evaluation.evaluate import Options, evaluate
-    from bindsearch.places import absolute
     from bindsearch.registry import default_space
-    from bindsearch.spaces import Space
+    from bindsearch.spaces.space import Space
 
     absolute(args.paths)  # '' would be the current folder
     space = Space.named(args.space or default_space())
@@ -205,7 +205,7 @@ def _copies(found: Overlap, done: Evaluation) -> Iterator[str]:
 
 def _draw(confusions: Sequence[Confusion], path: Path) -> None:
     """Draw one matrix into the file that is named, several into files beside it."""
-    from bindsearch.evaluation.picture import save
+    from bindsearch.evaluation.confusion_plot import save
 
     if not confusions:
         raise BadQuery("there is no confusion to draw: no set with one label a file was measured")

@@ -12,7 +12,7 @@ from bindsearch.cli.screen import Screen, columns, escaped, padded
 from bindsearch.errors import BadQuery
 
 if TYPE_CHECKING:
-    from bindsearch.evaluation.mteb_run import Scored
+    from bindsearch.integrations.mteb_run import Scored
 
 WORD = "mteb"
 HEADER = ("task", "type", "split", "subset", "measure", "score")
@@ -20,9 +20,9 @@ HEADER = ("task", "type", "split", "subset", "measure", "score")
 
 def run(args: argparse.Namespace) -> int:
     """Run the tasks that are named behind `mteb`, and show their main scores."""
-    from bindsearch.evaluation.mteb_run import run_tasks
+    from bindsearch.integrations.mteb_run import run_tasks
     from bindsearch.registry import default_space
-    from bindsearch.spaces import Space
+    from bindsearch.spaces.space import Space
 
     names = args.paths[1:]
     if not names:

@@ -28,8 +28,8 @@ def add(verbs: Verbs) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the file and say how much went into it."""
-    from bindsearch.export import export
-    from bindsearch.library import Library
+    from bindsearch.library.export import export
+    from bindsearch.library.library import Library
 
     with Library.open(args.library, create=False) as library:
         segments = export(library, args.file)

@@ -44,7 +44,7 @@ def add(verbs: Verbs) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Forget and say how much; give 1 if there was nothing to forget."""
-    from bindsearch.library import Library
+    from bindsearch.library.library import Library
 
     if not args.paths and not args.gone:
         raise BadQuery("say what to forget: files, folders, or --gone")
@@ -69,6 +69,6 @@ def run(args: argparse.Namespace) -> int:
 
 def _still_indexed(paths: Sequence[str], roots: Sequence[Path]) -> bool:
     """Tell whether the next `index` comes by any of these."""
-    from bindsearch.places import absolute
+    from bindsearch.core.paths import absolute
 
     return any(place.exists() and not {*roots}.isdisjoint(place.parents) for place in absolute(paths))

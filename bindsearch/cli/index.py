@@ -18,7 +18,7 @@ from bindsearch.cli.screen import Screen, escaped, shown
 from bindsearch.cli.wording import counted, reason, share, span
 
 if TYPE_CHECKING:
-    from bindsearch.report import Report
+    from bindsearch.ingest.report import Report
     from bindsearch.types import SpaceSpec
 
 DESCRIPTION = """\
@@ -84,10 +84,10 @@ def add(verbs: Verbs) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Index, showing progress; give 3 if files failed."""
-    from bindsearch.gallery import AUTO
-    from bindsearch.library import Library
+    from bindsearch.indexing.index_store import AUTO
+    from bindsearch.ingest.indexed_folders import existing
+    from bindsearch.library.library import Library
     from bindsearch.registry import load_index
-    from bindsearch.roots import existing
 
     wished = _wished(args)
     if args.rebuild_index not in (None, AUTO):
@@ -129,7 +129,7 @@ def _tell_licence(spec: SpaceSpec, *, quiet: bool) -> None:
 
 def _wished(args: argparse.Namespace) -> dict[str, Any]:
     """Give what is wished anew. Raises `BadQuery` for what makes no sense, before a library is made."""
-    from bindsearch.wishes import Wishes, bytes_in
+    from bindsearch.storage.settings import Wishes, bytes_in
 
     wished = {name: getattr(args, name) for name in ("recall", "device") if getattr(args, name) is not None}
     if args.memory is not None:
@@ -176,7 +176,7 @@ def _most(kinds: Mapping[str, int]) -> str:
 
 
 def _kinds(kind: str, count: int) -> str:
-    from bindsearch.report import DEAD
+    from bindsearch.ingest.report import DEAD
 
     return counted(count, "link to nothing", DEAD) if kind == DEAD else f"{count:,} {escaped(kind)}"
 

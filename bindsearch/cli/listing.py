@@ -16,8 +16,7 @@ from bindsearch.cli.wording import chance, counted, moment
 from bindsearch.errors import BadQuery
 
 if TYPE_CHECKING:
-    from bindsearch.explanation import Moment, Why
-    from bindsearch.types import Hit, Hits
+    from bindsearch.results import Hit, Hits, Moment, Why
 
 HEADER = ("", "by chance", "score", "kind", "moment", "path")
 TO_THE_RIGHT = (True, True, True, False, False, False)

@@ -15,8 +15,8 @@ from bindsearch.cli.screen import Screen, escaped, shown
 from bindsearch.cli.wording import counted, reason, size, span
 
 if TYPE_CHECKING:
-    from bindsearch.library import Library
-    from bindsearch.migration import MigrationReport
+    from bindsearch.library.library import Library
+    from bindsearch.library.migration import MigrationReport
 
 DESCRIPTION = """\
 Embed the whole library in another space, from the files themselves, beside the space that it has. That one answers
@@ -58,7 +58,7 @@ def add(verbs: Verbs) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Do what is asked for; give 3 if missing files held the switch up."""
-    from bindsearch.library import Library
+    from bindsearch.library.library import Library
 
     with Library.open(args.library, create=False) as library:
         if args.drop_old or args.cancel:

@@ -138,7 +138,7 @@ def filters_of(args: argparse.Namespace) -> list[str]:
 def words_of(args: argparse.Namespace) -> list[str]:
     """Give the words of the query; conditions on tags among them join those of --where. Raises `BadQuery`."""
     from bindsearch.errors import EmptyQuery
-    from bindsearch.tag_filter import without_tags
+    from bindsearch.query.tag_conditions import without_tags
 
     words, conditions = without_tags(args.words)
     if conditions and not words:

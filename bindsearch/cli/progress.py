@@ -11,7 +11,7 @@ from bindsearch.cli.screen import Screen, cut, shown
 from bindsearch.cli.wording import clock, counted
 
 if TYPE_CHECKING:
-    from bindsearch.report import Progress
+    from bindsearch.core.progress import Progress
 
 REDRAW = 0.1
 LINE_EVERY = 10.0

@@ -27,10 +27,10 @@ from bindsearch.cli.screen import complain, never_fail_to_decode, shown
 from bindsearch.errors import BadQuery
 
 if TYPE_CHECKING:
-    from bindsearch.library import Library
-    from bindsearch.query import Query
-    from bindsearch.question import Question
-    from bindsearch.types import Hit, Hits
+    from bindsearch.library.library import Library
+    from bindsearch.query.language import Query
+    from bindsearch.query.request import Question
+    from bindsearch.results import Hit, Hits
 
 DESCRIPTION = """\
 Find pictures, sounds, videos and texts by meaning. A word that names a file stands for that file, any other for
@@ -106,8 +106,8 @@ def add_question(parser: Parser) -> None:
 
 def question_of(args: argparse.Namespace) -> Question:
     """Read all that is asked."""
-    from bindsearch.query import parse
-    from bindsearch.question import Question
+    from bindsearch.query.language import parse
+    from bindsearch.query.request import Question
 
     return Question(
         query_of(words_of(args)),
@@ -120,7 +120,7 @@ def question_of(args: argparse.Namespace) -> Question:
 
 def run(args: argparse.Namespace) -> int:
     """Search and list what was found."""
-    from bindsearch.library import Library
+    from bindsearch.library.library import Library
 
     _see_to(args)
     asked = question_of(args)
@@ -171,7 +171,7 @@ def draw(library: Library, hits: Sequence[Hit], args: argparse.Namespace) -> Non
 
 def query_of(words: list[str]) -> Query:
     """Read the query that words make; a single `-` stands for standard input."""
-    from bindsearch.query import parse, parse_one
+    from bindsearch.query.language import parse, parse_one
 
     if words != ["-"]:
         return parse(words)

@@ -35,7 +35,7 @@ def add(verbs: Verbs) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Search by the file and list what was found."""
-    from bindsearch.library import Library
+    from bindsearch.library.library import Library
 
     with Library.open(args.library, create=False) as library:
         hits = library.similar(

@@ -117,7 +117,7 @@ def _card(name: str) -> dict[str, Any]:
 
 def _to_be_had(name: str) -> str:
     """Say in a few words how to come by the weights of a space; nothing where that is not known."""
-    from bindsearch.weights import KNOWN, in_words
+    from bindsearch.spaces.weights import KNOWN, in_words
 
     if name not in KNOWN:
         return ""

@@ -14,8 +14,8 @@ from bindsearch.cli.parser import Parser, Verbs, add_common
 from bindsearch.cli.screen import Screen, shown
 
 if TYPE_CHECKING:
-    from bindsearch.download import Told
-    from bindsearch.weights import File, Weights
+    from bindsearch.spaces.download import Told
+    from bindsearch.spaces.weights import File, Weights
 
 DESCRIPTION = """\
 Fetch what a space needs and this machine lacks, going on where an earlier try broke off. Sizes and checksums are
@@ -52,7 +52,7 @@ def add(verbs: Verbs) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Fetch, and say where each file lies."""
-    from bindsearch.weights import find, get
+    from bindsearch.spaces.weights import find, get
 
     weights = find(args.name)
     screen = Screen.of(sys.stdout)
@@ -114,6 +114,6 @@ class _Meter:
 
 
 def _share(have: int, whole: int) -> str:
-    from bindsearch.weights import in_words
+    from bindsearch.spaces.weights import in_words
 
     return f"{100 * have // whole}% of {in_words(whole)}" if whole else in_words(have)

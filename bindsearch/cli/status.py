@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from bindsearch.cli.parser import Parser, Verbs, add_common
 from bindsearch.cli.screen import Screen, complain, escaped, shown
 from bindsearch.cli.wording import counted, reason, size, span
-from bindsearch.wishes import RECALL
+from bindsearch.storage.settings import RECALL
 
 if TYPE_CHECKING:
-    from bindsearch.status import Status
+    from bindsearch.library.status import Status
 
 TAGS = 12
 """So many tags are named."""
@@ -33,7 +33,7 @@ def add(verbs: Verbs) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Look and tell."""
-    from bindsearch.library import Library
+    from bindsearch.library.library import Library
 
     with Library.open(args.library, create=False) as library:
         status = library.status()

@@ -18,8 +18,8 @@ from bindsearch.cli.wording import counted, percent
 from bindsearch.errors import BadQuery
 
 if TYPE_CHECKING:
-    from bindsearch.library import Library
-    from bindsearch.tags import Tag
+    from bindsearch.library.library import Library
+    from bindsearch.library.tags import Tag
     from bindsearch.zeroshot import Classifier
 
 DESCRIPTION = """\
@@ -69,7 +69,7 @@ def add(verbs: Verbs) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Tag, remove, or show."""
-    from bindsearch.library import Library
+    from bindsearch.library.library import Library
 
     asked = [args.labels is not None, args.load is not None, args.remove is not None, bool(args.files)]
     if sum(asked) > 1:

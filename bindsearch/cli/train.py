@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     from dataclasses import asdict
 
     from bindsearch.registry import default_space
-    from bindsearch.spaces import Space
+    from bindsearch.spaces.space import Space
     from bindsearch.training.session import bind
     from bindsearch.training.towers import architecture
 

@@ -5,18 +5,24 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from bindsearch.cli.screen import Screen, columns, complain, escaped, padded, shown
 from bindsearch.cli.wording import counted
 from bindsearch.errors import BadQuery
 
 if TYPE_CHECKING:
-    from bindsearch.cli.classify import Judged
+    from bindsearch.zeroshot import Classifier, Seen
+
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
     from bindsearch.evaluation.tasks import Confusion
     from bindsearch.zeroshot import Classifier, Seen
+    from bindsearch.zeroshot.scoring import Sensitivity, Verdict
     from bindsearch.zeroshot.tuning import Tuning
-    from bindsearch.zeroshot.verdict import Sensitivity, Verdict
 
 TAKEN = 3
 """So many other labels are named that files of one label were taken for."""
@@ -58,7 +64,7 @@ def show_sensitivity(
     classifier: Classifier, many: Sequence[Seen], judged: Judged, args: argparse.Namespace, screen: Screen
 ) -> None:
     """Say for each modality how the answers move when its templates speak alone."""
-    from bindsearch.zeroshot.verdict import sensitivity
+    from bindsearch.zeroshot.scoring import sensitivity
 
     whole = bool(judged.truth) and len(judged.truth) == len(many)
     for modality in sorted({seen.modality for seen in many}):
@@ -90,7 +96,7 @@ def _moved(found: Sensitivity) -> Iterator[str]:
 
 def show_verdict(classifier: Classifier, judged: Judged, args: argparse.Namespace, screen: Screen) -> None:
     """Say how many answers were right, for each label, and draw what was taken for what. Raises `BadQuery`."""
-    from bindsearch.zeroshot.verdict import verdict
+    from bindsearch.zeroshot.scoring import verdict
 
     _unjudged(judged, args)
     if not judged.truth:
@@ -104,7 +110,7 @@ def show_verdict(classifier: Classifier, judged: Judged, args: argparse.Namespac
         for line in _said(found):
             screen.write(line)
     if args.picture:
-        from bindsearch.evaluation.picture import save
+        from bindsearch.evaluation.confusion_plot import save
 
         save(found.confusion, args.picture)
         if not args.quiet and not args.json:
@@ -138,3 +144,16 @@ def _taken(confusion: Confusion, name: str) -> str:
     wrong.sort(key=lambda each: (-each[0], each[1]))
     named = [f"{escaped(label)} {count:,}" for count, label in wrong[:TAKEN]]
     return f"  taken for {', '.join(named)}{', …' if len(wrong) > TAKEN else ''}" if named else ""
+
+
+@dataclass
+class Judged:
+    """What was answered about the files whose truth is known, and what could not be judged."""
+
+    seen: list[Seen] = field(default_factory=list)
+    truth: list[str] = field(default_factory=list)
+    groups: list[str] = field(default_factory=list)
+    strangers: dict[str, int] = field(default_factory=dict)
+    """Labels that the truth knows and the classifier does not, and how many files have them."""
+    unknown: int = 0
+    """Files of which the table says nothing."""

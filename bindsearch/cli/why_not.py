@@ -15,7 +15,7 @@ from bindsearch.cli.search import add_question, question_of
 from bindsearch.cli.wording import chance
 
 if TYPE_CHECKING:
-    from bindsearch.explanation import WhyNot
+    from bindsearch.results import WhyNot
 
 DESCRIPTION = """\
 Say why a file is not among the results of a search, or that it is: its number in the full list, its score and what
@@ -55,7 +55,7 @@ def add(verbs: Verbs) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Look for the file and tell."""
-    from bindsearch.library import Library
+    from bindsearch.library.library import Library
 
     asked = question_of(args)
     with Library.open(args.library, create=False) as library:

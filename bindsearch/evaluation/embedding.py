@@ -9,11 +9,11 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from bindsearch.core.vectors import unit
 from bindsearch.errors import MediaError, UnsupportedMedia
 from bindsearch.evaluation.dataset import Dataset, Example, Shelf
-from bindsearch.records import unit
-from bindsearch.spaces import Space
-from bindsearch.templates import TEMPLATES
+from bindsearch.spaces.prompt_templates import TEMPLATES
+from bindsearch.spaces.space import Space
 from bindsearch.types import Modality, Piece, Vectors
 
 TOGETHER = 128

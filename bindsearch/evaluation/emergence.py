@@ -15,9 +15,9 @@ import numpy as np
 
 from bindsearch.evaluation.dataset import Example, Truth
 from bindsearch.evaluation.embedding import Embedded, labels
-from bindsearch.evaluation.question import Codes, Question, Score, answer
+from bindsearch.evaluation.retrieval_task import Codes, Question, Score, answer
 from bindsearch.evaluation.tasks import recordings
-from bindsearch.spaces import Space
+from bindsearch.spaces.space import Space
 from bindsearch.types import Modality, Vectors
 
 FEWEST = 2

@@ -9,17 +9,17 @@ from typing import Any
 
 import numpy as np
 
+from bindsearch.core.progress import Progress
 from bindsearch.errors import BadQuery
+from bindsearch.evaluation.contamination import Overlap, overlap
 from bindsearch.evaluation.dataset import Dataset, Part
 from bindsearch.evaluation.embedding import Embedded, embed
 from bindsearch.evaluation.emergence import Emergence, emergence
 from bindsearch.evaluation.layouts import read
-from bindsearch.evaluation.overlap import Overlap, overlap
-from bindsearch.evaluation.question import Score
+from bindsearch.evaluation.retrieval_task import Score
 from bindsearch.evaluation.tasks import Confusion, measure
-from bindsearch.report import Progress
-from bindsearch.spaces import Space
-from bindsearch.templates import TEMPLATES
+from bindsearch.spaces.prompt_templates import TEMPLATES
+from bindsearch.spaces.space import Space
 from bindsearch.types import Modality
 
 Show = Callable[[Progress], None]

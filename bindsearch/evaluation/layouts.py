@@ -12,7 +12,7 @@ from types import MappingProxyType
 from bindsearch.errors import BadQuery
 from bindsearch.evaluation import readers_image as image, readers_sound as sound
 from bindsearch.evaluation.dataset import Dataset, Example, Truth, members
-from bindsearch.evaluation.store import PICTURES, SOUNDING, Store, left_out, spoken
+from bindsearch.evaluation.media_files import PICTURES, SOUNDING, Store, left_out, spoken
 from bindsearch.types import Modality
 
 DEEPEST = 2

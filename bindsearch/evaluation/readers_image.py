@@ -11,8 +11,8 @@ from typing import Any
 
 from bindsearch.errors import BadQuery
 from bindsearch.evaluation.dataset import Dataset, Example, Media, Truth
+from bindsearch.evaluation.media_files import PICTURES, Store, header, rows, spoken
 from bindsearch.evaluation.split import caltech_held_out
-from bindsearch.evaluation.store import PICTURES, Store, header, rows, spoken
 from bindsearch.types import Modality
 
 _FLICKR_TABLES = ("captions.csv", "captions.txt", "results.csv", "results_20130124.token", "Flickr8k.token.txt")

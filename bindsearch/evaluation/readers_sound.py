@@ -8,8 +8,8 @@ from pathlib import Path
 
 from bindsearch.errors import BadQuery
 from bindsearch.evaluation.dataset import Dataset, Example, Media, Truth
+from bindsearch.evaluation.media_files import PICTURES, SOUNDING, Store, header, left_out, rows, spoken
 from bindsearch.evaluation.split import HEARD_COLLECTIONS, URBAN_FOLD, esc_held_out
-from bindsearch.evaluation.store import PICTURES, SOUNDING, Store, header, left_out, rows, spoken
 from bindsearch.types import Modality
 
 _NUMBERED = re.compile(r"[ _-]*\(?\d*\)?$")

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from bindsearch.evaluation.dataset import Example, Truth
 from bindsearch.evaluation.embedding import Embedded, labels, texts
 from bindsearch.evaluation.metrics import ordered
-from bindsearch.evaluation.question import Codes, Question, Score, answer
-from bindsearch.spaces import Space
+from bindsearch.evaluation.retrieval_task import Codes, Question, Score, answer
+from bindsearch.spaces.space import Space
 from bindsearch.types import Ids, Modality
 
 HEARD_AS = {Modality.AUDIO: "sound", Modality.IMAGE: "image", Modality.VIDEO: "video", Modality.TEXT: "text"}

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bindsearch.errors import UnreadableMedia
-from bindsearch.media.complete import check_complete, mp3_frames
 from bindsearch.media.container import Reach, check_length, damage, main_audio, open_container
-from bindsearch.media.decoding import Task, Told
+from bindsearch.media.task import Task, Told
+from bindsearch.media.truncation import check_complete, mp3_frames
 from bindsearch.media.windows import Resampler, Samples, Windows
 from bindsearch.types import Modality, Piece, Span, Windowing
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, BinaryIO
 
 from bindsearch.errors import UnreadableMedia
-from bindsearch.media.kinds import Limits
+from bindsearch.media.formats import Limits
 
 if TYPE_CHECKING:
     from typing import Any

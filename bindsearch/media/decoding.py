@@ -3,33 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Self
+from typing import Self
 
 from bindsearch.errors import MediaTooLarge
-from bindsearch.media.kinds import DEFAULT_LIMITS, Kind, Limits, open_file
+from bindsearch.media.formats import DEFAULT_LIMITS, Kind, Limits, open_file
+from bindsearch.media.task import Task, Told
 from bindsearch.types import Modality, Piece, Windowing
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """What a decoder is asked to do."""
-
-    file: BinaryIO
-    kind: Kind
-    windowing: Windowing
-    wanted: frozenset[Modality]
-    limits: Limits
-
-
-@dataclass(slots=True)
-class Told:
-    """What a decoder finds out on its way."""
-
-    duration: float | None = None
-    covered: float = 1.0
 
 
 class Decoding(Iterator[Piece]):

@@ -14,9 +14,9 @@ from typing import BinaryIO
 from PIL import Image, ImageFile, _imaging
 
 from bindsearch.errors import MediaError, MediaTooLarge, UnreadableMedia
-from bindsearch.media.decoding import Task, Told
-from bindsearch.media.kinds import Limits
+from bindsearch.media.formats import Limits
 from bindsearch.media.pixels import opaque, reduced, resizable, shorter_side_at, upright
+from bindsearch.media.task import Task, Told
 from bindsearch.types import Modality, Piece, Span
 
 logging.getLogger("PIL").addHandler(logging.NullHandler())  # without a handler, its errors go to standard error

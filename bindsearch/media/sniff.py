@@ -6,7 +6,7 @@ import codecs
 import re
 from collections.abc import Callable
 
-from bindsearch.media.kinds import Kind
+from bindsearch.media.formats import Kind
 from bindsearch.types import Modality
 
 HEAD_BYTES = 4096

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from bindsearch.errors import MediaTooLarge, UnreadableMedia
-from bindsearch.media.decoding import Task, Told
-from bindsearch.media.markup import visible_text
+from bindsearch.media.html_text import visible_text
 from bindsearch.media.subtitles import cues, joined
+from bindsearch.media.task import Task, Told
 from bindsearch.types import Modality, Piece, Span
 
 _BOMS = (  # UTF-32 first: its little-endian mark begins with UTF-16's

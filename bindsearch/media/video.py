@@ -10,10 +10,10 @@ from PIL import Image
 
 from bindsearch.errors import UnreadableMedia
 from bindsearch.media.audio import SoundTrack
-from bindsearch.media.complete import check_complete
 from bindsearch.media.container import Reach, damage, main_audio, main_video, open_container
-from bindsearch.media.decoding import Task, Told
 from bindsearch.media.pixels import shorter_side_at
+from bindsearch.media.task import Task, Told
+from bindsearch.media.truncation import check_complete
 from bindsearch.types import Modality, Piece, Span
 
 if TYPE_CHECKING:

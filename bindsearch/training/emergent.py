@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from bindsearch.records import unit
-from bindsearch.spaces import Space
-from bindsearch.templates import TEMPLATES
+from bindsearch.core.vectors import unit
+from bindsearch.spaces.prompt_templates import TEMPLATES
+from bindsearch.spaces.space import Space
 from bindsearch.training.gathering import Sounds
 from bindsearch.types import Modality, Vectors
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from bindsearch.errors import BadQuery, MediaError
 from bindsearch.media import decode, identify
-from bindsearch.spaces import Space
+from bindsearch.spaces.space import Space
 from bindsearch.training.manifest import Pair
 from bindsearch.training.towers import Architecture
 from bindsearch.types import Modality, Piece, Vectors

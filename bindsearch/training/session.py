@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
-from bindsearch.spaces import Space
+from bindsearch.spaces.space import Space
 from bindsearch.training import card, manifest
 from bindsearch.training.binding import Binding, train
 from bindsearch.training.emergent import Emergence, Examiner

@@ -39,11 +39,13 @@ class Architecture:
         return function
 
 
-_SOUND = "bindsearch.encoders.pocket_sound:spectrogram"
+_SOUND = "bindsearch.encoders.pocket.spectrogram:spectrogram"
 TOWERS = {
-    "pocket": Architecture("bindsearch.encoders.pocket:hearing_tower", _SOUND, Windowing(), ("trunk.", "widen.")),
-    "pocket-new": Architecture("bindsearch.encoders.pocket_towers:sound_tower", _SOUND, Windowing()),
-    "pocket-small": Architecture("bindsearch.encoders.pocket_towers:small_sound_tower", _SOUND, Windowing()),
+    "pocket": Architecture(
+        "bindsearch.encoders.pocket.encoder:hearing_tower", _SOUND, Windowing(), ("trunk.", "widen.")
+    ),
+    "pocket-new": Architecture("bindsearch.encoders.pocket.towers:sound_tower", _SOUND, Windowing()),
+    "pocket-small": Architecture("bindsearch.encoders.pocket.towers:small_sound_tower", _SOUND, Windowing()),
 }
 
 

@@ -12,12 +12,12 @@ from typing import Self
 import numpy as np
 
 from bindsearch.errors import BadQuery
-from bindsearch.spaces import Space
+from bindsearch.spaces.space import Space
 from bindsearch.types import Modality, Piece, Scores, SpaceSpec, Vectors
+from bindsearch.zeroshot.examples import Floats, Memory, blend, kind_of, log_shares, remembered
 from bindsearch.zeroshot.label_sets import BACKGROUND, background_for, chosen_labels
-from bindsearch.zeroshot.memory import Floats, Memory, blend, kind_of, log_shares, remembered
+from bindsearch.zeroshot.media_vectors import Seen, look_at
 from bindsearch.zeroshot.prompts import Prompts, Templates, checked_templates
-from bindsearch.zeroshot.seen import Seen, look_at
 
 NONE = "none of these"
 """The answer where something else in the world fits better than the labels."""

@@ -8,10 +8,11 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from bindsearch.core.names import modality_named
+from bindsearch.core.vectors import unit
 from bindsearch.errors import BadQuery
-from bindsearch.records import unit
-from bindsearch.spaces import Space, modality_named
-from bindsearch.templates import TEMPLATES
+from bindsearch.spaces.prompt_templates import TEMPLATES
+from bindsearch.spaces.space import Space
 from bindsearch.types import Modality, Vectors
 
 Templates: TypeAlias = "Sequence[str] | Mapping[str, Sequence[str]]"

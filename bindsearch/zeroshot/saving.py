@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from bindsearch.errors import BadQuery, SpaceMismatch
-from bindsearch.spaces import Space
+from bindsearch.spaces.space import Space
 from bindsearch.types import Modality, Vectors
 from bindsearch.zeroshot.classifier import Classifier
-from bindsearch.zeroshot.memory import Memory
+from bindsearch.zeroshot.examples import Memory
 from bindsearch.zeroshot.prompts import Prompts
 
 FORMAT = "bindsearch classifier 1"

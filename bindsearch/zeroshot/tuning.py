@@ -16,12 +16,12 @@ import numpy as np
 
 from bindsearch.errors import BadQuery
 from bindsearch.evaluation.metrics import interval
-from bindsearch.templates import CANDIDATES
+from bindsearch.spaces.prompt_templates import CANDIDATES
 from bindsearch.types import Ids, Modality, Vectors
 from bindsearch.zeroshot.classifier import Classifier, Taught
-from bindsearch.zeroshot.memory import Floats, surprise
+from bindsearch.zeroshot.examples import Floats, surprise
 from bindsearch.zeroshot.prompts import blended
-from bindsearch.zeroshot.verdict import group_codes
+from bindsearch.zeroshot.scoring import group_codes
 
 PICKS = 8
 """Templates are picked at most so often; one may be picked again."""

@@ -184,7 +184,7 @@ def test_a_bug_is_one_line_and_asks_to_be_reported(run, monkeypatch):
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("by zero")
 
-    monkeypatch.setattr("bindsearch.library.Library.status", broken)
+    monkeypatch.setattr("bindsearch.library.library.Library.status", broken)
     ran = run("status")
     assert ran.status == 1
     assert ran.err.splitlines() == [
@@ -205,7 +205,7 @@ def test_errors_of_the_system_are_said_plainly(run, monkeypatch, error, said):
     def failing(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr("bindsearch.library.Library.status", failing)
+    monkeypatch.setattr("bindsearch.library.library.Library.status", failing)
     ran = run("status")
     assert (ran.status, ran.err) == (1, f"bindsearch: {said}\n")
 
@@ -214,7 +214,7 @@ def test_ctrl_c_in_a_search_says_so_and_gives_130(run, monkeypatch):
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("bindsearch.library.Library.search", interrupted)
+    monkeypatch.setattr("bindsearch.library.library.Library.search", interrupted)
     ran = run("search", "rain")
     assert (ran.status, ran.err) == (130, "bindsearch: stopped\n")
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 
 import pytest
-from evaluation import made_sets as made
+from evaluation import example_sets as made
 from PIL import Image
 
-from bindsearch.spaces import Space
+from bindsearch.spaces.space import Space
 from bindsearch.zeroshot import LABEL_SETS, NONE, Classifier
 
 COLOURS = {"red": ["red", "darkred", "#d01010"], "blue": ["blue", "navy", "#1020d0"], "green": ["green", "#10c020"]}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from evaluation import made_sets as made
+from evaluation import example_sets as made
 from PIL import Image
 
 COLOURS = {"red": ["red", "darkred"], "blue": ["blue", "navy"], "green": ["green"]}

@@ -14,7 +14,7 @@ from PIL import Image
 
 from bindsearch.cli import VERBS, main
 from bindsearch.cli.parser import MODALITIES
-from bindsearch.report import Report
+from bindsearch.ingest.report import Report
 from bindsearch.types import Modality
 
 HIT_FIELDS = {

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from weights_server import serving
 
-from bindsearch import weights
 from bindsearch.cli import main
-from bindsearch.weights import File, Weights
+from bindsearch.spaces import weights
+from bindsearch.spaces.weights import File, Weights
 
 CONTENT = bytes(range(256)) * 4000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -213,15 +213,15 @@ def for_research(monkeypatch):
     """A space that must not be used commercially."""
     from dataclasses import replace
 
-    from bindsearch.encoders.toy import ToyEncoder
+    from bindsearch.encoders.toy.encoder import ToyEncoder
 
     from bindsearch.registry import SPACES
 
     class Research(ToyEncoder):
         spec = replace(ToyEncoder.spec, name="research", licence="CC-BY-NC-4.0", commercial=False)
 
-    monkeypatch.setattr("bindsearch.encoders.toy.Research", Research, raising=False)
-    monkeypatch.setitem(SPACES, "research", "bindsearch.encoders.toy:Research")
+    monkeypatch.setattr("bindsearch.encoders.toy.encoder.Research", Research, raising=False)
+    monkeypatch.setitem(SPACES, "research", "bindsearch.encoders.toy.encoder:Research")
 
 
 def test_a_library_for_commercial_use_lets_no_other_space_in(for_research, samples, tmp_path, capsys):

@@ -14,8 +14,9 @@ from bindsearch.cli.parser import Parser, add_common, add_ranking
 from bindsearch.cli.progress import Bar
 from bindsearch.cli.screen import Screen, address, columns, cut, escaped, padded, shown
 from bindsearch.cli.wording import chance, clock, moment, share, size, span
-from bindsearch.report import Building, Progress
-from bindsearch.types import Hit, Hits, Modality, Segment, Span
+from bindsearch.core.progress import Building, Progress
+from bindsearch.results import Hit, Hits
+from bindsearch.types import Modality, Segment, Span
 
 
 class Terminal(io.StringIO):

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import encoder_media as media
 import openclip_models
 import small_models
-from bindsearch.encoders.pocket import PocketEncoder
-from bindsearch.encoders.toy import ToyEncoder
+from bindsearch.encoders.pocket.encoder import PocketEncoder
+from bindsearch.encoders.toy.encoder import ToyEncoder
 
 from bindsearch.ports import Encoder
 from bindsearch.types import Modality, Piece

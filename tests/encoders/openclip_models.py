@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from bindsearch.encoders.openclip import OpenClipEncoder
+    from bindsearch.encoders.openclip.encoder import OpenClipEncoder
 
     from bindsearch.types import Modality, Piece
 
@@ -92,7 +92,7 @@ def trained(meanings: Sequence[Mapping[Modality, Piece]]) -> OpenClipEncoder:
     """An encoder whose model was taught, in a second, to tell these few meanings apart."""
     pytest.importorskip("torch", reason=WHY)
     pytest.importorskip("open_clip", reason=WHY)
-    from bindsearch.encoders.openclip import local
+    from bindsearch.encoders.openclip.encoder import local
 
     if not (TRAINED / WEIGHTS).exists():
         model = random_model(PLAIN)

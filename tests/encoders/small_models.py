@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from bindsearch.encoders.clap import ClapEncoder
-    from bindsearch.encoders.imagebind import ImageBindEncoder
+    from bindsearch.encoders.clap.encoder import ClapEncoder
+    from bindsearch.encoders.imagebind.encoder import ImageBindEncoder
 
 _PLACE = Path(tempfile.mkdtemp(prefix="bindsearch-small-"))
 atexit.register(shutil.rmtree, _PLACE, ignore_errors=True)
@@ -21,18 +21,18 @@ IMAGEBIND, CLAP = _PLACE / "imagebind", _PLACE / "clap"
 
 def imagebind() -> ImageBindEncoder:
     pytest.importorskip("open_clip", reason="ImageBind needs torch and open_clip: make models")
-    from bindsearch.encoders.imagebind import local
+    from bindsearch.encoders.imagebind.encoder import local
 
     if not IMAGEBIND.exists():
-        pytest.importorskip("imagebind_made").made(IMAGEBIND)
+        pytest.importorskip("small_imagebind").made(IMAGEBIND)
     return local(str(IMAGEBIND))
 
 
 def clap() -> ClapEncoder:
     pytest.importorskip("transformers", reason="CLAP needs transformers")
     pytest.importorskip("torch", reason="CLAP needs torch")
-    from bindsearch.encoders.clap import ClapEncoder
-    from clap_made import made
+    from bindsearch.encoders.clap.encoder import ClapEncoder
+    from small_clap import made
 
     if not CLAP.exists():
         made(CLAP)

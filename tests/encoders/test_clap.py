@@ -6,13 +6,13 @@ import shutil
 import encoder_media as media
 import numpy as np
 import pytest
-from bindsearch.encoders.clap import ClapEncoder
-from clap_made import RATE, SECONDS, configuration, made
+from bindsearch.encoders.clap.encoder import ClapEncoder
+from small_clap import RATE, SECONDS, configuration, made
 
-from bindsearch import weights
 from bindsearch.errors import DamagedWeights, MissingWeights, SpaceError
 from bindsearch.registry import load_space
-from bindsearch.spaces import Space
+from bindsearch.spaces import weights
+from bindsearch.spaces.space import Space
 from bindsearch.types import Modality, Piece
 
 torch = pytest.importorskip("torch", reason="the towers need torch")

@@ -9,19 +9,19 @@ from pathlib import Path
 import encoder_media as media
 import numpy as np
 import pytest
-from bindsearch.encoders.imagebind import ImageBindEncoder
-from bindsearch.encoders.imagebind_fbank import RATE
+from bindsearch.encoders.imagebind.encoder import ImageBindEncoder
+from bindsearch.encoders.imagebind.fbank import RATE
 
-from bindsearch import weights
 from bindsearch.errors import DamagedWeights, MissingWeights, SpaceError
 from bindsearch.registry import load_space
-from bindsearch.spaces import Space
+from bindsearch.spaces import weights
+from bindsearch.spaces.space import Space
 from bindsearch.types import Modality, Piece
 
 torch = pytest.importorskip("torch", reason="the towers need torch")
 pytest.importorskip("open_clip", reason="pictures and texts go through open_clip")
 pytest.importorskip("safetensors", reason="the weights are safetensors")
-imagebind_made = pytest.importorskip("imagebind_made", reason="the small towers are made with torch")
+small_imagebind = pytest.importorskip("small_imagebind", reason="the small towers are made with torch")
 
 PIECES = {
     Modality.IMAGE: [media.plain("red"), media.speckled(), media.chequered()],
@@ -32,12 +32,12 @@ PIECES = {
 
 @pytest.fixture(scope="module")
 def reference():
-    return imagebind_made.Reference()
+    return small_imagebind.Reference()
 
 
 @pytest.fixture(scope="module")
 def folder(reference, tmp_path_factory):
-    return imagebind_made.made(tmp_path_factory.mktemp("imagebind"), reference)
+    return small_imagebind.made(tmp_path_factory.mktemp("imagebind"), reference)
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_texts_are_read_as_imagebind_reads_them(encoder, reference):
 def test_the_epsilon_matters(encoder, reference, monkeypatch):
     """With open_clip's own epsilon the function is another one: the tests above would see it."""
     numbers = np.stack([encoder.prepare(piece) for piece in PIECES[Modality.TEXT]])
-    monkeypatch.setattr(imagebind_made, "EPSILON", 1e-5)
+    monkeypatch.setattr(small_imagebind, "EPSILON", 1e-5)
     other = reference.text(torch.from_numpy(numbers)).numpy()
     assert np.abs(unit(encoder.encode(Modality.TEXT, list(numbers))) - other).max() > 1e-4
 
@@ -108,7 +108,7 @@ def test_shorter_numbers_say_nearly_the_same(encoder, folder, monkeypatch, name)
 
 @pytest.mark.parametrize(("alike", "chosen"), [(0.999, "bfloat16"), (1.1, "float32")])
 def test_the_tower_for_sounds_is_tried_once(encoder, folder, monkeypatch, tmp_path, alike, chosen):
-    from bindsearch.encoders import openclip_device, openclip_weights
+    from bindsearch.encoders.shared import device as openclip_device, weight_files as openclip_weights
 
     sounds = PIECES[Modality.AUDIO]
     exact = encode(encoder, sounds)
@@ -152,7 +152,7 @@ def test_the_fingerprint_follows_the_weights(folder, tmp_path):
     same = shutil.copytree(folder, tmp_path / "same")
     (same / "imagebind_audio.safetensors").unlink(missing_ok=True)  # cut out of the checkpoint again
     assert ImageBindEncoder.local(str(same)).spec.fingerprint == before
-    other = imagebind_made.made(tmp_path / "other", imagebind_made.Reference(seed=9))
+    other = small_imagebind.made(tmp_path / "other", small_imagebind.Reference(seed=9))
     assert ImageBindEncoder.local(str(other)).spec.fingerprint != before
 
 
@@ -177,11 +177,11 @@ def test_of_what_lies_after_six_seconds_the_reference_hears_little(encoder):
 
 
 def test_the_reference_clips_give_the_mean_of_scaled_clips(encoder):
-    from bindsearch.encoders.imagebind_audio import Shape, built
-    from bindsearch.encoders.imagebind_fbank import reference_clips
+    from bindsearch.encoders.imagebind.audio_tower import Shape, built
+    from bindsearch.encoders.imagebind.fbank import reference_clips
 
     noise = np.random.default_rng(1).normal(0, 0.1, (1, 7 * RATE)).astype(np.float32)
-    tower = built(imagebind_made.audio_checkpoint(), Shape(**imagebind_made.AUDIO))
+    tower = built(small_imagebind.audio_checkpoint(), Shape(**small_imagebind.AUDIO))
     clips = torch.from_numpy(reference_clips(noise, RATE))[None]
     expected = tower.recordings(clips)
     assert float(expected.norm()) < 20
@@ -204,7 +204,7 @@ def test_the_published_files_are_sliced_once_and_then_only_the_slice_is_needed(f
     with pytest.raises(MissingWeights, match=r"imagebind_huge\.pth \(4\.8 GB\)"):
         load_space("imagebind")
     shutil.copy(folder / "imagebind_huge.pth", own)
-    monkeypatch.setattr("bindsearch.encoders.imagebind_weights.MODEL", imagebind_made.MODEL)
+    monkeypatch.setattr("bindsearch.encoders.imagebind.checkpoint.MODEL", small_imagebind.MODEL)
     first = load_space("imagebind").spec
     assert sorted(os.listdir(own)) == [
         "imagebind_audio.safetensors",
@@ -220,7 +220,7 @@ def test_the_slice_holds_the_audio_entries_and_nothing_else(folder):
     from safetensors import safe_open
 
     ImageBindEncoder.local(str(folder))
-    expected = imagebind_made.audio_checkpoint()
+    expected = small_imagebind.audio_checkpoint()
     with safe_open(folder / "imagebind_audio.safetensors", framework="pt") as file:
         assert set(file.keys()) == set(expected)
         assert all(torch.equal(file.get_tensor(name), expected[name]) for name in expected)
@@ -259,7 +259,7 @@ def test_a_slice_of_another_shape_is_refused(folder, tmp_path):
     from safetensors.torch import save_file
 
     other = shutil.copytree(folder, tmp_path / "other")
-    save_file(imagebind_made.audio_checkpoint(blocks=1), other / "imagebind_audio.safetensors")
+    save_file(small_imagebind.audio_checkpoint(blocks=1), other / "imagebind_audio.safetensors")
     encoder = ImageBindEncoder.local(str(other))
     with pytest.raises(DamagedWeights, match="does not hold the audio tower"):
         encode(encoder, PIECES[Modality.AUDIO])

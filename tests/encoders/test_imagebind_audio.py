@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bindsearch.encoders import imagebind_fbank as fbank
-from bindsearch.encoders.imagebind_fbank import CLIP, RATE, log_mel, reference_clips, resampled, window_clip
+from bindsearch.encoders.imagebind import fbank as fbank
+from bindsearch.encoders.imagebind.fbank import CLIP, RATE, log_mel, reference_clips, resampled, window_clip
 
 ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = ROOT.parent / "shared" / "golden"
@@ -161,9 +161,10 @@ def torch():
 
 @pytest.fixture(scope="module")
 def checkpoint(torch):
-    import imagebind_made
 
-    return imagebind_made.audio_checkpoint()
+    import small_imagebind
+
+    return small_imagebind.audio_checkpoint()
 
 
 def by_hand(torch, state, clips, heads: int):
@@ -197,21 +198,21 @@ def by_hand(torch, state, clips, heads: int):
 
 
 def test_the_tower_is_what_torchs_own_layers_make_of_it(torch, checkpoint):
-    import imagebind_made
-    from bindsearch.encoders.imagebind_audio import Shape, built
+    import small_imagebind
+    from bindsearch.encoders.imagebind.audio_tower import Shape, built
 
     clips = torch.randn(3, 1, 128, 204, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
-        ours = built(checkpoint, Shape(**imagebind_made.AUDIO))(clips)
-        theirs = by_hand(torch, checkpoint, clips, imagebind_made.HEADS)
+        ours = built(checkpoint, Shape(**small_imagebind.AUDIO))(clips)
+        theirs = by_hand(torch, checkpoint, clips, small_imagebind.HEADS)
     assert float((ours - theirs).abs().max()) < 1e-5 * float(theirs.abs().max())
 
 
 def test_a_recording_is_the_mean_of_its_scaled_clips(torch, checkpoint):
-    import imagebind_made
-    from bindsearch.encoders.imagebind_audio import Shape, built
+    import small_imagebind
+    from bindsearch.encoders.imagebind.audio_tower import Shape, built
 
-    tower = built(checkpoint, Shape(**imagebind_made.AUDIO))
+    tower = built(checkpoint, Shape(**small_imagebind.AUDIO))
     clips = torch.randn(2, 3, 1, 128, 204, generator=torch.Generator().manual_seed(0))
     rows = tower(clips[1])
     expected = (20 * rows / rows.norm(dim=1, keepdim=True)).mean(dim=0)
@@ -219,7 +220,7 @@ def test_a_recording_is_the_mean_of_its_scaled_clips(torch, checkpoint):
 
 
 def test_the_published_tower_has_the_published_size(torch):
-    from bindsearch.encoders.imagebind_audio import PUBLISHED, AudioTower
+    from bindsearch.encoders.imagebind.audio_tower import PUBLISHED, AudioTower
 
     with torch.device("meta"):
         tower = AudioTower(PUBLISHED)
@@ -229,10 +230,10 @@ def test_the_published_tower_has_the_published_size(torch):
 
 
 def test_a_missing_and_an_unknown_entry_are_refused(torch, checkpoint):
-    import imagebind_made
-    from bindsearch.encoders.imagebind_audio import Shape, built
+    import small_imagebind
+    from bindsearch.encoders.imagebind.audio_tower import Shape, built
 
-    shape = Shape(**imagebind_made.AUDIO)
+    shape = Shape(**small_imagebind.AUDIO)
     lacking = {name: tensor for name, tensor in checkpoint.items() if not name.endswith("bias_k")}
     with pytest.raises(RuntimeError, match="more_key"):
         built(lacking, shape)
@@ -256,11 +257,12 @@ def test_the_originals_outputs_are_met(torch):
 
 
 def made_golden(torch, folder: Path, *, eps: float = 1e-6) -> Path:
-    """Write a golden file of other dimensions, of this project's own making."""
-    import imagebind_made
-    from bindsearch.encoders.imagebind_audio import Shape, built
+    import small_imagebind
 
-    state = imagebind_made.audio_checkpoint(width=32, blocks=1, dim=8)
+    """Write a golden file of other dimensions, of this project's own making."""
+    from bindsearch.encoders.imagebind.audio_tower import Shape, built
+
+    state = small_imagebind.audio_checkpoint(width=32, blocks=1, dim=8)
     tower = built(state, Shape(width=32, blocks=1, heads=2, dim=8, eps=eps))
     clips = torch.randn(1, 2, 1, 128, 204, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():

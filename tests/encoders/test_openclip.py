@@ -20,14 +20,10 @@ from bindsearch.types import Modality, Piece
 torch = pytest.importorskip("torch", reason=models.WHY)
 open_clip = pytest.importorskip("open_clip", reason=models.WHY)
 
-from bindsearch.encoders import (  # noqa: E402
-    openclip_device,
-    openclip_source,
-    openclip_towers,
-    openclip_weights,
-)
-from bindsearch.encoders.openclip import OpenClipEncoder, local  # noqa: E402
-from bindsearch.encoders.openclip_pixels import Preprocessing  # noqa: E402
+from bindsearch.encoders.openclip import model_source, towers  # noqa: E402
+from bindsearch.encoders.openclip.encoder import OpenClipEncoder, local  # noqa: E402
+from bindsearch.encoders.openclip.preprocess import Preprocessing  # noqa: E402
+from bindsearch.encoders.shared import device as devices, weight_files  # noqa: E402
 
 RNG = np.random.default_rng(7)
 SIZES = [(32, 32), (640, 480), (480, 641), (33, 200), (1000, 31), (7, 5), (1, 1)]
@@ -66,7 +62,7 @@ def test_pictures_are_prepared_to_the_last_bit_as_open_clip_does(mode, interpola
     ours = Preprocessing.of(told, size)
     square = size[0] if size[0] == size[1] else size
     theirs = open_clip.transform.image_transform_v2(open_clip.transform.PreprocessCfg(size=square, **told), False)
-    centre = openclip_towers._centring(ours)
+    centre = towers._centring(ours)
     for picture in PICTURES:
         if mode == "longest" and min(picture.size) == 31:
             continue  # the other side would have no pixel left: open_clip fails there
@@ -113,15 +109,15 @@ def test_it_has_no_ears(plain):
 
 @pytest.mark.parametrize("kind", models.KINDS)
 def test_an_empty_tower_takes_no_memory(kind):
-    for part in (openclip_towers.IMAGE, openclip_towers.TEXT):
-        tower = openclip_towers.empty(models.KINDS[kind], part)
+    for part in (towers.IMAGE, towers.TEXT):
+        tower = towers.empty(models.KINDS[kind], part)
         assert all(each.is_meta for each in tower.parameters())
         assert not any(each.is_meta for name, each in tower.named_buffers() if "running" not in name)
         assert next(tower.parameters(), None) is not None
 
 
 def test_modules_that_others_make_meanwhile_keep_their_memory():
-    with openclip_towers._without_memory():
+    with towers._without_memory():
         assert torch.nn.Linear(2, 2).weight.is_meta
     assert not torch.nn.Linear(2, 2).weight.is_meta
 
@@ -207,30 +203,30 @@ def test_weights_of_another_model_are_refused(plain, tmp_path):
 
 
 def test_the_hash_of_a_large_file_is_remembered_until_it_changes(monkeypatch, tmp_path):
-    monkeypatch.setattr(openclip_weights, "REMEMBERED_FROM", 1)
+    monkeypatch.setattr(weight_files, "REMEMBERED_FROM", 1)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     file = tmp_path / "weights.bin"
     file.write_bytes(b"one")
-    first, stat = openclip_weights.sha256_of(file), file.stat()
+    first, stat = weight_files.sha256_of(file), file.stat()
     file.write_bytes(b"two")
-    changed = openclip_weights.sha256_of(file)
+    changed = weight_files.sha256_of(file)
     assert changed != first
     file.write_bytes(b"one")
     os.utime(file, ns=(stat.st_atime_ns, file.stat().st_mtime_ns + 1))
-    assert openclip_weights.sha256_of(file) == first
+    assert weight_files.sha256_of(file) == first
     stamp = file.stat()
     file.write_bytes(b"two")
     os.utime(file, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
-    assert openclip_weights.sha256_of(file) == first  # it was not read again
+    assert weight_files.sha256_of(file) == first  # it was not read again
 
 
 def test_a_damaged_memory_is_no_memory(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    openclip_weights.remember("weights", "a", 1)
-    openclip_weights.remember("weights", "b", 2)
-    assert openclip_weights.recall("weights") == {"a": 1, "b": 2}
+    weight_files.remember("weights", "a", 1)
+    weight_files.remember("weights", "b", 2)
+    assert weight_files.recall("weights") == {"a": 1, "b": 2}
     next(tmp_path.rglob("weights.json")).write_text("[")
-    assert openclip_weights.recall("weights") == {}
+    assert weight_files.recall("weights") == {}
 
 
 # What a space is ----------------------------------------------------------------------------------------------------
@@ -301,7 +297,7 @@ def test_weights_that_are_missing_say_all_there_is_to_say(listed):
     with pytest.raises(MissingWeights) as caught:
         load_space("openclip:tiny-ViT/first")
     said = str(caught.value)
-    size = openclip_towers.size_of(models.PLAIN)
+    size = towers.size_of(models.PLAIN)
     for part in (
         "open_clip_model.safetensors",
         f"(up to {size / 1e6:.0f} MB)",
@@ -333,7 +329,7 @@ def test_weights_can_be_put_where_ours_lie(listed, plain, monkeypatch, tmp_path)
     own = tmp_path / "own" / "openclip--tiny-ViT--first"
     own.mkdir(parents=True)
     (plain / models.WEIGHTS).replace(own / models.WEIGHTS)
-    assert openclip_source.locate("tiny-ViT", "first") == own / models.WEIGHTS
+    assert model_source.locate("tiny-ViT", "first") == own / models.WEIGHTS
 
 
 def test_other_weights_of_a_known_model_are_prepared_for_as_openais(listed, plain):
@@ -359,7 +355,7 @@ def test_all_that_open_clip_lists_is_listed_and_understood():
         told, config = open_clip.get_pretrained_cfg(model, tag), open_clip.get_model_config(model)
         made = Preprocessing.of(told, config["vision_cfg"].get("image_size", 224))
         assert made.mean == tuple(told["mean"])
-        assert openclip_source._wanted(told)
+        assert model_source._wanted(told)
 
 
 # Words --------------------------------------------------------------------------------------------------------------
@@ -414,7 +410,7 @@ def test_a_text_tower_of_the_hubs_is_built_from_its_configuration_alone(listed, 
 
 def test_what_a_text_tower_needs_beside_its_weights_is_named():
     def beside(model):
-        return [(each.repository, each.name) for each in openclip_source._beside(open_clip.get_model_config(model))]
+        return [(each.repository, each.name) for each in model_source._beside(open_clip.get_model_config(model))]
 
     assert beside("ViT-B-32") == []
     assert beside("ViT-B-16-SigLIP2")[:2] == [
@@ -454,7 +450,7 @@ def test_a_tokenizer_that_is_a_program_is_not_run(plain, tmp_path):
 def test_a_vision_tower_elsewhere_is_not_fetched(plain):
     config = models.TIMM | {"vision_cfg": models.TIMM["vision_cfg"] | {"timm_model_name": "hf-hub:nobody/tower"}}
     with pytest.raises(UnusableSpace, match="hf-hub:nobody/tower"):
-        openclip_towers.empty(config, openclip_towers.IMAGE)
+        towers.empty(config, towers.IMAGE)
 
 
 @pytest.mark.parametrize(
@@ -469,7 +465,7 @@ def test_a_vision_tower_elsewhere_is_not_fetched(plain):
     ],
 )
 def test_a_licence_is_that_of_who_published_the_weights(name, licence):
-    assert openclip_source.licence_of(name) == licence
+    assert model_source.licence_of(name) == licence
 
 
 # Device and dtype ---------------------------------------------------------------------------------------------------
@@ -490,13 +486,13 @@ def test_shorter_numbers_say_nearly_the_same(plain, monkeypatch, name):
 
 def test_a_tower_worth_it_is_tried_once(plain, monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(openclip_device, "WORTH_IT", 0)
-    monkeypatch.setattr(openclip_device, "candidate", lambda kind: torch.bfloat16)
+    monkeypatch.setattr(devices, "WORTH_IT", 0)
+    monkeypatch.setattr(devices, "candidate", lambda kind: torch.bfloat16)
     first = local(str(plain))
     vectors = read(first)
-    known = openclip_weights.recall("dtypes")
+    known = weight_files.recall("dtypes")
     assert [key.split()[:2] for key in known] == [[first.spec.fingerprint, "text"]]
-    monkeypatch.setattr(openclip_towers, "measured_dtype", None)  # a second trial would fail
+    monkeypatch.setattr(towers, "measured_dtype", None)  # a second trial would fail
     assert np.array_equal(read(local(str(plain))), vectors)
 
 
@@ -506,21 +502,21 @@ def test_a_tower_worth_it_is_tried_once(plain, monkeypatch, tmp_path):
 )
 def test_shorter_numbers_that_say_something_else_are_not_taken(monkeypatch, tmp_path, rough, chosen):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(openclip_device, "candidate", lambda kind: torch.bfloat16)
-    monkeypatch.setattr(openclip_device, "GAIN", 0)
+    monkeypatch.setattr(devices, "candidate", lambda kind: torch.bfloat16)
+    monkeypatch.setattr(devices, "GAIN", 0)
     given = {torch.float32: torch.tensor([[1.0, 0.0]]), torch.bfloat16: torch.tensor([rough])}
-    dtype = openclip_device.measured_dtype("key", given.__getitem__, lambda dtype: None)
+    dtype = devices.measured_dtype("key", given.__getitem__, lambda dtype: None)
     assert str(dtype) == f"torch.{chosen}"
 
 
 def test_a_device_that_is_not_there_is_said(monkeypatch):
-    openclip_device.device.cache_clear()
+    devices.device.cache_clear()
     monkeypatch.setenv("BINDSEARCH_DEVICE", "warp")
     try:
         with pytest.raises(SpaceError, match="BINDSEARCH_DEVICE=warp"):
-            openclip_device.device()
+            devices.device()
     finally:
-        openclip_device.device.cache_clear()
+        devices.device.cache_clear()
 
 
 def test_an_encoder_says_what_its_pieces_cost(plain):

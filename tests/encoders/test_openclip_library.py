@@ -13,8 +13,8 @@ from media_files import passage, picture
 
 import bindsearch
 from bindsearch.cli import main
+from bindsearch.core.lock import writing
 from bindsearch.errors import MissingWeights, SpaceMismatch
-from bindsearch.lock import writing
 from bindsearch.types import Modality
 
 pytest.importorskip("torch", reason=models.WHY)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bindsearch.encoders.pocket import SIDE, PocketEncoder
-from bindsearch.encoders.pocket_sound import BANDS, RATE, WINDOW, spectrogram
-from bindsearch.encoders.pocket_words import UNKNOWN, Pieces
+from bindsearch.encoders.pocket.encoder import SIDE, PocketEncoder
+from bindsearch.encoders.pocket.spectrogram import BANDS, RATE, WINDOW, spectrogram
+from bindsearch.encoders.pocket.wordpiece import UNKNOWN, Pieces
 from PIL import Image
 
 from bindsearch.errors import MissingWeights
@@ -85,7 +85,7 @@ def untrained(folder: Path) -> Path:
     """Write a model of random weights."""
     torch = pytest.importorskip("torch", reason="the towers need torch")
     save = pytest.importorskip("safetensors.torch", reason="the weights are safetensors")
-    from bindsearch.encoders import pocket_towers as towers
+    from bindsearch.encoders.pocket import towers as towers
 
     torch.manual_seed(0)
     made = {
@@ -147,7 +147,7 @@ def test_changed_weights_are_refused(tmp_path):
 def test_the_spec_loads_neither_weights_nor_torch(tmp_path):
     (tmp_path / "card.json").write_text(json.dumps({"dim": 256, "weights": "none"}))
     source = (
-        "import sys; from pathlib import Path; from bindsearch.encoders.pocket import PocketEncoder;"
+        "import sys; from pathlib import Path; from bindsearch.encoders.pocket.encoder import PocketEncoder;"
         f"spec = PocketEncoder(Path({str(tmp_path)!r})).spec; print(spec.dim, 'torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=True)
@@ -156,7 +156,7 @@ def test_the_spec_loads_neither_weights_nor_torch(tmp_path):
 
 def test_a_question_in_words_does_not_load_torch(tmp_path):
     source = (
-        "import sys; from pathlib import Path; from bindsearch.encoders.pocket import PocketEncoder;"
+        "import sys; from pathlib import Path; from bindsearch.encoders.pocket.encoder import PocketEncoder;"
         "from bindsearch.types import Modality, Piece;"
         f"encoder = PocketEncoder(Path({str(untrained(tmp_path))!r}));"
         "row = encoder.encode(Modality.TEXT, [encoder.prepare(Piece(Modality.TEXT, 'a dog'))]);"
@@ -168,8 +168,8 @@ def test_a_question_in_words_does_not_load_torch(tmp_path):
 
 def test_texts_are_read_in_numpy_as_they_were_learnt_in_torch():
     torch = pytest.importorskip("torch", reason="the towers need torch")
-    from bindsearch.encoders.pocket_text import TextReader
-    from bindsearch.encoders.pocket_towers import TextTower, Words
+    from bindsearch.encoders.pocket.text_tower import TextReader
+    from bindsearch.encoders.pocket.towers import TextTower, Words
 
     torch.manual_seed(0)
     tower = TextTower(Words(500)).eval()

@@ -24,7 +24,7 @@ def described(folder: Path, *, fingerprint: str | None = None, weights: str = "n
 def trained(folder: Path) -> Path:
     torch = pytest.importorskip("torch", reason="the tower needs torch")
     save = pytest.importorskip("safetensors.torch", reason="the weights are safetensors")
-    from bindsearch.encoders.pocket_towers import small_sound_tower
+    from bindsearch.encoders.pocket.towers import small_sound_tower
 
     torch.manual_seed(0)
     path = folder / "tower.safetensors"

@@ -5,11 +5,11 @@ from __future__ import annotations
 import encoder_media as media
 import numpy as np
 import pytest
-from bindsearch.encoders import toy
-from bindsearch.encoders._toy_words import TABLE, WORDS, root
+from bindsearch.encoders.toy import encoder as toy
+from bindsearch.encoders.toy.vocabulary import TABLE, WORDS, root
 from PIL import Image
 
-from bindsearch.templates import TEMPLATES
+from bindsearch.spaces.prompt_templates import TEMPLATES
 from bindsearch.types import Modality, Piece, Vectors
 
 ENCODER = toy.ToyEncoder()

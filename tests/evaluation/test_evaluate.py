@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import random
 
+import fingerprints as trial
 import numpy as np
 import pytest
-import trial_duplicates as trial
-from evaluation import made_sets as made
-from evaluation.test_marks import scene
+from duplicates.test_fingerprints import scene
+from evaluation import example_sets as made
 from PIL import Image
 
 from bindsearch.errors import BadQuery
+from bindsearch.evaluation.confusion_plot import WRONG, draw
 from bindsearch.evaluation.emergence import Emergence
 from bindsearch.evaluation.evaluate import Options, evaluate
-from bindsearch.evaluation.picture import WRONG, draw
-from bindsearch.evaluation.question import Score
+from bindsearch.evaluation.retrieval_task import Score
 from bindsearch.evaluation.tasks import Confusion
-from bindsearch.library import Library
-from bindsearch.spaces import Space
+from bindsearch.library.library import Library
+from bindsearch.spaces.space import Space
 
 TOY = Space.named("toy")
 COLOURS = {"red": ["red", "darkred", "crimson"], "blue": ["blue", "navy", "darkblue"], "green": ["green", "darkgreen"]}

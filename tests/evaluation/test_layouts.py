@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from evaluation import made_sets as made
+from evaluation import example_sets as made
 
 from bindsearch.errors import BadQuery
 from bindsearch.evaluation.dataset import Dataset

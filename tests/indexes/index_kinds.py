@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
 
-from bindsearch.indexes._built import BuiltIndex
-from bindsearch.indexes._faiss_cards import Cards
-from bindsearch.indexes._finders import Effort
-from bindsearch.indexes._shortlist import AT_ONCE
+from bindsearch.indexes.approximate.candidates import Effort
+from bindsearch.indexes.approximate.hnsw import HnswIndex
+from bindsearch.indexes.approximate.ivf import IvfIndex
+from bindsearch.indexes.approximate.two_stage import BuiltIndex
 from bindsearch.indexes.exact import ExactIndex
-from bindsearch.indexes.faiss_gpu import FaissGpuIndex
-from bindsearch.indexes.faiss_gpu_found import FaissGpuCagraIndex, FaissGpuIvfIndex, FaissGpuPqIndex
-from bindsearch.indexes.hnsw import HnswIndex
-from bindsearch.indexes.ivf import IvfIndex
-from fake_cards import fake_cards
+from bindsearch.indexes.gpu.faiss_gpu import FaissGpuIndex
+from bindsearch.indexes.gpu.faiss_gpu_approximate import FaissGpuCagraIndex, FaissGpuIvfIndex, FaissGpuPqIndex
+from bindsearch.indexes.gpu.faiss_probe import Cards
+from bindsearch.indexes.scan.shortlist import AT_ONCE
+from fake_gpus import fake_cards
 
 from bindsearch.ports import Index
 
@@ -66,7 +66,7 @@ def found_on_cards(make: Callable[..., Index], *, cards: int = 1, share: float =
 
 
 def on_processor(dim: int) -> Index:
-    from bindsearch.indexes.torch_gpu import TorchIndex
+    from bindsearch.indexes.gpu.torch_gpu import TorchIndex
 
     return TorchIndex(dim, device="cpu")
 

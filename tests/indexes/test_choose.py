@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from bindsearch.indexes import devices as devices_module
-from bindsearch.indexes._faiss_cards import Verdict
 from bindsearch.indexes.choose import choose, exact_seconds, memory_per_segment
-from bindsearch.indexes.devices import Gpu, _why, devices
+from bindsearch.indexes.gpu import devices as devices_module
+from bindsearch.indexes.gpu.devices import Gpu, _why, devices
+from bindsearch.indexes.gpu.faiss_probe import Verdict
 
 GB = 10**9
 

@@ -11,9 +11,14 @@ from functools import partial
 
 import numpy as np
 import pytest
-from bindsearch.indexes import _byte_scan, _looks, _shortlist, _threads
-from bindsearch.indexes._codes import Coder
 from bindsearch.indexes.exact import ExactIndex
+from bindsearch.indexes.scan import (
+    faiss_int8 as _byte_scan,
+    scanners as _looks,
+    shortlist as _shortlist,
+    threads as _threads,
+)
+from bindsearch.indexes.scan.int8_codes import Coder
 from index_kinds import KINDS
 from index_model import same_answers, unit
 
@@ -125,7 +130,7 @@ def test_a_search_leaves_all_other_threads_as_many_threads_as_they_had(rng, way,
 
 def test_what_a_device_found_before_it_was_full_comes_once(rng, monkeypatch):
     torch = pytest.importorskip("torch", reason="torch is not installed")
-    from bindsearch.indexes import torch_gpu
+    from bindsearch.indexes.gpu import torch_gpu
 
     monkeypatch.setattr(torch_gpu, "PIECE_ROWS", 64)
     vectors, given = unit(rng, 200, DIM), 0

@@ -7,11 +7,11 @@ import pytest
 from index_model import same_answers, unit
 
 pytest.importorskip("faiss", reason="faiss is not installed")
-from bindsearch.indexes import _graph
-from bindsearch.indexes._finders import Effort
-from bindsearch.indexes._shortlist import Part
+from bindsearch.indexes.approximate import hnsw_graph as _graph
+from bindsearch.indexes.approximate.candidates import Effort
+from bindsearch.indexes.approximate.hnsw import HnswIndex
 from bindsearch.indexes.choose import bytes_per_segment
-from bindsearch.indexes.hnsw import HnswIndex
+from bindsearch.indexes.scan.shortlist import Part
 
 DIM = 32
 COUNT = 4000

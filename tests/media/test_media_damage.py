@@ -134,7 +134,7 @@ def test_nothing_is_said_on_standard_error(tmp_path, capfd):
 def test_damaged_files_of_every_kind_end_well(tmp_path):
     """A small run of the fuzzer: no crash, no hang, no memory, no word, no error but ours."""
     done = subprocess.run(
-        [sys.executable, "scripts/fuzz_media.py", "--count", "400", "--seed", "7", "--keep", str(tmp_path)],
+        [sys.executable, "tests/stress/fuzz_media.py", "--count", "400", "--seed", "7", "--keep", str(tmp_path)],
         capture_output=True,
         text=True,
         check=False,

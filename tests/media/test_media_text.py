@@ -8,7 +8,7 @@ from reading import pieces, spans
 
 from bindsearch.errors import MediaTooLarge, UnreadableMedia
 from bindsearch.media import Limits, decode, identify
-from bindsearch.media.markup import visible_text
+from bindsearch.media.html_text import visible_text
 from bindsearch.media.text import cut
 from bindsearch.types import Modality, Windowing
 

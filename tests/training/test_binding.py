@@ -9,7 +9,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="training needs torch")
 pytest.importorskip("safetensors", reason="weights are written as safetensors")
 
-from training.made_pairs import COLOURS, collection, sound  # noqa: E402
+from training.example_pairs import COLOURS, collection, sound  # noqa: E402
 
 import bindsearch  # noqa: E402
 from bindsearch.cli import main  # noqa: E402

@@ -2,12 +2,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from training.made_pairs import RATE, collection, sound, write_sound
+from training.example_pairs import RATE, collection, sound, write_sound
 
 import bindsearch
 from bindsearch.errors import BadQuery
 from bindsearch.registry import load_space
-from bindsearch.spaces import Space
+from bindsearch.spaces.space import Space
 from bindsearch.training.gathering import gather
 from bindsearch.training.manifest import read
 from bindsearch.training.towers import architecture

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from media_files import picture, sound, tone
-from zeroshot.taught import TOY, seen
+from zeroshot.example_classifiers import TOY, seen
 
+from bindsearch.core.vectors import unit
 from bindsearch.errors import BadQuery
-from bindsearch.records import unit
-from bindsearch.templates import TEMPLATES
+from bindsearch.spaces.prompt_templates import TEMPLATES
 from bindsearch.types import Modality
 from bindsearch.zeroshot import BACKGROUND, LABEL_SETS, NONE, Classifier, Seen
 from bindsearch.zeroshot.classifier import CROWDING

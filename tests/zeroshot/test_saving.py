@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 from trial_space import TrialEncoder
-from zeroshot.taught import COLOURS, TOY, seen, taught
+from zeroshot.example_classifiers import COLOURS, TOY, seen, taught
 
 from bindsearch.errors import BadQuery, SpaceMismatch
-from bindsearch.spaces import Space
+from bindsearch.spaces.space import Space
 from bindsearch.zeroshot import NONE, Classifier
 from bindsearch.zeroshot.classifier import CROWDING
 from bindsearch.zeroshot.saving import pack, space_of, told_in, unpack

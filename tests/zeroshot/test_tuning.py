@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from hypothesis import given, strategies as st
-from zeroshot.taught import COLOURS, TOY, taught
+from zeroshot.example_classifiers import COLOURS, TOY, taught
 
 from bindsearch.errors import BadQuery
 from bindsearch.types import Modality
 from bindsearch.zeroshot import Classifier, Seen, Taught
-from bindsearch.zeroshot.memory import surprise
+from bindsearch.zeroshot.examples import surprise
 from bindsearch.zeroshot.tuning import TEMPERATURES, best_temperature, halves, tune, tuned_on
 
 WRONG = ["un{}ish", "the {}ly"]

@@ -1,0 +1,1 @@
+"""Scores -> E-values: background queries, whitening, null distribution."""

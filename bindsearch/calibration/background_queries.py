@@ -1,0 +1,93 @@
+"""Questions of strangers: what people might ask who know nothing of the collection.
+
+They are put together from these words, always in the same way, and are the same for everybody. A library takes from
+them what chance looks like: how well it seems to answer what nobody asked it for. Some of them it will really answer;
+`bindsearch.calibration.evalue` allows for that.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+_THINGS = tuple(
+    """\
+a contract|the witness|a verdict of guilty|the tax office|a parking fine|the notary|a will|a court of appeal
+a share price|interest rates|a bank loan|an invoice|the stock exchange|a pension|a coin collection|inflation
+a test tube|sulphuric acid|a crystal of salt|the periodic table|a catalyst|a polymer|litmus paper|a gas burner
+a comet|the rings of Saturn|a rocket launch|an astronaut|a radio telescope|the milky way|a solar eclipse|a satellite
+a frying pan|chopped onions|sourdough bread|a bowl of noodles|grilled fish|a chocolate cake|boiling water|a recipe
+a stethoscope|an operating theatre|a vaccine|a broken leg|blood pressure|a dentist|a pill|an x-ray of a hand
+a tennis match|a goalkeeper|a swimming race|a boxing ring|a marathon|a golf course|a chess tournament|a referee
+a tank|soldiers marching|a trench|a castle under siege|a submarine|the peace treaty|a cannon|a bombed city
+a monk at prayer|a temple|an altar|a mosque at dusk|the pope|a funeral|a wedding ring|a shrine
+a computer program|a spreadsheet|a broken password|a laptop on a desk|a database|a bug report|a web page|a robot
+a tractor|a wheat field|a flock of sheep|a barn|a beehive|a scarecrow|picking apples|a milking machine
+a volcano|an earthquake|a cave with crystals|a glacier|desert dunes|a fossil|a gold mine|a canyon
+a wedding dress|a leather boot|a sewing machine|a silk scarf|a wool hat|a fashion show|a zip|a pair of glasses
+an oil painting|a marble statue|a comic strip|a violinist|an opera singer|a museum|a puppet theatre|a film poster
+a lighthouse|a sailing boat|a shark|a coral reef|a fishing net|high tide|a cargo ship|a jellyfish
+a gear wheel|a steam engine|a drill|a lathe|an escalator|a conveyor belt|a pump|a clock tower
+a pharaoh|the Roman army|a medieval map|a knight in armour|the industrial revolution|a typewriter|a pyramid|a Viking
+a proof|a triangle|prime numbers|an equation on a blackboard|a probability|a pie chart|a sphere|infinity
+a wooden chair|a bathtub|a kitchen sink|a bunk bed|a vase on a table|a chandelier|a broken window|a key in a lock
+an election|a protest march|the prime minister|a debate in parliament|a border crossing|a flag|a speech|a mayor
+a cactus|a rose|autumn leaves|a mushroom|bamboo|a water lily|moss on a stone|a pine forest
+an elephant|a parrot|a spider in its web|a horse|a snail|a penguin|a butterfly|a wolf
+an airport|a hotel room|a suitcase|a cable car|a train station|a passport|a bus stop|a campsite
+a thunderstorm|thick fog|a rainbow|a snowstorm|a heat wave|hail on a car|a tornado|a sunset
+a job interview|a factory floor|an office meeting|a strike|a carpenter|a postman|a crane|a business card
+a classroom|a graduation|a dictionary|a homework exercise|a pencil|a library shelf|a lecture|a kindergarten
+a drum kit|a church organ|a jazz band|a vinyl record|a choir|an electric guitar|a trumpet|a lullaby
+a skyscraper|a traffic jam|a street market|a bridge at night|graffiti on a wall|a fountain|an alley|a fire engine
+grief|a quiet joy|being late|homesickness|a bitter quarrel|pride|boredom|first love
+a pineapple|a cup of coffee|cheese|a bunch of grapes|sushi|an ice cream|a hamburger|a glass of wine
+a board game|a doll|a kite|a playground swing|a jigsaw puzzle|a card trick|a toy train|a magician
+a love letter|a stamp|a crossword|a page of handwriting|a road sign|a newspaper|a book cover|a secret code\
+""".replace("\n", "|").split("|")
+)
+_FORMS = (
+    *(
+        "{a}",
+        "{a} at noon",
+        "{bare}",
+        "{a} and {b}",
+        "{a} next to {b}",
+        "a photo of {a}",
+        "the sound of {a}",
+        "old {bare}",
+    ),
+    *("somebody talks about {a}", "{a} in the evening", "she remembered {a} and {b}", "why is there {a}?"),
+    *("nobody had expected {a} so early", "{a} far away", "they sold {a} for {b}", "{a} with {b} behind it"),
+)
+TIMES = 2
+"""How often each thing is asked for, each time in another form."""
+_ARTICLES = ("a ", "an ", "the ")
+
+
+@lru_cache(maxsize=1)
+def questions() -> tuple[str, ...]:
+    """Give the questions."""
+    return tuple(_question(place, turn) for place in range(len(_THINGS)) for turn in range(TIMES))
+
+
+def forms() -> tuple[int, ...]:
+    """Say which form each question has."""
+    return tuple(_form(place, turn) for place in range(len(_THINGS)) for turn in range(TIMES))
+
+
+def things() -> tuple[int, ...]:
+    """Say which thing each question is about."""
+    return tuple(place for place in range(len(_THINGS)) for _ in range(TIMES))
+
+
+def _form(place: int, turn: int) -> int:
+    """Choose a form, so that all things meet all forms, and each form as many things."""
+    return (TIMES * place + turn + place // 8) % len(_FORMS)
+
+
+def _question(place: int, turn: int) -> str:
+    """Put one thing, and where the form asks for it another, into a form."""
+    thing, other = _THINGS[place], _THINGS[(37 * place + 91 * (turn + 1)) % len(_THINGS)]
+    form = _FORMS[_form(place, turn)]
+    bare = next((thing.removeprefix(article) for article in _ARTICLES if thing.startswith(article)), thing)
+    return form.format(a=thing, b=other, bare=bare)

@@ -1,0 +1,1 @@
+"""Ground floor: paths, locks, atomic file writes, file state, vectors, progress, names."""

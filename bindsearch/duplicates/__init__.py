@@ -1,0 +1,1 @@
+"""Perceptual fingerprints that recognise copies."""

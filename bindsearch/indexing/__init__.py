@@ -1,0 +1,1 @@
+"""Ledger -> vector indexes that follow its log."""

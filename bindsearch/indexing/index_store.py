@@ -1,0 +1,419 @@
+"""The indexes of a library: they follow the ledger's log, and are saved as generations that switch by rename."""
+
+from __future__ import annotations
+
+import errno
+import json
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bindsearch import registry
+from bindsearch.core.files import _size, _sync, write_whole
+from bindsearch.core.lock import rebuilding
+from bindsearch.core.progress import Building
+from bindsearch.errors import BindsearchError, LibraryBusy, LibraryError, LibraryFull
+from bindsearch.ports import Built, Index, Twinned
+from bindsearch.storage.records import run_ids
+from bindsearch.storage.settings import Wishes
+from bindsearch.storage.snapshot import View
+from bindsearch.types import Ids, Modality, Vectors
+
+REWRITE_SHARE = 0.25
+"""A new generation is written when this share of an index has changed since the last one."""
+ADD_BLOCK = 65_536
+AUTO = "auto"
+QUERIES = 64
+"""Vectors of each modality that an index is certified with."""
+TYPED = "typed"
+"""The origin of queries that are words as people type them."""
+PATIENCE = 10.0
+"""Seconds to wait for another process that makes indexes anew."""
+
+Tell = Callable[[Building], None]
+
+Runs = Iterable[tuple[int, str, int]]
+
+
+@dataclass
+class Shelf:
+    """The index of one modality, and the position of the log up to which it follows the ledger."""
+
+    modality: Modality
+    index: Index
+    position: int
+    saved_at: int
+    """The position of the generation on disk; -1 where there is none."""
+    unsaved: int = 0
+    """Segments that came or went since."""
+    forced: str = AUTO
+    """The kind that somebody asked for, or `auto`."""
+    saved_count: int = 0
+    """Segments in the generation on disk."""
+    certificate: dict[str, Any] | None = None
+    """What that generation was measured to find, if it may not find everything."""
+
+
+@dataclass(frozen=True)
+class Generation:
+    """An index on disk, as `status` tells of it."""
+
+    kind: str
+    segments: int
+    bytes: int
+    bytes_per_segment: float
+    why: str | None
+    """Why it is of this kind."""
+    built: str | None
+    """When."""
+    build_s: float | None
+    """How long it took to build and to certify."""
+    certificate: dict[str, Any] | None
+    """What it was measured to find; None where nothing can be missed."""
+
+
+class Gallery:
+    """All indexes of one space of a library."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        dim: int,
+        wishes: Callable[[], Wishes] = Wishes,
+        typed: Callable[[], Vectors] | None = None,
+    ) -> None:
+        """Open the indexes in a folder.
+
+        `wishes` gives what is wished of them now, and `typed` the vectors of words as people type them, which they are
+        certified with besides.
+        """
+        self._folder = folder
+        self._dim = dim
+        self._wishes = wishes
+        self._typed = typed or (lambda: np.empty((0, dim), dtype=np.float32))
+        self._lock = threading.Lock()
+        self._shelves: dict[Modality, Shelf] = {}
+
+    def follow(self, view: View) -> dict[Modality, Index]:
+        """Bring the indexes to where the ledger is, and give them by modality; empty ones are left out."""
+        with self._lock:
+            if not self._shelves:
+                self._shelves = {modality: self._open(modality) for modality in Modality}
+            self._catch_up(view)
+            return {modality: shelf.index for modality, shelf in self._shelves.items() if len(shelf.index)}
+
+    def generations(self) -> dict[str, Generation]:
+        """Give what is on disk of each modality that has any segments."""
+        found = {}
+        for modality in Modality:
+            for folder in self._generations(modality)[-1:]:
+                told = _manifest(folder)
+                if told and told["count"]:
+                    size = sum(map(_size, folder.iterdir()))
+                    facts = {name: told.get(name) for name in ("why", "built", "build_s", "certificate")}
+                    each = round(size / told["count"], 1)
+                    found[str(modality)] = Generation(str(told["kind"]), told["count"], size, each, **facts)
+        return found
+
+    def rebuild(self, view: View, *, kind: str | None = None) -> None:
+        """Make the indexes anew from the ledger alone; of a kind, that is kept until another is asked for, if given.
+
+        Raises `UnknownIndex`.
+        """
+        fresh = {modality: self._empty(modality) for modality in Modality}
+        _fill(fresh, view)
+        for modality, shelf in fresh.items():
+            shelf.forced = self._forced(modality) if kind is None else kind
+        with self._lock:
+            self._shelves = fresh
+
+    def certificates(self) -> dict[Modality, dict[str, Any]]:
+        """Measure now what those indexes find that may not find everything."""
+        with self._lock:
+            indexes = {modality: shelf.index for modality, shelf in self._shelves.items()}
+        measured = {modality: self._certify(index, mend=False) for modality, index in indexes.items()}
+        return {modality: told for modality, told in measured.items() if told is not None}
+
+    def save(self, *, everything: bool = False, tell: Tell = lambda building: None) -> int:
+        """Write a generation of each index that is due, or of `everything`; give the position all on disk have reached.
+
+        Needs no writing lock: searching, and indexing by other processes, go on meanwhile. Only one process at a time
+        makes indexes anew: while another does, nothing is written, or for `everything` `LibraryBusy` is raised.
+        """
+        with _mapped(self._folder):
+            self._folder.mkdir(parents=True, exist_ok=True)
+            try:
+                with rebuilding(self._folder, patience=PATIENCE if everything else 0.0):
+                    for shelf in self._due(everything=everything):
+                        self._renew(shelf, tell)
+                    self._restamp()
+            except LibraryBusy:
+                if everything:
+                    raise
+        with self._lock:
+            return min((shelf.saved_at for shelf in self._shelves.values()), default=0)
+
+    def bytes_used(self) -> int:
+        """Bytes of all generations on disk."""
+        return sum(map(_size, self._folder.rglob("*")))
+
+    # -- following the ledger
+
+    def _catch_up(self, view: View) -> None:
+        behind = min(shelf.position for shelf in self._shelves.values())
+        position = view.position()
+        if behind >= position:
+            return
+        if behind < view.log_start() or all(not len(shelf.index) for shelf in self._shelves.values()):
+            self._shelves = {modality: self._empty(modality) for modality in Modality}
+            _fill(self._shelves, view)
+            return
+        last = {entry.item: entry for entry in view.log(behind)}
+        gone = [run for entry in last.values() for run in entry.runs]
+        came = [run for entry in last.values() if entry.live for run in entry.runs]
+        for modality, shelf in self._shelves.items():
+            if shelf.position < position:
+                shelf.unsaved += _remove(shelf.index, run_ids(gone, modality))
+                shelf.unsaved += _add(shelf.index, view, came, modality)
+                shelf.position = position
+
+    def _empty(self, modality: Modality) -> Shelf:
+        return Shelf(modality, _make(registry.DEFAULT_INDEX, self._dim), 0, saved_at=-1, forced=self._forced(modality))
+
+    def _forced(self, modality: Modality) -> str:
+        manifests = [_manifest(folder) for folder in self._generations(modality)[-1:]]
+        return str(manifests[0].get("forced", AUTO)) if manifests and manifests[0] else AUTO
+
+    # -- generations on disk
+
+    def _open(self, modality: Modality) -> Shelf:
+        for folder in reversed(self._generations(modality)):
+            manifest = _manifest(folder)
+            if manifest is None or manifest["dim"] != self._dim:
+                continue
+            try:
+                index = registry.load_index(manifest["kind"]).load(folder)
+            except (OSError, ValueError, KeyError, TypeError, EOFError, BindsearchError):
+                continue  # a cache that cannot be read is made again from the ledger
+            position = manifest["position"]
+            return Shelf(
+                modality,
+                index,
+                position,
+                position,
+                forced=str(manifest.get("forced", AUTO)),
+                saved_count=manifest["count"],
+                certificate=manifest.get("certificate"),
+            )
+        return self._empty(modality)
+
+    def _generations(self, modality: Modality) -> list[Path]:
+        return sorted(path for path in self._folder.glob(f"{modality}/gen-*") if path.suffix != ".new")
+
+    def _due(self, *, everything: bool) -> list[Shelf]:
+        """Give the shelves whose generation on disk is missing, old, or not what is wished."""
+        with self._lock:
+            for shelf in self._shelves.values():
+                if not self._generations(shelf.modality):
+                    shelf.saved_at = -1
+            return [
+                shelf
+                for shelf in self._shelves.values()
+                if everything
+                or shelf.saved_at < 0
+                or shelf.unsaved > REWRITE_SHARE * len(shelf.index)
+                or not self._suits(shelf)
+            ]
+
+    def _suits(self, shelf: Shelf) -> bool:
+        """Tell whether the generation on disk is of the kind, and was certified for the recall, that are wished."""
+        if not shelf.saved_count:
+            return True
+        kind, _ = self._choice(shelf, shelf.saved_count)
+        recall = (shelf.certificate or {}).get("target", self._wishes().recall)
+        return bool(shelf.index.kind == kind and recall == self._wishes().recall)
+
+    def _choice(self, shelf: Shelf, count: int) -> tuple[str, str]:
+        """Give the kind of index for a shelf with so many segments, and why; memory is shared by segments."""
+        if shelf.forced != AUTO:
+            return shelf.forced, "it was asked for"
+        wishes = self._wishes()
+        rest = sum(len(other.index) for other in self._shelves.values() if other is not shelf)
+        memory = None if wishes.memory is None else wishes.memory * count // max(1, count + rest)
+        return registry.choose_index(count, self._dim, recall=wishes.recall, memory=memory, device=wishes.device)
+
+    def _renew(self, shelf: Shelf, tell: Tell) -> None:
+        """Make the next generation of an index beside the one that answers, and switch by rename.
+
+        What comes and goes meanwhile is taken over at the switch; only that is done while searches wait.
+        """
+        began = time.monotonic()
+        with self._lock:
+            position, source = shelf.position, _twin(shelf.index, self._dim)
+            kind, why = self._choice(shelf, len(source))
+        stage = partial(Building, str(shelf.modality), kind)
+        tell(stage("building", 0, len(source)))
+        fresh = source if source.kind == kind else _copy(source, kind, self._dim)
+        if isinstance(fresh, Built):
+            fresh.build(tell=lambda done, total: tell(stage("building", done, total)))
+        tell(stage("measuring"))
+        certificate = self._certify(fresh, mend=True)
+        build_s = time.monotonic() - began
+        tell(stage("writing"))
+        older = self._generations(shelf.modality)
+        number = int(older[-1].name.removeprefix("gen-")) + 1 if older else 1
+        final = self._folder / shelf.modality / f"gen-{number:06d}"
+        draft = final.with_suffix(".new")
+        for leftover in final.parent.glob("*.new"):
+            shutil.rmtree(leftover)
+        draft.mkdir(parents=True)
+        fresh.save(draft)
+        manifest = {
+            "kind": kind,
+            "dim": self._dim,
+            "count": len(fresh),
+            "position": position,
+            "forced": shelf.forced,
+            "why": why,
+            "built": _now(),
+            "build_s": round(build_s, 3),
+            "certificate": certificate,
+        }
+        _put_manifest(draft, manifest)
+        tell(stage("switching"))
+        with self._lock:
+            if self._shelves.get(shelf.modality) is not shelf:
+                return  # it was made anew from the ledger meanwhile; the draft is cleared by the next that is written
+            draft.rename(final)
+            _sync(final.parent)
+            shelf.saved_at, shelf.saved_count, shelf.certificate = position, len(fresh), certificate
+            shelf.unsaved = _take_over(fresh, shelf.index)
+            shelf.index = fresh
+        tell(stage("clearing"))
+        for folder in older:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _restamp(self) -> None:
+        """Say that generations in which nothing changed are as new as the ledger."""
+        with self._lock:
+            for shelf in self._shelves.values():
+                if not shelf.unsaved and 0 <= shelf.saved_at < shelf.position:
+                    folder = self._generations(shelf.modality)[-1]
+                    _put_manifest(folder, (_manifest(folder) or {}) | {"position": shelf.position})
+                    shelf.saved_at = shelf.position
+
+    def _certify(self, index: Index, *, mend: bool) -> dict[str, Any] | None:
+        """Measure an index with vectors of all modalities, and words: those of others lie off its distribution."""
+        if not len(index) or not registry.may_miss(index):
+            return None
+        with self._lock:
+            others = {str(shelf.modality): shelf.index for shelf in self._shelves.values()}
+        queries = {name: other.sample(QUERIES) for name, other in others.items()} | {TYPED: self._typed()}
+        told = registry.certify_index(index, queries, target=self._wishes().recall, mend=mend)
+        return told | {"measured": _now()}
+
+
+def live_runs(view: View) -> Iterator[tuple[int, str, int]]:
+    """Give the runs of all live items, by ascending item."""
+    return (run for _, facts in view.live_items() for run in facts["runs"])
+
+
+def _fill(shelves: dict[Modality, Shelf], view: View) -> None:
+    runs = list(live_runs(view))
+    for modality, shelf in shelves.items():
+        shelf.unsaved = _add(shelf.index, view, runs, modality)
+        shelf.position = view.position()
+
+
+def _twin(index: Index, dim: int) -> Index:
+    return index.twin() if isinstance(index, Twinned) else _copy(index, index.kind, dim)
+
+
+def _copy(index: Index, kind: str, dim: int) -> Index:
+    """Make an index of a kind that holds the same."""
+    copy = _make(kind, dim)
+    _take_from(copy, index, index.ids())
+    return copy
+
+
+def _take_from(index: Index, other: Index, ids: Ids) -> None:
+    for start in range(0, len(ids), ADD_BLOCK):
+        part = ids[start : start + ADD_BLOCK]
+        index.add(part, other.vectors(part))
+
+
+def _take_over(index: Index, other: Index) -> int:
+    """Bring an index to what another holds by now; give how many segments differ. An id keeps its vector for ever."""
+    before, after = index.ids(), other.ids()
+    if np.array_equal(before, after):
+        return 0
+    gone = np.setdiff1d(before, after, assume_unique=True)
+    came = np.setdiff1d(after, before, assume_unique=True)
+    if len(gone):
+        index.remove(gone)
+    _take_from(index, other, came)
+    return len(gone) + len(came)
+
+
+def _put_manifest(folder: Path, told: dict[str, Any]) -> None:
+    write_whole(folder / "manifest.json", json.dumps(told, indent=1))
+
+
+def _now() -> str:
+    return datetime.now().astimezone().isoformat(timespec="seconds")
+
+
+def _remove(index: Index, ids: Ids) -> int:
+    before = len(index)
+    if len(ids):
+        index.remove(ids)
+    return before - len(index)
+
+
+def _add(index: Index, view: View, runs: Runs, modality: Modality) -> int:
+    """Add the runs of one modality in blocks of bounded size."""
+    mine = sorted((first, kind, count) for first, kind, count in runs if kind == modality)
+    blocks: list[Vectors] = []
+    start = rows = 0
+    for place, (first, _, count) in enumerate(mine):
+        blocks.append(view.vectors(first))
+        rows += count
+        if place + 1 == len(mine) or rows >= ADD_BLOCK:
+            index.add(run_ids(mine[start : place + 1], modality), np.concatenate(blocks))
+            blocks, start, rows = [], place + 1, 0
+    return sum(count for _, _, count in mine)
+
+
+@contextmanager
+def _mapped(folder: Path) -> Iterator[None]:
+    """Say in our words that an index could not be written; the last generation stays."""
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        words = f"the indexes in {folder} cannot be saved ({error.strerror}); the ledger is safe: make room, try again"
+        raise (LibraryFull if full else LibraryError)(words) from error
+
+
+def _manifest(folder: Path) -> dict[str, Any] | None:
+    """Read what a generation says of itself; None if it says nothing that can be used."""
+    try:
+        told = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return told if isinstance(told, dict) and {"kind", "dim", "count", "position"} <= told.keys() else None
+
+
+def _make(kind: str, dim: int) -> Index:
+    make = registry.load_index(kind)
+    return make(dim)  # type: ignore[call-arg]

@@ -1,0 +1,1 @@
+"""Folders -> ledger: scan, identify, decode, encode, commit."""

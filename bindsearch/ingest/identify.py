@@ -1,0 +1,95 @@
+"""Which content a file holds, and whether it still does."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bindsearch.core.file_state import NO_CONTENT, Stamp, digest_of, is_gone, stamp_of
+from bindsearch.errors import MediaError
+from bindsearch.media import Found, Kind, identify
+from bindsearch.storage.records import PathRecord
+from bindsearch.storage.write_transaction import Change
+
+CHANGED_MEANWHILE = "it changed while it was read; the next run takes it"
+NO_MEMORY = "there was not enough memory to read it; the next run tries again"
+
+
+@dataclass(slots=True)
+class Looked:
+    """A file that was looked at: what kind it is, and the digest of its content."""
+
+    found: Found
+    kind: Kind | None = None
+    digest: bytes = NO_CONTENT
+    refused: str = ""
+    trouble: str = ""
+    vanished: bool = False
+
+    @property
+    def stamp(self) -> Stamp:
+        """The file's stamp when it was scanned."""
+        return Stamp(self.found.size, self.found.mtime_ns)
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """What linking a path to a content means, seen from just before it."""
+
+    digest: bytes
+    quarantined: str
+    had: bytes
+    """What the path held before, if anything."""
+    known: bool
+    """Whether the content is an item or in quarantine."""
+    live: bool
+    """Whether another path holds it."""
+    moved_from: PathRecord | None
+    """A path that held the content and is no more: the file was moved from there."""
+
+    @classmethod
+    def seen(cls, change: Change, path: Path, digest: bytes) -> Link:
+        """Look at the ledger before a path is linked."""
+        before = change.path(path)
+        others = [record for record in change.owners(digest) if record.path != path]
+        quarantined = change.quarantined(digest) or ""
+        return cls(
+            digest=digest,
+            quarantined=quarantined,
+            had=before.digest if before else NO_CONTENT,
+            known=digest == NO_CONTENT or bool(quarantined) or change.item_of(digest) is not None,
+            live=bool(others),
+            moved_from=None if before else _origin(path, others),
+        )
+
+
+def look(found: Found, halt: threading.Event) -> Looked:
+    """Identify a file and digest its content."""
+    file = Looked(found)
+    if found.dead:
+        return file
+    try:
+        file.kind = identify(found.path)
+        if file.kind is not None:
+            file.digest = digest_of(found.path, halt)
+        if stamp_of(found.path) != file.stamp:
+            file.trouble = CHANGED_MEANWHILE
+    except MediaError as error:
+        file.refused = str(error)
+    except FileNotFoundError:
+        file.vanished = True
+    except OSError as error:
+        file.trouble = error.strerror or str(error)
+    except MemoryError:
+        file.trouble = NO_MEMORY
+    except Exception as error:  # as in decoding: one strange file must not stop the run
+        file.refused = f"cannot be recognised, for a reason that is not known ({type(error).__name__}: {error})"
+    return file
+
+
+def _origin(path: Path, others: Sequence[PathRecord]) -> PathRecord | None:
+    """Pick the vanished path that a file most likely came from: one of the same name first."""
+    gone = [record for record in others if is_gone(record.path)]
+    return min(gone, key=lambda record: record.path.name != path.name, default=None)

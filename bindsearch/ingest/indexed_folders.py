@@ -1,0 +1,63 @@
+"""Where a library looks for files: the folders and files that it was given, and what it forgets of them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from bindsearch.core.file_state import is_gone
+from bindsearch.core.paths import Places, absolute, listed, topmost
+from bindsearch.errors import BadQuery
+from bindsearch.storage.ledger import Ledger
+
+ROOT_IS_GONE = (
+    "is not there any more: its files stay in the library in case it comes back; if it was moved, index its new "
+    "place, and if it is gone for good, `bindsearch forget` it"
+)
+
+
+def existing(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
+    """Give the absolute paths of files and folders. Raises `BadQuery` for one where nothing is, or something else."""
+    tops = topmost(absolute(paths))
+    for top in tops:
+        if is_gone(top):
+            raise BadQuery(f"there is no file or folder {top}")
+        if os.path.exists(top) and not (os.path.isfile(top) or os.path.isdir(top)):
+            raise BadQuery(f"{top} is neither a file nor a folder")
+    return tops
+
+
+def roots_to_index(library: Path, ledger: Ledger, places: Places | None) -> list[Path]:
+    """Give the folders and files to index: by default those of before, which need not be there any more.
+
+    Raises `BadQuery`.
+    """
+    if places is None:
+        known = _known(ledger)
+        if not known:
+            raise BadQuery("nothing was indexed yet: say which folder, as in `bindsearch index ~/Pictures`")
+        return known
+    roots = existing(listed(places))
+    if library in roots:
+        raise BadQuery(f"{library} is the library itself: say which folder of media to index")
+    return roots
+
+
+def missed(ledger: Ledger, roots: Iterable[Path]) -> dict[Path, str]:
+    """Give the roots that are gone though files are known there, with what to do."""
+    with ledger.read() as view:
+        return {root: ROOT_IS_GONE for root in roots if is_gone(root) and any(True for _ in view.paths(root))}
+
+
+def remember(ledger: Ledger, roots: Sequence[Path]) -> None:
+    """Keep the roots for the next run without places. One that is not there now may come back."""
+    known = _known(ledger)
+    merged = topmost([*known, *roots])
+    if merged != known:
+        ledger.write(lambda change: change.set_roots(merged))
+
+
+def _known(ledger: Ledger) -> list[Path]:
+    with ledger.read() as view:
+        return view.roots()

@@ -1,0 +1,102 @@
+"""The editions of one library that are open: the one that answers now, and those beside it."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import suppress
+from pathlib import Path
+
+from bindsearch.errors import BadQuery, LibraryError
+from bindsearch.library.edition import OpenEdition
+from bindsearch.spaces.space import Space
+from bindsearch.storage.manifest import Card, Edition, read_card, stamp_of_card
+
+
+class Editions:
+    """Follows the card, which another process may write, and opens what it names."""
+
+    card: Card
+    """What the card said when it was last read."""
+
+    def __init__(self, folder: Path, space: Space | None) -> None:
+        """Open the edition that answers. Raises `LibraryError`, `SpaceMismatch` if it is not of the space."""
+        self._folder = folder
+        self._closed = False
+        self._asked_for = [] if space is None else [space]
+        """The spaces that the library may have, if somebody named one."""
+        self._spaces = {} if space is None else {(space.spec.name, space.spec.fingerprint): space}
+        self._opened: dict[int, OpenEdition] = {}
+        """All that were opened; one that another replaced stays open, because threads may be reading it."""
+        self._following = threading.Lock()
+        self._stamp: tuple[int, int, int] | None = None
+        self._edition = self._follow()
+
+    def now(self) -> OpenEdition:
+        """Give the edition that answers. Whoever needs two things of it takes hold of it once."""
+        if self._closed or stamp_of_card(self._folder) in (None, self._stamp):
+            return self._edition
+        with self._following:
+            return self._edition if self._closed else self._follow()
+
+    def beside(self) -> dict[str, OpenEdition]:
+        """Give the editions beside the one that answers; one that is being made or removed is left out."""
+        self.now()
+        found = {}
+        for word, edition in self.card.beside.items():
+            with suppress(LibraryError):
+                found[word] = self.open(edition)
+        return found
+
+    def open(self, edition: Edition, *, create: bool = False) -> OpenEdition:
+        """Open an edition, or give it if it is open. Raises `LibraryError`."""
+        opened = self._opened.get(edition.number)
+        if opened is None:
+            fresh = OpenEdition(self._folder, edition, self._space_of(edition), create=create)
+            opened = self._opened.setdefault(edition.number, fresh)
+            if opened is not fresh:
+                fresh.close()
+        return opened
+
+    def accept(self, space: Space) -> None:
+        """Take a space as one that the library may have from now on."""
+        self._spaces[space.spec.name, space.spec.fingerprint] = space
+        if self._asked_for:
+            self._asked_for.append(space)
+
+    def coming_space(self) -> Space:
+        """Give the space that a migration is on its way to. Raises `BadQuery` where none is under way."""
+        coming = self.card.coming
+        if coming is None:
+            raise BadQuery("no migration is under way: say to which space, as in `bindsearch migrate --space NAME`")
+        return self._space_of(coming) or Space.named(coming.space)
+
+    def close(self) -> None:
+        """Let go of the files; closing again does nothing."""
+        with self._following:
+            if not self._closed:
+                self._closed = True
+                for edition in list(self._opened.values()):
+                    edition.close()
+
+    def _follow(self) -> OpenEdition:
+        """Read the card and open what it names.
+
+        Raises `SpaceMismatch` if the library was opened with a space that it has no more.
+        """
+        while True:
+            stamp = stamp_of_card(self._folder)
+            card = read_card(self._folder)
+            if self._asked_for and not any(card.current.is_of(space.spec) for space in self._asked_for):
+                card.check(self._asked_for[-1].spec, self._folder)
+            try:
+                edition = self.open(card.current)
+            except LibraryError:
+                if stamp_of_card(self._folder) == stamp:
+                    raise
+                continue  # it was replaced and removed in this very moment
+            self.card, self._stamp, self._edition = card, stamp, edition
+            return edition
+
+    def _space_of(self, edition: Edition) -> Space | None:
+        """Give the encoders of an edition, if they are here already."""
+        return next((space for space in self._spaces.values() if edition.is_of(space.spec)), None)

@@ -1,0 +1,265 @@
+"""A library moves to another space: a new edition is made beside the one that answers, then the card names that one.
+
+Whoever calls anything here holds the library's writing lock.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from bindsearch.core.file_state import NO_CONTENT, UNSEEN
+from bindsearch.core.files import remove
+from bindsearch.core.progress import Progress
+from bindsearch.errors import LibraryError
+from bindsearch.library.edition import OpenEdition
+from bindsearch.library.tags import bring_tags
+from bindsearch.media import Found, Trouble
+from bindsearch.spaces.space import Space
+from bindsearch.storage.manifest import Card, Edition, read_card, strays, write_card
+from bindsearch.storage.records import PathRecord
+from bindsearch.storage.snapshot import View
+from bindsearch.types import SpaceSpec
+
+GONE = "it is not there now"
+NO_FILE = "it is no file any more"
+
+
+@dataclass
+class MigrationReport:
+    """What a run of `Library.migrate` did."""
+
+    space: str
+    before: str
+    """The space that the library had."""
+    switched: bool = False
+    """Whether the library has the new space now."""
+    stopped: bool = False
+    embedded: int = 0
+    """Items that were embedded in this run."""
+    done_before: int = 0
+    """Items that earlier runs had embedded."""
+    segments: int = 0
+    """Segments that were embedded in this run."""
+    missing: dict[Path, str] = field(default_factory=dict)
+    """Files that the old space has and that cannot be embedded now, and why."""
+    not_taken: dict[str, int] = field(default_factory=dict)
+    """Modality -> files of the old space that the new one has no encoder for."""
+    tags_again: list[str] = field(default_factory=list)
+    """Tags that were worked out anew in the new space."""
+    tags_dropped: list[str] = field(default_factory=list)
+    """Tags that the new space lacks: they hang on examples or tuning in the old one, or it knows no words."""
+    elapsed: float = 0.0
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values, ready for `json.dumps`."""
+        return asdict(self) | {"missing": {str(path): why for path, why in self.missing.items()}}
+
+
+class Migration:
+    """Makes, shows and removes the editions of one library."""
+
+    def __init__(self, folder: Path, opened: Callable[..., OpenEdition]) -> None:
+        """`opened(edition, create=False)` gives an edition to work with."""
+        self._folder = folder
+        self._opened = opened
+
+    def run(
+        self,
+        space: Space,
+        *,
+        allow_missing: bool = False,
+        progress: Callable[[Progress], None] | None = None,
+        stop: Callable[[], bool] | None = None,
+    ) -> MigrationReport:
+        """Embed what is not embedded yet, then switch, unless files are missing or the run was stopped.
+
+        Raises `LibraryError` where there is nothing to migrate to, `LicenceRefused`, `LibraryFull`.
+        """
+        from bindsearch.ingest.pipeline import Ingest
+
+        began = time.monotonic()
+        card, coming = self._begin(space.spec)
+        source, target = self._opened(card.current), self._opened(coming, create=True)
+        ingest = Ingest(target.ledger, space, retry=True, progress=progress, stop=stop)
+        with source.ledger.read() as view:
+            places = in_walking_order(view)
+        with target.ledger.read() as view:
+            done_before = view.item_count()
+        did = ingest.run((), entries=_standing(places))
+        with target.ledger.read() as view:
+            embedded = view.item_count() - done_before
+        report = MigrationReport(
+            space.spec.name,
+            card.space,
+            stopped=did.stopped,
+            embedded=embedded,
+            done_before=done_before,
+            segments=did.segments,
+        )
+        if not report.stopped:
+            _take_stock(report, source, target, did.troubled)
+            if allow_missing or not report.missing:
+                bring(source, target, overrule=False)
+                brought = bring_tags(source, target)
+                report.tags_again, report.tags_dropped = list(brought.again), list(brought.dropped)
+                target.save(everything=True)
+                self._show(card, coming)
+                report.switched = True
+        report.elapsed = time.monotonic() - began
+        return report
+
+    def rollback(self) -> str:
+        """Show the kept edition again, with today's paths, and keep the other; give the name of its space.
+
+        What was indexed since is embedded by the next `index`. Raises `LibraryError` if none is kept, `SpaceError`
+        if its encoders are not to be had.
+        """
+        card = read_card(self._folder)
+        if card.kept is None:
+            raise LibraryError(f"{self._folder} keeps no old space to go back to: it has {card.space} only")
+        source, target = self._opened(card.current), self._opened(card.kept)
+        card.allow(target.space.spec)  # and the encoders are there: before anything changes
+        bring(source, target, overrule=True)
+        bring_tags(source, target)
+        target.save()
+        self._show(card, card.kept)
+        return card.kept.space
+
+    def drop(self, word: str) -> int:
+        """Remove the `kept` edition, or the `coming` one; give the bytes that were freed. Raises `LibraryError`."""
+        card = read_card(self._folder)
+        if word not in card.beside:
+            raise LibraryError(f"{self._folder}: {'no old space is kept' if word == 'kept' else NOT_UNDER_WAY}")
+        card = replace(card, kept=None) if word == "kept" else replace(card, coming=None)
+        write_card(self._folder, card)
+        return self.clean(card)
+
+    def clean(self, card: Card) -> int:
+        """Remove what no edition owns; give the bytes that were freed."""
+        return sum(remove(place) for place in strays(self._folder, card))
+
+    def _begin(self, spec: SpaceSpec) -> tuple[Card, Edition]:
+        """Note on the card what is coming, unless it is there already."""
+        card = read_card(self._folder)
+        card.allow(spec)
+        if card.current.is_of(spec):
+            raise LibraryError(f"{self._folder} has space {spec.name} already")
+        if card.coming is not None and not card.coming.is_of(spec):
+            raise LibraryError(
+                f"{self._folder} is on its way to space {card.coming.space} ({card.coming.fingerprint[:12]}), not to "
+                f"{spec.name} ({spec.fingerprint[:12]}): `bindsearch migrate` goes on, `bindsearch migrate --cancel` "
+                "gives it up"
+            )
+        if card.kept is not None and card.kept.is_of(spec):
+            raise LibraryError(
+                f"{self._folder} keeps space {spec.name}: `bindsearch migrate --rollback` goes back to it"
+            )
+        self.clean(card)
+        coming = Edition.of(spec, card.coming.number if card.coming else card.editions + 1)
+        if card.coming != coming:
+            card = replace(card, coming=coming, editions=coming.number)
+            write_card(self._folder, card)
+        return card, coming
+
+    def _show(self, card: Card, edition: Edition) -> None:
+        """Switch: from this rename on, the card names another edition."""
+        card = card.showing(edition)
+        write_card(self._folder, card)
+        self.clean(card)
+
+
+NOT_UNDER_WAY = "no migration is under way"
+
+
+def in_walking_order(view: View) -> list[Path]:
+    """Give all known paths as a walk of the roots would come by them: a fresh index gives the same numbers."""
+    ranks = {root: rank for rank, root in enumerate(view.roots())}
+
+    def rank_of(path: Path) -> int:
+        return next((ranks[place] for place in (path, *path.parents) if place in ranks), len(ranks))
+
+    paths = [record.path for record in view.paths()]
+    return sorted(paths, key=lambda path: (rank_of(path), [os.fsencode(part) for part in path.parts]))
+
+
+def _standing(paths: Sequence[Path]) -> Iterator[Found | Trouble]:
+    """Look at files as they are now."""
+    for path in paths:
+        try:
+            status = path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            yield Trouble(path, GONE)
+        except OSError as error:
+            yield Trouble(path, error.strerror or str(error))
+        else:
+            is_file = stat.S_ISREG(status.st_mode)
+            yield Found(path, status.st_size, status.st_mtime_ns) if is_file else Trouble(path, NO_FILE)
+
+
+def _take_stock(report: MigrationReport, source: OpenEdition, target: OpenEdition, troubled: dict[Path, str]) -> None:
+    """Say which files of the old space are not in the new one."""
+    with source.ledger.read() as old, target.ledger.read() as new:
+        for record in old.paths():
+            item = None if record.digest == NO_CONTENT else old.item_of(record.digest)
+            facts = None if item is None else old.facts(item)
+            if facts is None:
+                continue
+            there = new.path(record.path)
+            if there is None or there.stamp == UNSEEN:
+                if new.item_of(record.digest) is None:  # no copy of it was embedded either
+                    report.missing[record.path] = troubled.get(record.path, GONE)
+            elif there.refused or new.quarantined(there.digest) is not None:
+                report.missing[record.path] = there.refused or new.quarantined(there.digest) or ""
+            elif there.digest == NO_CONTENT:
+                report.not_taken[facts["modality"]] = report.not_taken.get(facts["modality"], 0) + 1
+
+
+def bring(source: OpenEdition, target: OpenEdition, *, overrule: bool) -> None:
+    """Bring paths, metadata, roots and concepts from one edition to another; contents and vectors stay there.
+
+    With `overrule` the source knows better what a path holds. A path of which the target has no content is noted
+    by its name, so that the next `index` reads it.
+    """
+    with source.ledger.read() as old, target.ledger.read() as new:
+        links = [link for record in old.paths() if (link := _brought(record, new, overrule=overrule)) is not None]
+        gone = [record.path for record in new.paths() if old.path(record.path) is None]
+        former = [(digest, told) for digest, told in old.former() if new.former_metadata(digest) != told]
+        roots = None if new.roots() == old.roots() else old.roots()
+        kept, known = old.concepts(), new.concepts()
+        concepts = [(name, told) for name, told in kept.items() if not _same_parts(told, known.get(name))]
+        dropped = sorted(known.keys() - kept.keys())
+    target.ledger.write_each("link", links)
+    target.ledger.write_each("unlink", gone)
+    target.ledger.write_each("put_former", former)
+    target.ledger.write_each("put_concept", concepts)
+    target.ledger.write_each("drop_concept", dropped)
+    if roots is not None:
+        target.ledger.write(lambda change: change.set_roots(roots))
+
+
+def _same_parts(one: Mapping[str, Any], other: Mapping[str, Any] | None) -> bool:
+    """Tell whether two records of a concept say the same; their vectors may be of different spaces."""
+    return other is not None and one["parts"] == other["parts"]
+
+
+def _brought(record: PathRecord, new: View, *, overrule: bool) -> PathRecord | None:
+    """Give what the target is to say of a path; None if it says so already."""
+    there = new.path(record.path)
+    if there is None or there.stamp == UNSEEN:
+        link = record if _knows(new, record.digest) else replace(record, stamp=UNSEEN, digest=NO_CONTENT, refused="")
+    elif overrule and _knows(new, record.digest):
+        link = record
+    else:
+        link = replace(there, metadata=record.metadata)
+    return None if link == there else link
+
+
+def _knows(view: View, digest: bytes) -> bool:
+    """Tell whether a content is an item or in quarantine."""
+    return digest != NO_CONTENT and (view.item_of(digest) is not None or view.quarantined(digest) is not None)

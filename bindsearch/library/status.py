@@ -1,0 +1,153 @@
+"""What is in a library, what is put aside and why, and what it costs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from bindsearch.core.file_state import NO_CONTENT, UNSEEN
+from bindsearch.core.files import bytes_of
+from bindsearch.indexing.index_store import Generation
+from bindsearch.library.edition import OpenEdition
+from bindsearch.registry import devices
+from bindsearch.storage.manifest import Card
+from bindsearch.storage.settings import Wishes
+from bindsearch.storage.snapshot import View, digest_in
+from bindsearch.types import Modality
+
+
+@dataclass(frozen=True)
+class Beside:
+    """Another space that the library has beside the one that answers."""
+
+    space: str
+    fingerprint: str
+    dim: int
+    files: int
+    """Files that it knows."""
+    bytes: int
+    """What it costs on the disk."""
+
+
+@dataclass(frozen=True)
+class Status:
+    """A library at one moment."""
+
+    path: Path
+    space: str
+    fingerprint: str
+    dim: int
+    licence: str
+    """Of the space's weights, and what it does not allow; nothing where the library was made before it was kept."""
+    schema: int
+    items_by_modality: dict[str, int]
+    segments_by_modality: dict[str, int]
+    hours: float
+    """Of sound and video."""
+    dormant: int
+    """Items whose files are gone; their vectors are kept in case they come back."""
+    quarantine: dict[Path, str]
+    roots: list[Path]
+    ledger_bytes: int
+    index_bytes: int
+    indexes: dict[str, str]
+    """Modality -> kind of index."""
+    generations: dict[str, Generation]
+    """Modality -> its index on disk: why it is of its kind, what it takes, and what it was measured to find."""
+    wishes: Wishes
+    """What the indexes are chosen by."""
+    devices: dict[str, Any]
+    """Which FAISS searches here, which cards there are, and `why` none is used."""
+    certificates: dict[str, dict[str, Any]]
+    """Modality -> what its index was measured to find, for those that may not find everything."""
+    files: int
+    """Paths that are known, whatever they hold."""
+    unseen: int
+    """Paths that are known by name only, because their files were not there when the library was migrated."""
+    coming: Beside | None
+    """The space that a migration is making."""
+    kept: Beside | None
+    """The space before the last migration."""
+    tags: tuple[str, ...] = ()
+    """Labels that items are tagged with."""
+
+    @property
+    def items(self) -> int:
+        """Live items."""
+        return sum(self.items_by_modality.values())
+
+    @property
+    def segments(self) -> int:
+        """Segments of live items."""
+        return sum(self.segments_by_modality.values())
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values, ready for `json.dumps`."""
+        told = asdict(self)
+        told["path"] = str(self.path)
+        told["hours"] = round(self.hours, 6)
+        told["quarantine"] = {str(path): reason for path, reason in self.quarantine.items()}
+        told["roots"] = [str(root) for root in self.roots]
+        return told | {"items": self.items, "segments": self.segments}
+
+
+def status_of(view: View, path: Path, card: Card, now: OpenEdition, beside: Mapping[str, OpenEdition]) -> Status:
+    """Count what a view of the ledger holds, and what the editions beside it cost."""
+    items = dict.fromkeys(map(str, Modality), 0)
+    segments = dict.fromkeys(map(str, Modality), 0)
+    dormant, seconds = 0, 0.0
+    for _, facts in view.items():
+        if not view.is_live(digest_in(facts)):
+            dormant += 1
+            continue
+        items[facts["modality"]] += 1
+        seconds += facts["duration"] or 0.0
+        for _, modality, count in facts["runs"]:
+            segments[modality] += count
+    generations = now.gallery.generations()
+    return Status(
+        path=path,
+        space=now.edition.space,
+        fingerprint=now.edition.fingerprint,
+        dim=now.edition.dim,
+        licence=now.edition.licence,
+        schema=card.schema,
+        items_by_modality=items,
+        segments_by_modality=segments,
+        hours=seconds / 3600,
+        dormant=dormant,
+        quarantine=quarantine_of(view),
+        roots=view.roots(),
+        ledger_bytes=now.ledger.storage.bytes_used(),
+        index_bytes=now.gallery.bytes_used(),
+        indexes={modality: told.kind for modality, told in generations.items()},
+        generations=generations,
+        wishes=card.wishes,
+        devices=devices(),
+        certificates={modality: told.certificate for modality, told in generations.items() if told.certificate},
+        files=view.path_count(),
+        unseen=sum(record.stamp == UNSEEN for record in view.paths()),
+        coming=_beside(path, beside.get("coming")),
+        kept=_beside(path, beside.get("kept")),
+        tags=tuple(view.tag_columns()),
+    )
+
+
+def _beside(folder: Path, opened: OpenEdition | None) -> Beside | None:
+    if opened is None:
+        return None
+    edition = opened.edition
+    with opened.ledger.read() as view:
+        files = view.path_count()
+    cost = bytes_of(edition.ledger(folder)) + bytes_of(edition.index(folder))
+    return Beside(edition.space, edition.fingerprint, edition.dim, files, cost)
+
+
+def quarantine_of(view: View) -> dict[Path, str]:
+    """Give every path that cannot be read, and why: for its content, or for its name."""
+    told = {record.path: record.refused for record in view.paths() if record.refused}
+    for digest, reason in view.quarantine():
+        told |= {record.path: reason for record in view.owners(digest) if digest != NO_CONTENT}
+    return dict(sorted(told.items()))

@@ -1,0 +1,317 @@
+"""Tags: what a classifier says of every item, kept in the ledger where filters find it.
+
+A tag is a label with a probability. The classifier is kept beside the tags, so that what is indexed later is tagged by
+it as well. Tags are of one space: a migration works them out anew from the words of their labels, and drops those that
+hang on examples or tuning, which another space does not know.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bindsearch.core.file_state import NO_CONTENT
+from bindsearch.core.lock import writing
+from bindsearch.core.paths import absolute
+from bindsearch.core.progress import Progress
+from bindsearch.errors import BadQuery
+from bindsearch.query.tag_conditions import LIKELY
+from bindsearch.storage.ledger import Ledger
+from bindsearch.storage.records import PathRecord
+from bindsearch.storage.snapshot import View, digest_in
+from bindsearch.types import Modality
+from bindsearch.zeroshot import Classifier, Seen
+from bindsearch.zeroshot.saving import pack, unpack
+
+if TYPE_CHECKING:
+    from bindsearch.library.edition import OpenEdition
+
+TOGETHER = 256
+"""Items that are tagged in one transaction."""
+Tell = Callable[[Progress], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Tag:
+    """A label that items are tagged with."""
+
+    label: str
+    items: int
+    """Live items for which it is more probable than not."""
+    tagged: int
+    """Live items that it is known of, probable or not."""
+    made: str
+    """When its classifier was kept."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values, ready for `json.dumps`."""
+        return asdict(self)
+
+
+class Tags(Mapping[str, Tag]):
+    """The tags of a library, by label."""
+
+    def __init__(self, folder: Path, now: Callable[[], OpenEdition]) -> None:
+        self._folder = folder
+        self._now = now
+
+    def __getitem__(self, label: str) -> Tag:
+        with self._now().ledger.read() as view:
+            number, _ = view.tag_columns()[label]
+            return _counted(view, number)[label]
+
+    def __iter__(self) -> Iterator[str]:
+        with self._now().ledger.read() as view:
+            return iter(view.tag_columns())
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def counted(self) -> list[Tag]:
+        """Give all tags, looking once at what items have."""
+        with self._now().ledger.read() as view:
+            return [tag for number in view.taggers() for tag in _counted(view, number).values()]
+
+    def of(self, path: str | os.PathLike[str]) -> dict[str, float]:
+        """Give how probable each tag is for a file of the library, likeliest first. Raises `BadQuery`."""
+        place = absolute([path])[0]
+        with self._now().ledger.read() as view:
+            record = view.path(place)
+            item = None if record is None or record.digest == NO_CONTENT else view.item_of(record.digest)
+            if item is None:
+                raise BadQuery(f"{place} {_why_no_tags(view, record)}")
+            told = _tags_of(view, item)
+        return dict(sorted(told.items(), key=lambda pair: (-pair[1], pair[0])))
+
+    def add(self, classifier: Classifier, *, progress: Tell | None = None) -> list[str]:
+        """Tag every item with the labels of a classifier, and what is indexed from now on; give the labels.
+
+        A tag of the same label that another classifier says is replaced. Raises `LibraryBusy`, `SpaceMismatch`.
+        """
+        with writing(self._folder):
+            edition = self._now()
+            edition.edition.check(classifier.spec, self._folder)
+            number = keep(edition.ledger, classifier)
+            labels = list(classifier.labels)
+            for other in forget(edition.ledger, labels, but=number):
+                clear(edition.ledger, other)
+            follow(edition, progress=progress, numbers={number})
+        return labels
+
+    def remove(self, labels: Iterable[str] | None = None) -> list[str]:
+        """Remove some tags, or all; give their labels. Raises `BadQuery` for one that there is not, `LibraryBusy`."""
+        with writing(self._folder):
+            edition = self._now()
+            known = list(self)
+            wanted = known if labels is None else list(dict.fromkeys(labels))
+            for label in wanted:
+                if label not in known:
+                    near = difflib.get_close_matches(label, known, n=1)
+                    meant = f" (did you mean {near[0]}?)" if near else ""
+                    raise BadQuery(f"no tag is called {label}{meant}; `bindsearch tag` lists the tags")
+            for number in forget(edition.ledger, wanted):
+                clear(edition.ledger, number)
+        return wanted
+
+
+def _why_no_tags(view: View, record: PathRecord | None) -> str:
+    """Say of a file without an item why it has none."""
+    refusal = record and (record.refused or view.quarantined(record.digest))
+    if refusal:
+        return f"cannot be read: {refusal}"
+    if record is not None:
+        return "is none of the kinds that bindsearch reads"
+    return "is not in the library: `bindsearch index` it, or the folder it lies in"
+
+
+def _counted(view: View, number: int) -> dict[str, Tag]:
+    """Count what one classifier says of live items."""
+    told = view.taggers()[number]
+    likely, tagged = np.zeros(told["answers"], dtype=np.int64), 0
+    for item, row in view.tag_rows(number):
+        if _is_live(view, item):
+            likely += row >= LIKELY
+            tagged += 1
+    return {label: Tag(label, int(likely[at]), tagged, told["made"]) for label, at in told["columns"].items()}
+
+
+def _is_live(view: View, item: int) -> bool:
+    facts = view.facts(item)
+    return facts is not None and view.is_live(digest_in(facts))
+
+
+def _tags_of(view: View, item: int) -> dict[str, float]:
+    found = {}
+    for label, (number, column) in view.tag_columns().items():
+        row = view.tag_row(number, item)
+        if row is not None:
+            found[label] = float(row[column])
+    return found
+
+
+# What a writer does ------------------------------------------------------------------------------------------------
+
+
+def keep(ledger: Ledger, classifier: Classifier, *, labels: Iterable[str] | None = None) -> int:
+    """Keep a classifier that has tagged nothing yet, for some of its labels or all; give its number."""
+    wanted = set(classifier.labels if labels is None else labels)
+    told = {
+        "columns": {label: column for column, label in enumerate(classifier.answers) if label in wanted},
+        "answers": len(classifier.answers),
+        "upto": 0,
+        "made": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "words": _words(classifier),
+    }
+    raw = pack(classifier)
+    return ledger.write(lambda change: change.put_tagger(told, raw))
+
+
+def forget(ledger: Ledger, labels: Iterable[str], *, but: int | None = None) -> list[int]:
+    """Take labels from the classifiers that say them; give the numbers of those that have none left."""
+    gone = set(labels)
+    with ledger.read() as view:
+        known = view.taggers()
+    changed = [
+        (number, told | {"columns": {label: at for label, at in told["columns"].items() if label not in gone}})
+        for number, told in known.items()
+        if number != but and not gone.isdisjoint(told["columns"])
+    ]
+    ledger.write_each("set_tagger", changed)
+    return [number for number, told in changed if not told["columns"]]
+
+
+def clear(ledger: Ledger, number: int) -> None:
+    """Drop all that a classifier has said, and itself."""
+    with ledger.read() as view:
+        keys = [(number, item) for item, _ in view.tag_rows(number)]
+    ledger.write_each("drop_tags", [*keys, (number, None)])
+
+
+def follow(edition: OpenEdition, *, progress: Tell | None = None, numbers: Iterable[int] | None = None) -> int:
+    """Tag the items that came since the last time; give their number. It can be killed anywhere, and run again.
+
+    Raises what loading the space raises, where there is anything to tag.
+    """
+    with edition.ledger.read() as view:
+        known = view.taggers()
+        newest = view.last_item()
+    late = {number: told for number, told in known.items() if told["upto"] < newest}
+    if numbers is not None:
+        late = {number: told for number, told in late.items() if number in set(numbers)}
+    return sum(_tagged_by(edition, number, told, progress) for number, told in late.items())
+
+
+def _tagged_by(edition: OpenEdition, number: int, told: dict[str, Any], progress: Tell | None) -> int:
+    with edition.ledger.read() as view:
+        raw, total = view.tagger(number), view.item_count()
+    classifier = unpack(raw, edition.space, name="a classifier that tags")
+    done = 0
+    while items := _seen_after(edition, told["upto"]):
+        tagged = [
+            # one by one: a product of another shape may round otherwise, and the same file must get the same tags
+            (number, item, classifier.probabilities([seen])[0].astype(np.float32))
+            for item, seen in items
+            if seen is not None
+        ]
+        told = told | {"upto": items[-1][0]}
+        _commit(edition.ledger, number, told, tagged)
+        done += len(tagged)
+        if progress is not None:
+            progress(Progress(done, total, 0, None))
+    return done
+
+
+def _commit(ledger: Ledger, number: int, told: Mapping[str, Any], tagged: list[Any]) -> None:
+    """Write the tags of some items, and how far one has come, in one transaction."""
+
+    def change_all(change: Any) -> None:
+        for each in tagged:
+            change.put_tags(each)
+        change.set_tagger((number, told))
+
+    ledger.write(change_all)
+
+
+def _seen_after(edition: OpenEdition, item: int) -> list[tuple[int, Seen | None]]:
+    """Give the next items as a classifier sees them; None for one without vectors."""
+    found: list[tuple[int, Seen | None]] = []
+    with edition.ledger.read() as view:
+        for number, facts in islice(view.items_after(item), TOGETHER):
+            kinds = [Modality(modality) for _, modality, count in facts["runs"] for _ in range(count)]
+            found.append((number, Seen.of(kinds, edition.rows(view, number)) if kinds else None))
+    return found
+
+
+# To another space --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Brought:
+    """What became of the tags when a library went to another space."""
+
+    again: tuple[str, ...] = ()
+    """Worked out anew, from the words of their labels."""
+    dropped: tuple[str, ...] = ()
+    """Dropped: they hang on examples or tuning in the old space, or the new one knows no words."""
+
+
+def bring_tags(source: OpenEdition, target: OpenEdition) -> Brought:
+    """Give an edition the tags of another, in its own space. What it says of the same words already, it keeps.
+
+    Tags that are made of examples in the target's space stay there, too, unless the source has the label from others.
+    """
+    with source.ledger.read() as old, target.ledger.read() as new:
+        theirs, ours = list(old.taggers().values()), new.taggers()
+    again: list[str] = []
+    dropped: list[str] = []
+    kept = {number for number, told in ours.items() if told["words"] is None}
+    reads = Modality.TEXT in target.space.spec.modalities
+    for told in theirs:
+        labels = list(told["columns"])
+        same = next((number for number, own in ours.items() if _same(own, told)), None)
+        if told["words"] is None or not reads:
+            dropped += labels
+        elif same is None:
+            again += labels
+            number = keep(target.ledger, _made(told["words"], target), labels=labels)
+            kept -= {*forget(target.ledger, labels, but=number)}
+        else:
+            kept |= {same}
+    for number in ours.keys() - kept:
+        forget_whole(target.ledger, number)
+    follow(target)
+    return Brought(tuple(again), tuple(dropped))
+
+
+def forget_whole(ledger: Ledger, number: int) -> None:
+    """Forget a classifier and all its tags."""
+    ledger.write(lambda change: change.set_tagger((number, {"columns": {}})))
+    clear(ledger, number)
+
+
+def _same(own: Mapping[str, Any], told: Mapping[str, Any]) -> bool:
+    return own["words"] == told["words"] and own["words"] is not None and own["columns"] == told["columns"]
+
+
+def _words(classifier: Classifier) -> dict[str, Any] | None:
+    """Give the words that a classifier is made of; None where it is made of more than words."""
+    if classifier.memories or classifier.centre or classifier.prompts.weights:
+        return None
+    return {
+        "labels": list(classifier.labels),
+        "background": list(classifier.background),
+        "templates": {str(modality): list(some) for modality, some in classifier.prompts.templates.items()},
+    }
+
+
+def _made(words: Mapping[str, Any], edition: OpenEdition) -> Classifier:
+    none = words["background"] or False
+    return Classifier(edition.space, words["labels"], templates=words["templates"], none=none)

@@ -1,0 +1,1 @@
+"""Words and files -> a search request -> query vectors."""

@@ -1,0 +1,28 @@
+"""A query vector and the components it is the sum of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bindsearch.types import Modality, Vectors
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Part:
+    """So much of a unit vector of this kind."""
+
+    weight: float
+    """Only how weights compare counts."""
+    kind: Modality
+    vector: Vectors
+    """What it adds to the query. *Shape:* (dim,)"""
+
+
+@dataclass(frozen=True, eq=False)
+class Asking:
+    """A query's unit vector, and the parts that add up to it. *Shape of vector:* (dim,)"""
+
+    vector: Vectors
+    parts: tuple[Part, ...]
+    content: bytes | None = None
+    """The digest of the file that this is, if it is one, whole and alone."""

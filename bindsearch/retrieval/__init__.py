@@ -1,0 +1,1 @@
+"""Query vectors -> candidates -> items -> one ranked list."""

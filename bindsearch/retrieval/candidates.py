@@ -1,0 +1,126 @@
+"""Candidates: a segment, its score against one query, and what that score is worth."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from bindsearch.calibration.calibration import Aim
+from bindsearch.calibration.null_distribution import HUB
+from bindsearch.types import Modality, Vectors
+
+ITSELF = 1e6
+"""A file that is asked for is no work of chance: its surprise is above all others by this much."""
+NEARLY = 1e-5
+"""Scores from an index and from the ledger may differ by this much."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """An item's best segment of one modality."""
+
+    item: int
+    segment: int
+    score: float
+    """Cosine; not a number where only its surprise was asked for so far..."""
+    surprise: float
+    """...and this is none where plain cosines are asked for."""
+    expect: float
+
+    def rank(self, *, raw: bool) -> tuple[float, int]:
+        """Give what candidates are sorted by: least expected by chance, then the older.
+
+        Where plain cosines are asked for (`raw`), by these.
+        """
+        return -self.worth(raw=raw), self.segment
+
+    def worth(self, *, raw: bool) -> float:
+        """Give what several queries are compared by: higher is better."""
+        return self.score if raw else self.surprise
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """One query, where it aims, and what chance gives it in each modality."""
+
+    aim: Aim
+    raw: bool
+    own: int | None
+    """The item that the query is, if it is one."""
+
+    @property
+    def vector(self) -> Vectors:
+        """*Shape:* (dim,)"""
+        return self.aim.asking.vector
+
+    @property
+    def sought(self) -> Vectors:
+        """Give what indexes are searched with. *Shape:* (dim,)"""
+        return self.vector if self.raw else self.aim.vector / self._length
+
+    def found(self, item: int, segment: int, modality: Modality, *, score: float) -> Candidate:
+        """Say what a score of an index is worth."""
+        if self.raw:
+            return Candidate(item, segment, score, math.nan, math.nan)
+        level = score * self._length - self.aim.chance[modality].near
+        return self._judged(item, segment, modality, math.nan, level)
+
+    def candidate(self, item: int, segment: int, modality: Modality, *, row: Vectors) -> Candidate:
+        """Say what a segment is worth, by its vector."""
+        level = float(self.aim.levels(modality, row[None, :])[0])
+        return self._judged(item, segment, modality, float(row @ self.vector), level)
+
+    def completed(self, candidate: Candidate, modality: Modality, *, row: Vectors) -> Candidate:
+        """Fill in what was not asked for so far. What candidates are sorted by stays as the index gave it."""
+        if not self.raw:
+            return replace(candidate, score=float(row @ self.vector))
+        whole = self.candidate(candidate.item, candidate.segment, modality, row=row)
+        return replace(whole, score=candidate.score)
+
+    def best(self, modality: Modality, rows: Vectors) -> int:
+        """Give the place of the best of some vectors."""
+        return int((rows @ self.vector if self.raw else self.aim.levels(modality, rows)).argmax())
+
+    @property
+    def bent(self) -> bool:
+        """Whether the order of an index is not the one that is wanted."""
+        return self.aim.manner.hubness and not self.raw
+
+    def most(self, modality: Modality, *, score: float) -> float:
+        """Give what a segment is worth at most that an index gives this score or a lower one."""
+        chance = self.aim.chance[modality]
+        level = score * self._length - chance.near
+        return chance.surprise(level * (HUB if level > 0 else 1 / HUB))
+
+    @property
+    def _length(self) -> float:
+        return max(NEARLY, float(np.linalg.norm(self.aim.vector)))
+
+    def _judged(self, item: int, segment: int, modality: Modality, score: float, level: float) -> Candidate:
+        chance = self.aim.chance[modality]
+        surprise = chance.surprise(level) + (ITSELF if item == self.own else 0.0)
+        return Candidate(item, segment, score, surprise, chance.expect(surprise))
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How an item answers all queries of a question."""
+
+    wanted: tuple[Candidate, ...]
+    """Its best candidate for each; the first one's moment is shown."""
+    unwanted: tuple[Candidate, ...]
+    worth: float
+    refused_by: int | None
+    """Which unwanted query it answers, if any."""
+
+    @property
+    def rank(self) -> tuple[float, int]:
+        """Give what items are sorted by. The order of the queries does not count."""
+        return -self.worth, self.wanted[0].item
+
+    @property
+    def expect(self) -> float:
+        """How many items at least this good chance alone would give, at most."""
+        return max(candidate.expect for candidate in self.wanted)

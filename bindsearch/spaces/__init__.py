@@ -1,0 +1,1 @@
+"""Media pieces -> unit vectors: batching, caches, weights, downloads, prompt templates."""

@@ -1,0 +1,1 @@
+"""What is on disk: the LMDB environment, the ledger, the manifest."""

@@ -1,0 +1,1 @@
+"""The built-in space: three small towers trained by this project."""

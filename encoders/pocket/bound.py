@@ -1,0 +1,100 @@
+"""A space that has been taught to hear: another space's pictures and texts, and a sound tower bound to them.
+
+`bound:FOLDER` reads what `bindsearch train --out FOLDER` wrote.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bindsearch.errors import MissingExtra, MissingWeights, SpaceMismatch
+from bindsearch.ports import Encoder, Modality, Piece, Prepared, Vectors
+
+from ..shared.lazy_towers import LazyTowers
+from .spectrogram import spectrogram
+
+TOWERS = {"pocket": "sound_tower", "pocket-new": "sound_tower", "pocket-small": "small_sound_tower"}
+
+
+class BoundEncoder(LazyTowers):
+    """Keeps the `Encoder` protocol: sound by the trained tower, all else by the base."""
+
+    def __init__(self, folder: str) -> None:
+        """Read the card in a folder; the weights wait. Raises `MissingWeights`, `SpaceMismatch`."""
+        self._folder = Path(folder).expanduser()
+        self._card = _read(self._folder / "card.json")
+        self._base = _base(self._card["base"]["name"])
+        if self._base.spec.fingerprint != self._card["base"]["fingerprint"]:
+            raise SpaceMismatch(f"{folder} was bound to another {self._base.spec.name} than the one installed here")
+        spec = replace(
+            self._base.spec,
+            name=f"bound:{folder}",
+            modalities=self._base.spec.modalities | {Modality.AUDIO},
+            fingerprint=hashlib.sha256(f"{self._base.spec.fingerprint} {self._card['weights']}".encode()).hexdigest()[
+                :32
+            ],
+            summary=f"{self._base.spec.summary} Sound was bound to it through pictures.",
+        )
+        self._begin(spec)
+
+    def prepare(self, piece: Piece) -> Prepared:
+        """Turn a sound into its spectrogram; leave all else to the base."""
+        if piece.modality == Modality.AUDIO:
+            return spectrogram(np.asarray(piece.content, np.float32))
+        return self._base.prepare(piece)
+
+    def encode(self, modality: Modality, batch: Sequence[Prepared]) -> Vectors:
+        """Embed a batch of one modality. *Shape:* (len(batch), dim), float32."""
+        if modality != Modality.AUDIO:
+            return self._base.encode(modality, batch)
+        if not batch:
+            return np.empty((0, self.spec.dim), np.float32)
+        return self._hear(np.stack(batch))
+
+    def _hear(self, spectra: NDArray[np.float32]) -> Vectors:
+        tower = self._tower(Modality.AUDIO)
+        import torch
+
+        with torch.inference_mode():
+            vectors: Vectors = tower(torch.from_numpy(spectra)).numpy()
+        return vectors
+
+    def _load(self, kind: Modality) -> Any:
+        try:
+            from safetensors.torch import load_file
+
+            towers = import_module("bindsearch.encoders.pocket.towers")
+        except ModuleNotFoundError as error:
+            raise MissingExtra(
+                f"{self.spec.name} needs the package {error.name!r}: pip install {error.name}"
+            ) from error
+        path = self._folder / "tower.safetensors"
+        if not path.exists() or hashlib.sha256(path.read_bytes()).hexdigest() != self._card["weights"]:
+            raise MissingWeights(f"{path} is not the file that card.json beside it describes; train again")
+        tower = getattr(towers, TOWERS[self._card["recipe"]["tower"]])(self.spec.dim)
+        tower.load_state_dict(load_file(path))
+        return tower.eval()
+
+
+def _read(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise MissingWeights(
+            f"{path}: no card of a trained tower is there; `bindsearch train --out` writes one"
+        ) from error
+
+
+def _base(name: str) -> Encoder:
+    # By string, as the engine loads adapters: which spaces there are is the registry's to say.
+    encoder: Encoder = import_module("bindsearch.registry").load_space(name)
+    return encoder

@@ -1,0 +1,1 @@
+"""Shared by encoders: device choice, weight files, lazily loaded towers."""

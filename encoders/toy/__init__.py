@@ -1,0 +1,1 @@
+"""The toy space: deterministic, explainable, numpy only."""

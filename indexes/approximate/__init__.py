@@ -1,0 +1,1 @@
+"""Approximate search: candidate generators, the two-stage index, and measured recall."""

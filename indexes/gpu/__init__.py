@@ -1,0 +1,1 @@
+"""Indexes on GPUs: torch and FAISS."""

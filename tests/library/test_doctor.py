@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import pytest
+from media_files import picture
+
+from bindsearch.core.file_state import Stamp
+from bindsearch.library.doctor import Drift
+from bindsearch.storage.records import PathRecord, key_of
+
+
+def raw_write(library, change) -> None:
+    """Change tables behind the ledger's back."""
+    library._editions.now().ledger.storage.write(change)
+
+
+def first_item(library) -> tuple[int, dict]:
+    with library._editions.now().ledger.read() as view:
+        return next(iter(view.items()))
+
+
+def lose_vectors(library) -> str:
+    first = first_item(library)[1]["runs"][0][0]
+    raw_write(library, lambda txn: txn.drop("vectors", key_of(first)))
+    return "vectors"
+
+
+def tear_vectors(library) -> str:
+    first = first_item(library)[1]["runs"][0][0]
+    raw_write(library, lambda txn: txn.put("vectors", key_of(first), b"torn"))
+    return "torn"
+
+
+def scale_vectors(library) -> str:
+    first = first_item(library)[1]["runs"][0][0]
+    with library._editions.now().ledger.read() as view:
+        rows = np.array(view.raw_vectors(first))
+    raw_write(library, lambda txn: txn.put("vectors", key_of(first), (rows * 2).astype(np.float16).tobytes()))
+    return "unit length"
+
+
+def lose_run(library) -> str:
+    first = first_item(library)[1]["runs"][0][0]
+    raw_write(library, lambda txn: txn.drop("runs", key_of(first)))
+    return "segments"
+
+
+def lose_item(library) -> str:
+    item, _ = first_item(library)
+    raw_write(library, lambda txn: txn.drop("items", key_of(item)))
+    return "missing"
+
+
+def lose_content(library) -> str:
+    _, facts = first_item(library)
+    raw_write(library, lambda txn: txn.drop("contents", bytes.fromhex(facts["hash"])))
+    return "content"
+
+
+def lose_owner(library) -> str:
+    _, facts = first_item(library)
+    raw_write(library, lambda txn: txn.drop("owners", bytes.fromhex(facts["hash"])))
+    return "paths"
+
+
+def add_stray_vectors(library) -> str:
+    raw_write(library, lambda txn: txn.put("vectors", key_of(10**6), bytes(192)))
+    return "no item"
+
+
+def add_path_to_nothing(library) -> str:
+    record = PathRecord(library.path / "ghost.png", Stamp(1, 1), b"\1" * 32)
+    library._editions.now().ledger.write(lambda change: change.link(record))
+    return "ghost.png"
+
+
+def spoil_index(library) -> str:
+    with library._editions.now().ledger.read() as view:
+        index = library._editions.now().gallery.follow(view)["image"]
+    index.remove(index.ids()[:1])
+    return "image index"
+
+
+def swap_index_vectors(library) -> str:
+    with library._editions.now().ledger.read() as view:
+        index = library._editions.now().gallery.follow(view)["image"]
+    ids = index.ids()
+    rows = index.vectors(ids)
+    index.remove(ids)
+    index.add(ids, rows[::-1].copy())
+    return "differ"
+
+
+def change_file_behind_its_stamp(library) -> str:
+    path = next(iter(library.items())).paths[0]
+    before = path.stat()
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    return "unchanged size and time"
+
+
+FAULTS = [
+    lose_vectors,
+    tear_vectors,
+    scale_vectors,
+    lose_run,
+    lose_item,
+    lose_content,
+    lose_owner,
+    add_stray_vectors,
+    add_path_to_nothing,
+    spoil_index,
+    swap_index_vectors,
+    change_file_behind_its_stamp,
+]
+
+
+@pytest.mark.parametrize("plant", FAULTS, ids=lambda fault: fault.__name__)
+def test_a_planted_fault_is_found_and_mended(library, media, plant):
+    assert library.doctor() == []
+    words = plant(library)
+    told = library.doctor()
+    assert any(words in line for line in told), told
+    library.doctor(repair=True)
+    picture(media / "pictures" / "blue.png", "blue")
+    library.index(media)
+    assert library.doctor() == []
+    assert library.status().items == 9
+    assert len(library.search("red", k=20)) == 9
+
+
+def test_a_sound_library_needs_no_repair(library):
+    before = [(item, library.vectors(item).tobytes()) for item in library.items()]
+    assert library.doctor(repair=True) == []
+    assert [(item, library.vectors(item).tobytes()) for item in library.items()] == before
+
+
+def test_files_are_not_read_when_that_is_not_wanted(library):
+    change_file_behind_its_stamp(library)
+    assert library.doctor(read_files=False) == []
+
+
+def test_a_record_that_is_junk_is_found_and_mended(library, media):
+    item, _ = first_item(library)
+    raw_write(library, lambda txn: txn.put("items", key_of(item), b"{junk"))
+    assert any("record is damaged" in line for line in library.doctor())
+    library.doctor(repair=True)
+    library.index(media)
+    assert library.doctor() == []
+    assert library.status().items == 9
+
+
+def test_files_that_changed_or_went_openly_are_counted_and_no_fault(library, media):
+    assert library.drift() == Drift(0, 0)
+    picture(media / "pictures" / "blue.png", "green", size=70)
+    (media / "sounds" / "sea.txt").unlink()
+    (media / "pictures" / "nothing.png").symlink_to(media / "nowhere")
+    assert library.doctor() == []
+    assert library.drift() == Drift(changed=1, gone=1)
+    library.index()
+    assert library.drift() == Drift(0, 0)

@@ -1,0 +1,540 @@
+from __future__ import annotations
+
+import json
+import shutil
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import trial_space
+from media_files import passage, picture, sound, tone
+from stress_migrate import trial
+
+import bindsearch
+from bindsearch.errors import BadQuery, LibraryError, LicenceRefused, SpaceError, SpaceMismatch
+from bindsearch.indexing import index_store as gallery
+from bindsearch.ingest import pipeline as ingest
+from bindsearch.library import migration
+from bindsearch.library.library import Library
+from bindsearch.registry import SPACES
+from bindsearch.spaces.space import Space
+from bindsearch.storage import manifest as schema
+from bindsearch.storage.lmdb_env import Storage
+from bindsearch.storage.manifest import read_card
+from bindsearch.types import Modality
+
+pytestmark = pytest.mark.usefixtures("trial_is_a_space")
+
+
+@pytest.fixture
+def fresh(tmp_path, media):
+    """A library of the same files that never had another space."""
+    with bindsearch.open(tmp_path / "fresh.library", space="trial") as opened:
+        opened.index(media)
+        yield opened
+
+
+QUERIES = ["About the sea.", "forest", "red"]
+
+
+def held(library: Library) -> list[object]:
+    """All that a library holds: numbers, contents, paths, segments, vectors."""
+    return [(item, rows.tobytes()) for item, rows in library.items_with_vectors()]
+
+
+def answers(library: Library) -> list[object]:
+    """What it answers, with numbers, scores and expectations."""
+    return [list(library.search(query, k=20)) for query in QUERIES]
+
+
+def in_space(space: str, **changes: object) -> Space:
+    """The trial space with something else about it."""
+    encoder = trial_space.TrialEncoder()
+    encoder.spec = replace(encoder.spec, name=space, **changes)
+    return Space(encoder)
+
+
+# forward ----------------------------------------------------------------------------------------------------------
+
+
+def test_another_space_is_refused_by_a_message_that_names_both(library):
+    known = bindsearch.space("toy").spec.fingerprint[:12]
+    with pytest.raises(SpaceMismatch) as caught:
+        bindsearch.open(library.path, space="trial")
+    for word in ("space toy", known, "not with trial", "777777777777", "migrate --space trial"):
+        assert word in str(caught.value)
+
+
+def test_a_migrated_library_is_a_fresh_one(library, fresh):
+    report = library.migrate("trial")
+    assert (report.switched, report.embedded, report.done_before, report.missing) == (True, 9, 0, {})
+    assert (report.before, report.space) == ("toy", "trial")
+    assert held(library) == held(fresh)
+    assert answers(library) == answers(fresh)
+    assert library.status().space == "trial"
+    assert library.doctor() == []
+    assert library.index().unchanged == 9
+
+
+def test_a_migrated_library_is_a_fresh_one_of_several_folders_with_odd_names(tmp_path):
+    tops = [tmp_path / "z", tmp_path / "a"]
+    for number, name in enumerate(["a/b.png", "a-b/c.png", "a.png", "b c/d.png", "é/x.png"]):
+        for at, top in enumerate(tops):
+            picture(top / name, (20 * number, 40, 90 * at))
+    with bindsearch.open(tmp_path / "1.library") as old, bindsearch.open(tmp_path / "2.library", space="trial") as new:
+        old.index(tops)
+        new.index(tops)
+        old.migrate("trial")
+        assert held(old) == held(new)
+
+
+def test_what_is_known_of_files_comes_along(library, media):
+    library.index(media / "pictures", metadata={"trip": "coast"})
+    gone = media / "pictures" / "red.png"
+    aside = gone.rename(media.parent / "aside.png")
+    library.index()
+    library.migrate("trial")
+    assert {hit.path.name for hit in library.search("red", where={"trip": "coast"})} == {"green.png", "blue.png"}
+    assert library.status().roots == [media]
+    aside.rename(gone)
+    assert library.index().added == 1
+    assert {hit.path.name for hit in library.search("red", where={"trip": "coast"}, k=9)} >= {"red.png"}
+
+
+def test_files_that_changed_since_are_taken_as_they_are(library, fresh, media):
+    picture(media / "pictures" / "red.png", "yellow", size=60)
+    library.migrate("trial")
+    fresh.index()
+    picture(media / "pictures" / "new.png", "white")
+    assert library.index().added == 1
+    fresh.index()
+    assert [hit.score for hit in library.search("red", k=20)] == [hit.score for hit in fresh.search("red", k=20)]
+
+
+def test_a_space_without_an_encoder_for_some_files_says_how_many(library):
+    report = library.migrate(in_space("blind", modalities=frozenset({Modality.AUDIO, Modality.TEXT})))
+    assert report.switched
+    assert report.not_taken == {"image": 3}
+    assert library.status().items == 6
+    library.rollback()
+    assert library.status().items == 9
+    assert library.index().unchanged == 9
+
+
+class Deaf(trial_space.TrialEncoder):
+    def encode(self, modality, batch):
+        if modality == Modality.AUDIO:
+            raise SpaceError("no ears")
+        return super().encode(modality, batch)
+
+
+def test_files_that_the_new_space_cannot_embed_hold_the_switch_up(library, fresh):
+    report = library.migrate(Space(Deaf()))
+    assert not report.switched
+    assert {path.name: why for path, why in report.missing.items()} == dict.fromkeys(
+        ["low.wav", "middle.wav", "high.wav"], "no ears"
+    )
+    assert library.status().space == "toy"
+    again = library.migrate("trial")
+    assert (again.embedded, again.done_before, again.switched) == (3, 6, True)
+    assert len(held(library)) == len(held(fresh))
+
+
+# files that are not there -----------------------------------------------------------------------------------------
+
+
+def test_missing_files_hold_the_switch_up(library, media):
+    aside = (media / "sounds").rename(media.parent / "aside")
+    before = answers(library)
+    report = library.migrate("trial")
+    assert not report.switched
+    assert sorted(report.missing) == sorted(media / "sounds" / path.name for path in aside.iterdir())
+    assert set(report.missing.values()) == {"it is not there now"}
+    assert answers(library) == before
+    aside.rename(media / "sounds")
+    again = library.migrate()
+    assert (again.switched, again.embedded, again.done_before) == (True, 6, 3)
+
+
+def test_missing_files_can_be_left_to_a_later_index(library, media):
+    library.index(media, metadata={"trip": "coast"})
+    aside = (media / "sounds").rename(media.parent / "aside")
+    report = library.migrate("trial", allow_missing=True)
+    assert report.switched
+    assert len(report.missing) == 6
+    status = library.status()
+    assert (status.items, status.unseen, status.files) == (3, 6, 9)
+    assert library.doctor() == []
+    aside.rename(media / "sounds")
+    assert library.index().added == 6
+    assert library.status().unseen == 0
+    assert len(library.search("sea", where={"trip": "coast"}, k=20)) == 9
+
+
+def test_a_missing_file_of_which_there_is_a_copy_misses_nothing(library, media):
+    shutil.copy(media / "pictures" / "red.png", media / "copy.png")
+    library.index()
+    (media / "pictures" / "red.png").unlink()
+    report = library.migrate("trial")
+    assert report.switched
+    assert report.missing == {}
+
+
+# killed and resumed -----------------------------------------------------------------------------------------------
+
+
+def test_a_stopped_migration_goes_on_where_it_was(library, fresh, monkeypatch):
+    monkeypatch.setattr(ingest, "COMMIT_FILES", 1)
+    asked = iter([False] * 3 + [True] * 99)
+    before = answers(library)
+    report = library.migrate("trial", stop=lambda: next(asked))
+    assert report.stopped
+    assert not report.switched
+    assert answers(library) == before
+    coming = library.status().coming
+    assert coming is not None
+    assert (coming.space, coming.files) == ("trial", report.embedded)
+    assert coming.bytes > 0
+    assert 0 < report.embedded < 9
+    again = library.migrate()
+    assert (again.done_before, again.embedded) == (report.embedded, 9 - report.embedded)
+    assert held(library) == held(fresh)
+
+
+class Crash(Exception):
+    pass
+
+
+class Fuse:
+    """Fails before or after the nth thing that is written."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.left = -1
+        self.written = 0
+        for owner, name in (
+            (Storage, "write"),
+            (schema, "write_whole"),
+            (gallery, "write_whole"),
+            (gallery, "_sync"),
+            (migration, "remove"),
+        ):
+            monkeypatch.setattr(owner, name, self.through(getattr(owner, name)))
+
+    def through(self, write):
+        def fused(*arguments):
+            self.burn()
+            result = write(*arguments)
+            self.burn()
+            return result
+
+        return fused
+
+    def burn(self) -> None:
+        self.written += 1
+        self.left -= 1
+        if self.left == 0:
+            raise Crash
+
+
+def few_files(folder: Path) -> Path:
+    picture(folder / "red.png", "red")
+    sound(folder / "low.wav", tone(80.0, 3.0))
+    passage(folder / "sea.txt", "About the sea.")
+    return folder
+
+
+@pytest.mark.parametrize("act", ["migrate", "rollback", "drop_old"])
+def test_a_failure_at_any_step_loses_nothing(tmp_path, monkeypatch, act):
+    monkeypatch.setattr(ingest, "COMMIT_FILES", 1)
+    media = few_files(tmp_path / "media")
+    right = {}
+    for space in ("toy", "trial"):
+        with bindsearch.open(tmp_path / f"{space}.library", space=space) as opened:
+            opened.index(media)
+            right[space] = (held(opened), answers(opened))
+    start = tmp_path / "start.library"
+    shutil.copytree(tmp_path / "toy.library", start)
+    if act != "migrate":
+        with bindsearch.open(start) as opened:
+            opened.migrate("trial")
+    arguments, end = {"migrate": (["trial"], "trial"), "rollback": ([], "toy"), "drop_old": ([], "trial")}[act]
+    fuse, step, crashes = Fuse(monkeypatch), 0, 0
+    while True:
+        step += 1
+        folder = tmp_path / f"{step}.library"
+        shutil.copytree(start, folder)
+        with bindsearch.open(folder) as opened:
+            fuse.left = step
+            try:
+                getattr(opened, act)(*arguments)
+            except Crash:
+                crashes += 1
+            burnt, fuse.left = fuse.left <= 0, -1
+        with bindsearch.open(folder) as opened:
+            space = opened.status().space
+            assert (held(opened), answers(opened)) == right[space], f"{act}, step {step}"
+            if space != end:
+                done = opened.migrate("trial").done_before if act == "migrate" else opened.rollback()
+                assert done in ("toy", *range(4))
+            assert (held(opened), answers(opened)) == right[end], f"{act}, step {step}, then on"
+            opened.doctor(repair=True)
+            assert opened.doctor() == []
+            assert sorted(schema.strays(folder, read_card(folder))) == []
+        shutil.rmtree(folder)
+        if not burnt:
+            break
+    assert crashes == step - 1
+    assert crashes >= 4
+
+
+@pytest.mark.skipif("sys.platform == 'win32'", reason="no kill -9")
+def test_killed_migrations_end_as_a_library_made_at_once_and_readers_never_see_a_mix(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", "")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    kills, seen, faults = trial(tmp_path, times=2, files=60, seed=1, readers=1)
+    assert kills == 2
+    assert faults == []
+    assert seen[0] > 0
+    assert seen[1] > 0
+    assert seen[2] == 0
+
+
+# back -------------------------------------------------------------------------------------------------------------
+
+
+def test_back_and_forward_again(library, fresh):
+    old = held(library), answers(library)
+    library.migrate("trial")
+    new = held(library), answers(library)
+    assert library.rollback() == "toy"
+    assert (held(library), answers(library)) == old
+    assert library.rollback() == "trial"
+    assert (held(library), answers(library)) == new
+    assert library.doctor() == []
+
+
+def test_back_after_files_came_changed_moved_and_went(library, media):
+    library.migrate("trial")
+    picture(media / "new.png", "white")
+    picture(media / "pictures" / "red.png", "yellow")
+    (media / "pictures" / "blue.png").rename(media / "moved.png")
+    (media / "sounds" / "sea.txt").unlink()
+    library.index(metadata={"trip": "coast"})
+    library.rollback()
+    assert "moved.png" in {hit.path.name for hit in library.search("blue", k=20)}
+    assert "sea.txt" not in {hit.path.name for hit in library.search("sea", k=20)}
+    report = library.index()
+    assert (report.decoded, report.removed) == (2, 0)
+    assert len(library.search("white", where={"trip": "coast"}, k=20)) == 9
+    assert library.doctor() == []
+
+
+def test_forgotten_is_forgotten_in_every_space(library, media):
+    library.migrate("trial")
+    library.forget(media / "pictures")
+    library.rollback()
+    assert library.status().items == 6
+    assert library.status().dormant == 0
+    assert library.search("red", modality="image", k=9).searched == 0
+
+
+def test_the_old_space_is_kept_until_it_is_dropped(library):
+    library.migrate("trial")
+    kept = library.status().kept
+    assert kept is not None
+    assert (kept.space, kept.files) == ("toy", 9)
+    assert library.drop_old() == kept.bytes
+    assert library.status().kept is None
+    assert not (library.path / "ledger").exists()
+    assert sorted(path.name for path in (library.path / "index").iterdir()) == ["2-trial"]
+    with pytest.raises(LibraryError, match="keeps no old space"):
+        library.rollback()
+    with pytest.raises(LibraryError, match="no old space is kept"):
+        library.drop_old()
+    assert library.index().unchanged == 9
+
+
+def test_the_next_migration_drops_what_the_last_one_kept(library):
+    library.migrate("trial")
+    library.migrate(in_space("third"))
+    status = library.status()
+    assert status.kept is not None
+    assert (status.space, status.kept.space) == ("third", "trial")
+    assert schema.strays(library.path, read_card(library.path)) == []
+    assert sorted(path.name for path in library.path.glob("ledger*")) == ["ledger-2", "ledger-3"]
+
+
+def test_a_migrated_library_among_media_is_not_walked(library, media):
+    library.migrate("trial")
+    library.drop_old()
+    shutil.copytree(library.path, media / "inside.library")
+    assert library.index().unchanged == 9
+
+
+# what cannot be done ----------------------------------------------------------------------------------------------
+
+
+def test_what_makes_no_sense_is_said(library):
+    with pytest.raises(LibraryError, match="has space toy already"):
+        library.migrate("toy")
+    with pytest.raises(BadQuery, match="no migration is under way"):
+        library.migrate()
+    with pytest.raises(LibraryError, match="no migration is under way"):
+        library.cancel_migration()
+    library.migrate("trial", stop=lambda: True)
+    with pytest.raises(LibraryError, match=r"on its way to space trial.*not to third.*--cancel"):
+        library.migrate(in_space("third"))
+    assert library.cancel_migration() > 0
+    assert library.status().coming is None
+    library.migrate(in_space("third"))
+    with pytest.raises(LibraryError, match="--rollback"):
+        library.migrate("toy")
+
+
+def test_a_library_goes_to_a_new_version_of_its_own_space(library):
+    library.migrate("trial")
+    newer = in_space("trial", fingerprint="8" * 32)
+    with pytest.raises(SpaceMismatch, match=r"777777777777.*888888888888"):
+        bindsearch.open(library.path, space=newer)
+    library.migrate(newer)
+    assert library.status().fingerprint == "8" * 32
+
+
+def test_going_back_to_a_space_that_is_not_here_changes_nothing(library, monkeypatch):
+    library.migrate("trial")
+    card = read_card(library.path)
+    monkeypatch.delitem(SPACES, "toy")
+    with bindsearch.open(library.path) as other, pytest.raises(SpaceError, match="toy"):
+        other.rollback()
+    assert read_card(library.path) == card
+
+
+def test_a_library_for_commercial_use_stays_one(library):
+    library.migrate(in_space("private", commercial=False))
+    library.rollback()
+    library.drop_old()
+    Library.open(library.path, commercial=True).close()
+    with pytest.raises(LicenceRefused, match="private"):
+        library.migrate(in_space("private", commercial=False))
+    assert library.status().coming is None
+    library.migrate("trial")
+    assert read_card(library.path).commercial
+
+
+def test_no_way_leads_back_to_a_space_that_is_not_for_commercial_use(tmp_path, media):
+    with bindsearch.open(tmp_path / "my.library", space=in_space("private", commercial=False)) as library:
+        library.index(media)
+        library.migrate("trial")
+        Library.open(library.path, commercial=True).close()
+        with pytest.raises(LicenceRefused, match="private"):
+            library.rollback()
+        with pytest.raises(LicenceRefused, match="private"):
+            library.compare("red")
+        assert library.status().space == "trial"
+
+
+# others that have it open -----------------------------------------------------------------------------------------
+
+
+def test_who_has_it_open_follows(library, fresh, media):
+    with bindsearch.open(library.path) as other, bindsearch.open(library.path, space="toy") as strict:
+        old = answers(other)
+        library.migrate("trial")
+        assert answers(other) == answers(fresh)
+        assert other.space.spec.name == "trial"
+        picture(media / "new.png", "white")
+        assert other.index().added == 1
+        assert library.index().unchanged == 10
+        with pytest.raises(SpaceMismatch, match=r"trial.*toy"):
+            strict.search("red")
+        library.rollback()
+        assert strict.index().added == 1
+        assert old != answers(strict)
+
+
+def test_threads_that_search_all_along_get_one_space_or_the_other(library, fresh):
+    right = [answers(library), answers(fresh)]
+    end, seen, failed = threading.Event(), [0, 0], []
+
+    def search(opened: Library) -> None:
+        while not end.is_set():
+            try:
+                for query, expected in zip(QUERIES, zip(*right, strict=True), strict=True):
+                    seen[expected.index(list(opened.search(query, k=20)))] += 1
+            except Exception as error:
+                failed.append(error)
+                return
+
+    with bindsearch.open(library.path) as other:
+        threads = [threading.Thread(target=search, args=(opened,)) for opened in (library, other)]
+        for thread in threads:
+            thread.start()
+        library.migrate("trial")
+        for _ in range(6):
+            library.rollback()
+            end.wait(0.1)
+        end.set()
+        for thread in threads:
+            thread.join()
+    assert failed == []
+    assert min(seen) > 0
+
+
+# what is seen of it -----------------------------------------------------------------------------------------------
+
+
+def test_both_answers_side_by_side(library, fresh, media):
+    with pytest.raises(LibraryError, match=r"toy only.*migrate --space"):
+        library.compare("red")
+    old = library.search("About the sea.", k=4)
+    library.migrate("trial", stop=lambda: True)
+    coming = library.compare("About the sea.", k=4)
+    assert (coming.now.space, coming.now.edition) == ("toy", "current")
+    assert (coming.other.space, coming.other.edition) == ("trial", "coming")
+    assert coming.now.hits == old
+    library.migrate()
+    told = library.compare("About the sea.", k=4)
+    assert (told.now.edition, told.other.space, told.other.edition) == ("current", "toy", "kept")
+    assert told.now.hits == fresh.search("About the sea.", k=4)
+    assert told.other.hits == old
+    places = {hit.path for hit in told.now.hits}
+    assert told.shared == sum(hit.path in places for hit in old)
+    assert told.rank_now(told.now.hits[2]) == 3
+    assert json.loads(json.dumps(told.as_json()))["shared"] == told.shared
+
+
+def test_every_kind_of_query_can_be_compared(library, media):
+    library.migrate("trial")
+    red, low = media / "pictures" / "red.png", media / "sounds" / "low.wav"
+    query = bindsearch.file(red) + bindsearch.text("sea") - 0.5 * bindsearch.file(low, end=1.0)
+    told = library.compare(query, k=3, modality="image")
+    assert told.now.hits == library.search(query, k=3, modality="image")
+    library.rollback()
+    assert told.other.hits == library.search(query, k=3, modality="image")
+    assert told.shared == 3
+    assert library.compare(red, k=1).now.hits[0].path == red
+
+
+def test_the_doctor_sees_the_other_spaces(library):
+    library.migrate("trial")
+    with library._editions.beside()["kept"].ledger.read() as view:
+        item = next(view.items())[0]
+    library._editions.beside()["kept"].ledger.write(lambda change: change.drop_run(1))
+    (library.path / "ledger-9").mkdir()
+    found = library.doctor()
+    assert found[0].startswith(f"space toy (kept): item {item}")
+    assert found[-1].startswith("ledger-9: no space owns it")
+    library.doctor(repair=True)
+    assert library.doctor() == []
+    assert not (library.path / "ledger-9").exists()
+
+
+def test_a_card_of_the_first_schema_is_understood(library):
+    told = json.loads((library.path / "library.json").read_text())
+    library.close()
+    old = {name: told[name] for name in ("space", "fingerprint", "dim", "created_by", "created")} | {"schema": 1}
+    (library.path / "library.json").write_text(json.dumps(old))
+    with bindsearch.open(library.path) as opened:
+        assert opened.status().items == 9
+        assert opened.migrate("trial").switched

@@ -1,0 +1,350 @@
+"""Tags: what is kept, what filters ask of them, and what becomes of them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings, strategies as st
+from media_files import picture, small_collection, sound, tone
+
+import bindsearch
+from bindsearch.core.lock import writing
+from bindsearch.errors import BadQuery, CorruptLibrary, LibraryBusy, SpaceMismatch
+from bindsearch.zeroshot import Classifier, Taught
+from bindsearch.zeroshot.saving import pack
+
+pytestmark = pytest.mark.usefixtures("trial_is_a_space")
+
+LABELS = ["red", "blue", "yellow"]
+OTHERS = ["green", "dark night"]
+
+
+@pytest.fixture
+def metadata():
+    return {"trip": "coast"}
+
+
+def found(library, **filters):
+    """The names of all pictures that pass."""
+    return sorted(hit.path.name for hit in library.search("red", k=50, **{"modality": "image"} | filters))
+
+
+def told(library):
+    """All tags of all files."""
+    return {path.name: library.tags.of(path) for item in library.items() for path in item.paths}
+
+
+def test_tags_are_what_the_classifier_says_of_the_files(library, media):
+    assert library.tag(LABELS, none=OTHERS) == LABELS
+    classifier = library.classifier(LABELS, none=OTHERS)
+    for name in ("pictures/red.png", "sounds/low.wav", "sounds/sea.txt"):
+        expected = {each.label: each.probability for each in classifier.predict(media / name)}
+        got = library.tags.of(media / name)
+        assert got == pytest.approx({label: expected[label] for label in LABELS}, abs=2e-3)  # float16 in the ledger
+        assert list(got.values()) == sorted(got.values(), reverse=True)
+    likely = [name for name, tags in told(library).items() if tags["red"] >= 0.5]
+    assert "red.png" in likely
+    assert library.tags["red"].items == len(likely)
+    assert library.tags["red"].tagged == 9
+    assert library.doctor() == []
+
+
+def test_without_background_labels_compete_with_each_other_only(library, media):
+    library.tag(["red", "blue"], none=False)
+    assert sum(library.tags.of(media / "pictures" / "green.png").values()) == pytest.approx(1.0, abs=1e-5)
+
+
+def test_filters_ask_for_tags(library):
+    library.tag(LABELS, none=OTHERS)
+    assert found(library, tag="red>0.5") == ["red.png"]
+    assert found(library, tag=["tag:blue"]) == ["blue.png"]
+    assert found(library, tag=["red>0.5", "blue>0.5"]) == []
+    assert found(library, tag="red<=1") == found(library)
+    assert found(library, tag="red<0.5") == ["blue.png", "green.png"]
+    assert found(library, tag="red<=1", modality=["audio", "text"]) == found(library, modality=["audio", "text"])
+    assert found(library, tag="red<0.5", ext="png", where={"trip": "coast"}) == ["blue.png", "green.png"]
+    assert found(library, tag="red<0.5", where={"trip": "hills"}) == []
+
+
+@pytest.fixture(scope="module")
+def tagged(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tagged")
+    small_collection(folder / "media")
+    with bindsearch.open(folder / "a.library") as opened:
+        opened.index(folder / "media")
+        opened.tag(["red", "green", "a hiss"], none=False)
+        yield opened, {path: opened.tags.of(path) for item in opened.items() for path in item.paths}
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["red", "green", "a hiss"]), st.sampled_from([">", ">=", "<", "<="]), st.floats(0, 1)
+        ),
+        max_size=3,
+    ),
+    st.sampled_from([None, "image", "audio"]),
+    st.integers(1, 9),
+)
+def test_what_passes_is_what_has_such_tags(tagged, conditions, modality, k):
+    library, known = tagged
+    words = [f"tag:{label}{sign}{value!r}" for label, sign, value in conditions]
+    hits = library.search("red", k=50, tag=words, modality=modality)
+    compare = {">": np.greater, ">=": np.greater_equal, "<": np.less, "<=": np.less_equal}
+    expected = {
+        path
+        for path, tags in known.items()
+        if all(compare[sign](np.float32(tags[label]), value) for label, sign, value in conditions)
+    }
+    everything = {hit.path for hit in library.search("red", k=50, modality=modality)}
+    assert {hit.path for hit in hits} == expected & everything
+    few = library.search("red", k=k, tag=words, modality=modality)
+    assert [hit.path for hit in few] == [hit.path for hit in hits][:k]
+
+
+def test_a_tag_that_there_is_not_is_named(library):
+    with pytest.raises(BadQuery, match="--labels"):
+        library.search("red", tag="dog>0.5")
+    library.tag(["dog"])
+    with pytest.raises(BadQuery, match=r"did you mean tag:dog\?"):
+        library.search("red", tag="dgo>0.5")
+
+
+def test_what_comes_later_is_tagged_as_well(library, media, tmp_path):
+    library.tag(LABELS, none=OTHERS)
+    before = told(library)
+    picture(media / "pictures" / "new.png", (250, 5, 5))
+    sound(media / "sounds" / "other.wav", tone(90.0, 2.0))
+    assert library.index().added == 2
+    assert library.tags.of(media / "pictures" / "new.png")["red"] > 0.5
+    assert {name: tags for name, tags in told(library).items() if name in before} == before
+    assert found(library, tag="red>0.5") == ["new.png", "red.png"]
+    with bindsearch.open(tmp_path / "fresh.library") as fresh:
+        fresh.index(media)
+        fresh.tag(LABELS, none=OTHERS)
+        assert told(fresh) == told(library)
+
+
+def test_tags_follow_the_content(library, media):
+    library.tag(LABELS, none=OTHERS)
+    before = library.tags.of(media / "pictures" / "red.png")
+    os.rename(media / "pictures" / "red.png", media / "sounds" / "moved.png")
+    library.index()
+    assert library.tags.of(media / "sounds" / "moved.png") == before
+    with pytest.raises(BadQuery, match="not in the library"):
+        library.tags.of(media / "pictures" / "red.png")
+    picture(media / "sounds" / "moved.png", "blue", size=50)
+    library.index()
+    assert library.tags.of(media / "sounds" / "moved.png")["blue"] > 0.5
+    assert found(library, tag="red>0.5") == []
+    assert library.index().unchanged == 9
+    assert library.doctor() == []
+
+
+def test_forgotten_items_leave_no_tags(library, media):
+    library.tag(LABELS, none=OTHERS)
+    library.forget(media / "pictures")
+    assert library.tags["red"].tagged == 6
+    with library._editions.now().ledger.read() as view:
+        assert sum(item is not None for _, item in view.tag_keys()) == 6
+    assert library.doctor() == []
+
+
+def test_a_label_is_tagged_once(library, media):
+    library.tag(LABELS, none=OTHERS)
+    library.tag(["red", "green"], none=False)
+    assert list(library.tags) == ["blue", "yellow", "red", "green"]
+    assert library.tags.of(media / "pictures" / "blue.png")["blue"] > 0.5
+    red = library.tags.of(media / "pictures" / "red.png")
+    assert red["red"] + red["green"] == pytest.approx(1.0, abs=1e-5)
+    library.tag(["blue", "yellow", "hiss"])
+    with library._editions.now().ledger.read() as view:
+        assert len(view.taggers()) == 2
+        assert {number for number, _ in view.tag_keys()} == set(view.taggers())
+    assert library.doctor() == []
+
+
+def test_a_file_without_tags_says_why(library, media):
+    (media / "broken.jpg").write_bytes(b"")
+    (media / "table.bin").write_bytes(bytes(100))
+    library.index(media)
+    for name, said in (("broken.jpg", "cannot be read: the file is empty"), ("table.bin", "is none of the kinds")):
+        with pytest.raises(BadQuery, match=said):
+            library.tags.of(media / name)
+
+
+def test_tags_are_removed(library, media):
+    library.tag(LABELS, none=OTHERS)
+    assert library.tags.remove(["red"]) == ["red"]
+    assert list(library.tags) == ["blue", "yellow"]
+    assert "red" not in library.tags
+    assert "red" not in library.tags.of(media / "pictures" / "red.png")
+    with pytest.raises(BadQuery, match=r"did you mean blue\?"):
+        library.tags.remove(["blu"])
+    assert library.tags.remove() == ["blue", "yellow"]
+    assert dict(library.tags) == {}
+    with library._editions.now().ledger.read() as view:
+        assert list(view.tag_keys()) == []
+    assert library.tags.remove() == []
+    picture(media / "pictures" / "new.png", (250, 5, 5))
+    library.index()
+    assert library.tags.of(media / "pictures" / "new.png") == {}
+    with library._editions.now().ledger.read() as view:
+        assert list(view.tag_keys()) == []
+
+
+def test_tagging_can_be_interrupted_and_goes_on(library, media, monkeypatch):
+    monkeypatch.setattr("bindsearch.library.tags.TOGETHER", 2)
+    seen = []
+
+    def stop(progress):
+        seen.append(progress.done)
+        if progress.done >= 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        library.tag(LABELS, none=OTHERS, progress=stop)
+    assert seen == [2, 4]
+    assert library.tags["red"].tagged == 4
+    assert library.doctor() == []
+    library.index()
+    assert library.tags["red"].tagged == 9
+    whole = told(library)
+    library.tags.remove()
+    library.tag(LABELS, none=OTHERS)
+    assert told(library) == whole
+
+
+def test_one_writer_at_a_time(library):
+    with writing(library.path), pytest.raises(LibraryBusy):
+        library.tag(LABELS, none=OTHERS)
+
+
+def test_tags_of_a_film_and_of_what_is_empty(tmp_path, samples):
+    shutil.copytree(samples / "videos", tmp_path / "films")
+    with bindsearch.open(tmp_path / "films.library") as library:
+        library.tag(["night", "sea"])
+        assert library.tags["sea"].tagged == 0
+        library.index(tmp_path / "films")
+        film = tmp_path / "films" / "boat_on_the_blue_sea.mp4"
+        expected = {
+            each.label: each.probability for each in library.classifier(["night", "sea"], none=True).predict(film)
+        }
+        assert library.tags.of(film) == pytest.approx({name: expected[name] for name in ("night", "sea")}, abs=5e-3)
+
+
+# classifiers that know more than words ----------------------------------------------------------------------------
+
+
+def taught_by(library, media):
+    """A classifier whose labels say nothing in the toy space; its examples do."""
+    classifier = library.classifier(["plain", "odd"])
+    examples = [
+        Taught(classifier.look_at(media / "pictures" / f"{name}.png"), label)
+        for name, label in (("red", "plain"), ("blue", "odd"))
+    ]
+    return classifier.with_examples(examples)
+
+
+def test_a_saved_classifier_tags_as_well(library, media, tmp_path):
+    taught_by(library, media).save(tmp_path / "kept")
+    library.tag(library.load_classifier(tmp_path / "kept"))
+    assert library.tags.of(media / "pictures" / "red.png")["plain"] > 0.5
+    assert library.tags.of(media / "pictures" / "blue.png")["odd"] > 0.5
+    with pytest.raises(SpaceMismatch):
+        library.tag(Classifier(bindsearch.space("trial"), ["red"]))
+
+
+# to another space and back ----------------------------------------------------------------------------------------
+
+
+def test_tags_of_words_are_worked_out_anew_in_another_space(library, media, tmp_path):
+    library.tag(LABELS, none=OTHERS)
+    library.tags.remove(["blue"])
+    report = library.migrate("trial")
+    assert (report.tags_again, report.tags_dropped) == (["red", "yellow"], [])
+    assert list(library.tags) == ["red", "yellow"]
+    with bindsearch.open(tmp_path / "fresh.library", space="trial") as fresh:
+        fresh.index(media)
+        fresh.tag(LABELS, none=OTHERS)
+        fresh.tags.remove(["blue"])
+        assert told(fresh) == told(library)
+    assert library.doctor() == []
+
+
+def test_tags_of_examples_are_dropped_and_come_back_with_the_space(library, media):
+    library.tag(["red"])
+    library.tag(taught_by(library, media))
+    before = told(library)
+    report = library.migrate("trial")
+    assert (report.tags_again, report.tags_dropped) == (["red"], ["plain", "odd"])
+    assert list(library.tags) == ["red"]
+    library.rollback()
+    assert told(library) == before
+    assert library.doctor() == []
+
+
+def test_going_back_brings_what_was_tagged_since(library, media):
+    library.tag(["red", "blue"])
+    library.tag(taught_by(library, media))
+    library.migrate("trial")
+    library.tags.remove(["red", "blue"])
+    library.tag(["yellow", "odd"])
+    library.rollback()
+    assert sorted(library.tags) == ["odd", "plain", "yellow"]
+    words = library.tags.of(media / "pictures" / "blue.png")
+    library.tags.remove()
+    library.tag(["yellow", "odd"])
+    again = library.tags.of(media / "pictures" / "blue.png")
+    assert {label: words[label] for label in again} == again
+    assert library.doctor() == []
+
+
+# what can be wrong with them --------------------------------------------------------------------------------------
+
+
+def test_the_doctor_sees_and_mends_what_is_astray(library, media):
+    library.tag(LABELS, none=OTHERS)
+    ledger = library._editions.now().ledger
+    row = np.zeros(4, dtype=np.float32)
+    ledger.write(lambda change: change.put_tags((1, 999, row)))
+    ledger.write(lambda change: change.put_tags((1, 1, row[:2])))
+    ledger.write(lambda change: change.put_tags((7, 1, row)))
+    faults = library.doctor()
+    assert len(faults) == 3
+    assert all("tags" in fault for fault in faults)
+    library.doctor(repair=True)
+    assert library.doctor() == []
+    assert library.tags["red"].tagged == 8
+
+
+def test_a_classifier_that_is_missing_takes_its_tags_with_it(library, media):
+    library.tag(LABELS, none=OTHERS)
+    library._editions.now().ledger.write(lambda change: change.drop_tags((1, None)))
+    picture(media / "pictures" / "new.png", (250, 5, 5))
+    with pytest.raises(CorruptLibrary, match="--repair"):
+        library.index()
+    library.doctor(repair=True)
+    assert library.doctor() == []
+    assert dict(library.tags) == {}
+    library.index()
+
+
+def test_status_names_the_tags(library):
+    assert library.status().tags == ()
+    library.tag(LABELS, none=OTHERS)
+    assert library.status().as_json()["tags"] == tuple(LABELS)
+    assert len(pack(library.classifier(["red"]))) > 1000
+
+
+def test_why_not_names_the_condition(library, media):
+    library.tag(LABELS, none=OTHERS)
+    told = library.why_not(media / "pictures" / "blue.png", "red", tag=["red>0.5", "blue>0.5"])
+    assert told.verdict == "filtered"
+    assert "tag:red>0.5 (it is 0.0" in told.reason
+    assert "tag:blue" not in told.reason
+    assert library.why_not(media / "pictures" / "red.png", "red", tag="red>0.5").verdict == "listed"

@@ -1,0 +1,218 @@
+"""Several queries at once: what `also` and `excluding` mean, the laws they keep, and results to lean on."""
+
+from __future__ import annotations
+
+from itertools import permutations
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, assume, given, settings, strategies as st
+from media_files import large_collection, sound, tone
+
+import bindsearch
+from bindsearch.errors import BadQuery
+from bindsearch.retrieval.search import UNWANTED_AT
+
+EVERYTHING = 1_000
+QUERIES = ["red", "blue", "green", "a low rumble", "a high whistle", "number 17", "yellow", "dark"]
+
+
+@pytest.fixture(scope="module")
+def crowd(tmp_path_factory):
+    """A library of 60 pictures, 20 long sounds and 20 texts."""
+    folder = tmp_path_factory.mktemp("crowd")
+    with bindsearch.open(folder / "crowd.library") as opened:
+        opened.index(large_collection(folder / "media", pictures=60, sounds=20, tones=4, texts=20))
+        yield opened
+
+
+def answers(library, query, **more) -> dict[int, float]:
+    """Item -> expectation, in order."""
+    return {hit.item: hit.expect for hit in library.search(query, k=EVERYTHING, **more)}
+
+
+def assert_same(one: dict[int, float], other: dict[int, float]) -> None:
+    assert one == pytest.approx(other, rel=1e-3)
+    orders = [sorted(told, key=lambda item: (round(told[item], 9), item)) for told in (one, other)]
+    assert orders[0] == orders[1]
+
+
+words = st.sampled_from(QUERIES)
+raw = st.booleans()
+searching = settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@searching
+@given(words, words, raw)
+def test_and_is_commutative_and_no_better_than_either(crowd, a, b, raw):
+    both, turned = (answers(crowd, one, also=other, raw=raw) for one, other in ((a, b), (b, a)))
+    assert_same(both, turned)
+    for alone in (answers(crowd, a), answers(crowd, b)):
+        assert both.keys() == alone.keys()
+        assert all(expect >= alone[item] * 0.999 for item, expect in both.items())
+
+
+@searching
+@given(words, words)
+def test_and_is_the_larger_of_the_expectations(crowd, a, b):
+    alone = [answers(crowd, a), answers(crowd, b)]
+    expected = {item: max(told[item] for told in alone) for item in alone[0]}
+    both = answers(crowd, a, also=b)
+    assert both == pytest.approx(expected, rel=1e-3)
+    assert list(both.values()) == sorted(both.values())
+
+
+@searching
+@given(words, raw)
+def test_and_is_idempotent(crowd, a, raw):
+    once = crowd.search(a, k=EVERYTHING, raw=raw)
+    twice = crowd.search(a, also=[a, a], k=EVERYTHING, raw=raw)
+    assert {hit.item: hit.path for hit in once} == {hit.item: hit.path for hit in twice}
+    assert [hit.score for hit in twice] == pytest.approx([hit.score for hit in once], abs=1e-6)
+    told = {hit.item: hit.expect for hit in once}  # by item: plain cosines may be equal, and their order free
+    assert {hit.item: hit.expect for hit in twice} == pytest.approx(told, rel=1e-3)
+
+
+def test_and_is_associative(crowd):
+    for first, *others in permutations(["red", "a low rumble", "dark"]):
+        assert_same(answers(crowd, first, also=others), answers(crowd, "red", also=["a low rumble", "dark"]))
+
+
+@searching
+@given(words, st.lists(words, max_size=2), raw)
+def test_a_query_without_itself_is_nothing(crowd, a, others, raw):
+    assert answers(crowd, a, also=others, excluding=a, raw=raw) == {}
+    if others:
+        assert answers(crowd, a, also=others, excluding=[*others, "sea"], raw=raw) == {}
+
+
+@searching
+@given(words, words, words)
+def test_not_leaves_out_what_answers_it(crowd, a, b, c):
+    wanted, unwanted = answers(crowd, a), answers(crowd, b)
+    surprises = [{hit.item: hit for hit in crowd.search(query, k=EVERYTHING)} for query in (a, b)]
+    left = answers(crowd, a, excluding=b)
+    assert all(unwanted[item] > UNWANTED_AT and unwanted[item] >= expect * 0.999 for item, expect in left.items())
+    gone = wanted.keys() - left.keys()
+    assert all(unwanted[item] <= max(UNWANTED_AT, wanted[item]) * 1.001 for item in gone)
+    assert {item: wanted[item] for item in left} == pytest.approx(left, rel=1e-3)
+    assert surprises[0].keys() == surprises[1].keys()
+    assert_same(answers(crowd, a, excluding=[b, c]), answers(crowd, a, excluding=[c, b, c]))
+    assert answers(crowd, a, excluding=[b, c]).keys() == left.keys() & answers(crowd, a, excluding=c).keys()
+
+
+@searching
+@given(words, words, words, st.sampled_from([1, 3, 10, 40]), raw)
+def test_the_first_of_many_are_the_many_of_few(crowd, a, b, c, k, raw):
+    everything = [hit.item for hit in crowd.search(a, also=b, excluding=c, k=EVERYTHING, raw=raw)]
+    few = [hit.item for hit in crowd.search(a, also=b, excluding=c, k=k, raw=raw)]
+    assert few == everything[:k]
+
+
+def test_filters_hold_for_all_queries(crowd):
+    for filters in ({"modality": "audio"}, {"ext": "wav"}):
+        hits = crowd.search("red", also="dark", k=EVERYTHING, **filters)
+        assert [hit.modality for hit in hits] == ["audio"] * 20
+        left = crowd.search("red", also="dark", excluding="number 17", k=EVERYTHING, **filters)
+        assert {hit.item for hit in left} < {hit.item for hit in hits}
+
+
+def test_a_file_can_meet_two_queries_at_two_moments(tmp_path):
+    both = np.concatenate([tone(80.0, 4.0), tone(4000.0, 4.0)])
+    sound(tmp_path / "in" / "both.wav", both)
+    sound(tmp_path / "in" / "low.wav", tone(80.0, 8.0))
+    sound(tmp_path / "in" / "high.wav", tone(4000.0, 8.0))
+    with bindsearch.open(tmp_path / "a.library") as library:
+        library.index(tmp_path / "in")
+        hit = library.search("a high whistle", also="a low rumble", k=1, why=True)[0]
+        assert hit.path.name == "both.wav"
+        assert hit.start >= 4.0
+        assert [answer.moment.segment.span.end <= 4.0 for answer in hit.why.answers] == [False, True]
+        assert [hit.path.name for hit in library.search("a high whistle", excluding="a low rumble")] == ["high.wav"]
+
+
+# results to lean on -----------------------------------------------------------------------------------------------
+
+
+def test_more_like_pulls_and_less_like_pushes(crowd):
+    before = crowd.search("dark", k=EVERYTHING)
+    places = {hit.item: place for place, hit in enumerate(before, 1)}
+    liked = before[11].item
+    after = [hit.item for hit in crowd.search("dark", k=EVERYTHING, more_like=12)]
+    assert after.index(liked) + 1 < places[liked]
+    disliked = before[0].item
+    turned = [hit.item for hit in crowd.search("dark", k=EVERYTHING, less_like=[1])]
+    assert turned.index(disliked) + 1 >= places[disliked]
+    scores = {hit.item: hit.score for hit in crowd.search("dark", k=EVERYTHING, less_like=[1])}
+    assert scores[disliked] < before[0].score
+
+
+def test_leaning_moves_the_query_by_the_documented_weights(crowd):
+    before = crowd.search("dark", k=5)
+    rows = []
+    for hit in (before[1], before[2], before[4]):
+        item = next(item for item in crowd.items() if item.id == hit.item)
+        rows.append(crowd.vectors(item)[[segment.id for segment in item.segments].index(hit.segment.id)])
+    moved = crowd.vector("dark") + 0.75 * (rows[0] + rows[1]) / 2 - 0.25 * rows[2]
+    moved /= np.linalg.norm(moved)
+    hit = crowd.search("dark", k=1, more_like=[2, 3], less_like=5)[0]
+    item = next(item for item in crowd.items() if item.id == hit.item)
+    assert hit.score == pytest.approx(float((crowd.vectors(item) @ moved).max()), abs=1e-5)
+
+
+def test_numbers_count_in_the_list_of_the_whole_question(crowd):
+    question = {"also": "red", "excluding": "blue", "modality": "image"}
+    second = crowd.search("dark", k=2, **question)[1]
+    item = next(item for item in crowd.items() if item.id == second.item)
+    leaning = crowd.vector("dark") + 0.75 * crowd.vectors(item)[0]
+    hit = crowd.search("dark", k=1, more_like=2, why=True, **question)[0]
+    item = next(item for item in crowd.items() if item.id == hit.item)
+    assert hit.score == pytest.approx(float(crowd.vectors(item)[0] @ leaning) / np.linalg.norm(leaning), abs=1e-5)
+    assert [term.word for term in hit.why.terms] == ["text:dark", "result:2"]
+
+
+@pytest.mark.parametrize(
+    ("more", "less", "said"),
+    [
+        ([1, 2], [2], "result 2 cannot be both"),
+        ([0], [], "no result has the number 0: count them from 1"),
+        ([], [True], "no result has the number True"),
+        ([500], [], "there is no result 500: the same search without it finds 100"),
+    ],
+)
+def test_numbers_that_no_result_has_are_refused(crowd, more, less, said):
+    with pytest.raises(BadQuery, match=said):
+        crowd.search("dark", more_like=more, less_like=less)
+
+
+# what scores are made of ------------------------------------------------------------------------------------------
+
+operands = st.builds(
+    lambda word, weight: bindsearch.text(word) * weight,
+    words,
+    st.floats(0.1, 3) | st.floats(-3, -0.1),
+)
+
+
+@searching
+@given(st.lists(operands, min_size=1, max_size=4), raw, st.sampled_from([(), (2,), (1, 3)]))
+def test_the_terms_add_up_to_the_score(crowd, parts, raw, more):
+    query = sum(parts[1:], start=parts[0])
+    try:
+        hits = crowd.search(query, k=8, raw=raw, more_like=more, why=True)
+    except bindsearch.BindsearchError:
+        assume(False)
+    for hit in hits:
+        assert sum(term.part for term in hit.why.terms) == pytest.approx(hit.score, abs=1e-6)
+        assert hit.why.score == pytest.approx(hit.score, abs=1e-6)
+        assert len(hit.why.terms) == len(parts) + len(more)
+        first, *others = hit.why.moments
+        assert first.segment == hit.segment
+        assert all(other.expect >= first.expect * 0.999 for other in others) or raw
+
+
+def test_why_changes_nothing_else(crowd):
+    plain, told = crowd.search("red", k=5), crowd.search("red", k=5, why=True)
+    assert [hit.why for hit in plain] == [None] * 5
+    assert "why" not in plain[0].as_json()
+    assert [{**hit.as_json(), "why": None} for hit in plain] == [{**hit.as_json(), "why": None} for hit in told]

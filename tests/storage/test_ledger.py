@@ -1,0 +1,249 @@
+from __future__ import annotations
+
+import shutil
+import tempfile
+from hashlib import blake2b
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import settings, strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from bindsearch.core.file_state import Stamp
+from bindsearch.errors import LibraryNotFound
+from bindsearch.indexing.index_store import Gallery
+from bindsearch.library.doctor import Doctor
+from bindsearch.storage.ledger import Ledger
+from bindsearch.storage.records import Content, PathRecord, Run
+from bindsearch.storage.write_transaction import Change
+from bindsearch.types import Modality, Span
+
+DIM = 8
+ROOT = Path("/media")
+NAMES = ["a", "b", "sub/a", "sub/b", "sub/deep/c", "x" * 600, "x" * 599 + "y", "caf\udce9"]
+TINY_MAP = 1 << 16
+
+
+def digest(content: int) -> bytes:
+    return blake2b(str(content).encode(), digest_size=32).digest()
+
+
+def expected_vectors(content: int, count: int) -> np.ndarray:
+    rows = np.random.default_rng(content).normal(size=(count, DIM))
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float16)
+
+
+def make_content(content: int) -> Content:
+    """A content whose every detail follows from its number: contents divisible by five have two runs."""
+    count = content % 4 + 1
+    spans = [Span(start=float(place), end=place + 1.0) for place in range(count)]
+    runs = [Run(Modality.AUDIO, spans, expected_vectors(content, count).astype(np.float32))]
+    if content % 5 == 0:
+        text = expected_vectors(content + 1000, 1).astype(np.float32)
+        runs.append(Run(Modality.TEXT, [Span(offset=3, length=content)], text, [f"passage {content}"]))
+    return Content(Modality.AUDIO, "wav", content, float(count), 1.0, runs)
+
+
+def store(change: Change, name: str, content: int, stamp: Stamp) -> None:
+    change.put_item(digest(content), make_content(content))
+    change.link(PathRecord(ROOT / name, stamp, digest(content), {"content": str(content)}))
+
+
+class Crash(Exception):
+    pass
+
+
+class LedgerAgainstDictionary(RuleBasedStateMachine):
+    """Whatever happens, the ledger and its indexes say what a dictionary of path -> content says."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = Path(tempfile.mkdtemp())
+        self.ledger = Ledger.open(self.folder / "ledger", dim=DIM, create=True, first_map=TINY_MAP)
+        self.gallery = Gallery(self.folder / "index", dim=DIM)
+        self.paths: dict[str, int] = {}
+        self.stamps: dict[str, Stamp] = {}
+        self.known: set[int] = set()
+        self.clock = 0
+
+    def teardown(self) -> None:
+        self.ledger.close()
+        shutil.rmtree(self.folder)
+
+    def stamp(self) -> Stamp:
+        self.clock += 1
+        return Stamp(self.clock * 7, self.clock)
+
+    @rule(name=st.sampled_from(NAMES), content=st.integers(0, 12))
+    def add_or_change(self, name: str, content: int) -> None:
+        stamp = self.stamp()
+        self.ledger.write(lambda change: store(change, name, content, stamp))
+        self.paths[name], self.stamps[name] = content, stamp
+        self.known.add(content)
+
+    @precondition(lambda self: self.paths)
+    @rule(data=st.data(), where=st.sampled_from(NAMES))
+    def move(self, data: st.DataObject, where: str) -> None:
+        source = data.draw(st.sampled_from(sorted(self.paths)))
+        content, stamp = self.paths[source], self.stamps[source]
+
+        def change_both(change: Change) -> None:
+            change.unlink(ROOT / source)
+            change.link(PathRecord(ROOT / where, stamp, digest(content), {"content": str(content)}))
+
+        self.ledger.write(change_both)
+        del self.paths[source], self.stamps[source]
+        self.paths[where], self.stamps[where] = content, stamp
+
+    @precondition(lambda self: self.paths)
+    @rule(data=st.data(), where=st.sampled_from(NAMES))
+    def copy(self, data: st.DataObject, where: str) -> None:
+        source = data.draw(st.sampled_from(sorted(self.paths)))
+        stamp, content = self.stamp(), self.paths[source]
+        record = PathRecord(ROOT / where, stamp, digest(content), {"content": str(content)})
+        self.ledger.write(lambda change: change.link(record))
+        self.paths[where], self.stamps[where] = content, stamp
+
+    @rule(name=st.sampled_from(NAMES))
+    def delete(self, name: str) -> None:
+        self.ledger.write(lambda change: change.unlink(ROOT / name))
+        self.paths.pop(name, None)
+        self.stamps.pop(name, None)
+
+    @precondition(lambda self: self.paths)
+    @rule(data=st.data())
+    def forget(self, data: st.DataObject) -> None:
+        name = data.draw(st.sampled_from(sorted(self.paths)))
+        with self.ledger.read() as view:
+            record = view.path(ROOT / name)
+        assert record is not None
+        self.ledger.write(lambda change: change.forget(record))
+        content = self.paths.pop(name)
+        del self.stamps[name]
+        if content not in self.paths.values():
+            self.known.discard(content)
+
+    @rule(name=st.sampled_from(NAMES), content=st.integers(0, 12))
+    def crash(self, name: str, content: int) -> None:
+        """A transaction that dies in the middle leaves no trace."""
+
+        def die(change: Change) -> None:
+            store(change, name, content, Stamp(1, 1))
+            change.unlink(ROOT / "a")
+            raise Crash
+
+        with pytest.raises(Crash):
+            self.ledger.write(die)
+
+    @rule()
+    def reopen(self) -> None:
+        self.ledger.close()
+        self.ledger = Ledger.open(self.folder / "ledger", dim=DIM)
+        self.gallery = Gallery(self.folder / "index", dim=DIM)
+
+    @rule(everything=st.booleans())
+    def save_indexes(self, everything: bool) -> None:
+        with self.ledger.read() as view:
+            self.gallery.follow(view)
+        reached = self.gallery.save(everything=everything)
+        self.ledger.prune_log(reached)
+
+    @rule()
+    def rebuild_indexes(self) -> None:
+        with self.ledger.read() as view:
+            self.gallery.rebuild(view)
+
+    @invariant()
+    def same_as_the_dictionary(self) -> None:
+        with self.ledger.read() as view:
+            paths = {record.path: record for record in view.paths()}
+            assert {path: int(record.metadata["content"]) for path, record in paths.items()} == {
+                ROOT / name: content for name, content in self.paths.items()
+            }
+            assert all(paths[ROOT / name].stamp == stamp for name, stamp in self.stamps.items())
+            stored = {facts["hash"]: item for item, facts in view.items()}
+            assert set(stored) == {digest(content).hex() for content in self.known}
+            for content in self.known:
+                item = view.item(stored[digest(content).hex()])
+                assert item is not None
+                owners = {ROOT / name for name, held in self.paths.items() if held == content}
+                assert set(item.paths) == owners
+                self.check_content(view, item, content)
+
+    def check_content(self, view, item, content: int) -> None:
+        made = make_content(content)
+        assert [segment.span for segment in item.segments] == [span for run in made.runs for span in run.spans]
+        facts = view.facts(item.id)
+        for (first, modality, count), run in zip(facts["runs"], made.runs, strict=True):
+            assert (modality, count) == (run.modality, len(run.spans))
+            assert np.array_equal(view.raw_vectors(first), run.vectors.astype(np.float16))
+
+    @invariant()
+    def indexes_hold_what_is_live(self) -> None:
+        assert Doctor(self.ledger, self.gallery, read_files=False).examine() == []
+
+
+LedgerAgainstDictionary.TestCase.settings = settings(max_examples=60, stateful_step_count=50, deadline=None)
+TestLedgerAgainstDictionary = LedgerAgainstDictionary.TestCase
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    opened = Ledger.open(tmp_path / "ledger", dim=DIM, create=True, first_map=TINY_MAP)
+    yield opened
+    opened.close()
+
+
+def test_the_map_grows_by_itself(ledger):
+    for content in range(400):
+        ledger.write(lambda change, content=content: store(change, f"file-{content}", content, Stamp(1, 1)))
+    assert ledger.storage.bytes_used() > TINY_MAP
+    with ledger.read() as view:
+        assert len(list(view.paths())) == 400
+
+
+def test_a_view_does_not_see_what_comes_later(ledger):
+    ledger.write(lambda change: store(change, "a", 1, Stamp(1, 1)))
+    with ledger.read() as view:
+        other = Ledger.open(ledger.storage.folder, dim=DIM)
+        other.write(lambda change: store(change, "b", 2, Stamp(1, 1)))
+        other.close()
+        assert [record.path.name for record in view.paths()] == ["a"]
+    with ledger.read() as view:
+        assert [record.path.name for record in view.paths()] == ["a", "b"]
+
+
+def test_numbers_of_segments_are_never_used_again(ledger):
+    ledger.write(lambda change: store(change, "a", 3, Stamp(1, 1)))
+    with ledger.read() as view:
+        record, first = view.path(ROOT / "a"), next(view.run_firsts())
+    ledger.write(lambda change: change.forget(record))
+    ledger.write(lambda change: store(change, "a", 3, Stamp(1, 1)))
+    with ledger.read() as view:
+        assert next(view.run_firsts()) > first
+
+
+def test_paths_under_a_folder_are_those_below_it_and_not_its_namesakes(ledger):
+    for name in ("sub/a", "sub2/a", "sub/deep/b", "sub"):
+        ledger.write(lambda change, name=name: store(change, name, 1, Stamp(1, 1)))
+    with ledger.read() as view:
+        below = sorted(str(record.path.relative_to(ROOT)) for record in view.paths(ROOT / "sub"))
+    assert below == ["sub", "sub/a", "sub/deep/b"]
+
+
+def test_segments_are_found_inside_their_run(ledger):
+    for content in (3, 2, 5):
+        ledger.write(lambda change, content=content: store(change, str(content), content, Stamp(1, 1)))
+    with ledger.read() as view:
+        for item in [view.item(number) for number, _ in view.items()]:
+            for segment in item.segments:
+                assert view.segment(segment.id) == segment
+                assert view.owner_of(segment.id) == item.id
+        assert view.segment(0) is None
+        assert view.segment(1000) is None
+
+
+def test_opening_what_is_not_there_says_so(tmp_path):
+    with pytest.raises(LibraryNotFound, match=str(tmp_path)):
+        Ledger.open(tmp_path / "ledger", dim=DIM)
