@@ -34,7 +34,7 @@ class Encoder(Protocol):
 
 
 @runtime_checkable
-class Measured(Protocol):
+class CostModel(Protocol):
     """What an encoder may say besides, so that batches suit model and device.
 
     All its pieces of a modality cost the same.
@@ -100,35 +100,35 @@ class Index(Protocol):
 
 
 @runtime_checkable
-class Built(Protocol):
+class Buildable(Protocol):
     """What an index may be besides: one that is built, from time to time, of what came and went since."""
 
-    def build(self, *, tell: Callable[[int, int], None]) -> None:
+    def build(self, *, on_progress: Callable[[int, int], None]) -> None:
         """Build, and tell now and then how many of how many segments are done."""
         ...
 
 
 @runtime_checkable
-class Twinned(Protocol):
+class Copyable(Protocol):
     """What an index may be besides: one that gives, at no cost, another of the same content."""
 
-    def twin(self) -> Self:
+    def copy(self) -> Self:
         """Give an index of the same, as it is at this moment; what is changed in one does not change the other."""
         ...
 
 
 __all__ = [
-    "Built",
+    "Buildable",
     "Encoder",
     "Ids",
     "Index",
     "Mask",
-    "Measured",
+    "CostModel",
     "Modality",
     "Piece",
     "Prepared",
     "Scores",
     "SpaceSpec",
-    "Twinned",
+    "Copyable",
     "Vectors",
 ]

@@ -107,7 +107,7 @@ def devices() -> dict[str, Any]:
 
 
 def may_miss(index: Index) -> bool:
-    """Tell whether an index may not find everything."""
+    """ProgressCallback whether an index may not find everything."""
     return hasattr(index, "search_exactly")
 
 

@@ -98,7 +98,7 @@ class Why:
     """The best moments of the file, best first; the score is that of the first."""
     answers: tuple[Answer, ...] = ()
     """How the file answers each query, where there are several."""
-    telling: Telling | None = None
+    telling: KeyPhrase | None = None
     """Of a passage of text: the sentence and the words that its score leans on."""
     vector: Vectors | None = field(default=None, repr=False, compare=False)
     """Of the first query, which `Library.picture` draws the reason for."""
@@ -148,7 +148,7 @@ class WhyNot:
 
 
 @dataclass(frozen=True, slots=True)
-class Telling:
+class KeyPhrase:
     """The sentence of a passage that its score leans on most, and the words of it that do."""
 
     sentence: str

@@ -14,10 +14,10 @@ from numpy.typing import DTypeLike, NDArray
 
 from bindsearch.types import Ids, Scores, Vectors
 
-from .scan.blocks import Block, Moment
+from .scan.blocks import Block, BlockSnapshot
 from .scan.int8_codes import Coder, Codes, CodeValues
-from .scan.scanners import CODED_ROWS, Looks
-from .scan.shortlist import Look, Part, best
+from .scan.scanners import CODED_ROWS, ScanStrategy
+from .scan.shortlist import RowSelection, Scan, best
 
 SAVED_ROWS = 1 << 14
 """Rows that are copied at once on their way to the disk."""
@@ -35,9 +35,9 @@ class ExactIndex:
 
     def __init__(self, dim: int, *, by: str = "best", coded_rows: int = CODED_ROWS) -> None:
         self.dim = dim
-        self._now = Moment(dim)
+        self._now = BlockSnapshot(dim)
         self._changing = threading.RLock()
-        self._looks = Looks(Coder(dim), by=by, coded_rows=coded_rows)
+        self._looks = ScanStrategy(Coder(dim), by=by, coded_rows=coded_rows)
 
     def __len__(self) -> int:
         return len(self._now)
@@ -65,11 +65,11 @@ class ExactIndex:
         """
         return self._search(queries, k, allowed, self._looks)
 
-    def twin(self) -> Self:
+    def copy(self) -> Self:
         """Give an index of the same, as it is at this moment; what is changed in one does not change the other."""
-        twin = copy.copy(self)
-        twin._changing = threading.RLock()
-        return twin
+        duplicate = copy.copy(self)
+        duplicate._changing = threading.RLock()
+        return duplicate
 
     def sample(self, n: int) -> Vectors:
         """Give up to `n` of the vectors, spread evenly over the ids; not writable."""
@@ -101,7 +101,7 @@ class ExactIndex:
         index = cls(vectors.shape[1])
         codes = index._load_codes(folder, vectors.shape) if (folder / "codes.npy").exists() else None
         if len(ids):
-            index._now = Moment(index.dim, (Block(ids, vectors, codes=codes, settled=True),))
+            index._now = BlockSnapshot(index.dim, (Block(ids, vectors, codes=codes, settled=True),))
         return index
 
     def _load_codes(self, folder: Path, shape: tuple[int, ...]) -> Codes:
@@ -110,22 +110,22 @@ class ExactIndex:
         told = [(each.dtype, each.shape) for each in (values, rotation)]
         if told != [(np.int8, shape), (np.float32, (self.dim, self.dim))]:
             raise ValueError(f"{folder}: codes and vectors do not belong together")
-        self._looks = Looks(Coder(self.dim, rotation))
+        self._looks = ScanStrategy(Coder(self.dim, rotation))
         return Codes(values, error)
 
-    def _search(self, queries: Vectors, k: int, allowed: Ids | None, look: Look) -> tuple[Scores, Ids]:
+    def _search(self, queries: Vectors, k: int, allowed: Ids | None, scan: Scan) -> tuple[Scores, Ids]:
         queries = self._checked(queries)
-        parts = [Part.of(block, allowed) for block in self._now.blocks]
-        return best(parts, queries, max(0, min(k, sum(part.count for part in parts))), look)
+        parts = [RowSelection.of(block, allowed) for block in self._now.blocks]
+        return best(parts, queries, max(0, min(k, sum(part.count for part in parts))), scan)
 
-    def _save(self, now: Moment, folder: Path) -> None:
+    def _save(self, now: BlockSnapshot, folder: Path) -> None:
         shape = (len(now.ids), self.dim)
         _write(folder / "ids.npy", np.int64, shape[:1], [now.ids])
         _write(folder / "vectors.npy", np.float32, shape, (now.gather(rows) for rows in _pieces(now.ids)))
-        if len(now.ids) >= CODED_ROWS or any(block.finder for block in now.blocks):
+        if len(now.ids) >= CODED_ROWS or any(block.generator for block in now.blocks):
             self._save_codes(now, folder)
 
-    def _save_codes(self, now: Moment, folder: Path) -> None:
+    def _save_codes(self, now: BlockSnapshot, folder: Path) -> None:
         coder, error = self._looks.coder, 0.0
 
         def coded() -> Iterator[CodeValues]:

@@ -16,34 +16,43 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bindsearch.calibration.background_queries import forms, things
-from bindsearch.calibration.evalue import Background, background
-from bindsearch.calibration.null_distribution import SAMPLE, STRANGERS, Floats, Manner, Odds, Sample, Strangers, hubs
+from bindsearch.calibration.evalue import EValueModel, background
+from bindsearch.calibration.null_distribution import (
+    SAMPLE,
+    STRANGERS,
+    BackgroundQueries,
+    CalibrationOptions,
+    Floats,
+    NullDistribution,
+    Sample,
+    hubs,
+)
 from bindsearch.calibration.whitening import Whitening, scatter_of_all
 from bindsearch.ports import Index
-from bindsearch.query.query_vector import Asking
-from bindsearch.storage.snapshot import View
+from bindsearch.query.query_vector import QueryVector
+from bindsearch.storage.snapshot import Snapshot
 from bindsearch.types import Modality, Vectors
 
 ENOUGH = 64
 """Fewer vectors of a modality than this do not tell what queries of its kind have in common, or what it varies in."""
 FORM = "4"
-"""Change it with every change of what is fitted."""
+"""WriteTransaction it with every change of what is fitted."""
 FILE = "chances.npz"
 UNREADABLE = (OSError, EOFError, ValueError, KeyError, TypeError, BadZipFile)
 
 
 @dataclass(frozen=True, eq=False)
-class Chance:
+class QueryKindCalibration:
     """What strangers of one kind find in a library."""
 
     mean: Vectors
     """What queries of this kind have in common. *Shape:* (dim,)"""
-    odds: Mapping[Modality, Odds]
+    odds: Mapping[Modality, NullDistribution]
     """By the modality that is searched."""
     deviations: Vectors
-    """As in `Strangers`; empty where nobody wants to know about hubs. *Shape:* (n, dim)"""
+    """As in `BackgroundQueries`; empty where nobody wants to know about hubs. *Shape:* (n, dim)"""
     whitener: Vectors | None = None
-    """As in `Strangers`. *Shape:* (dim, dim)"""
+    """As in `BackgroundQueries`. *Shape:* (dim, dim)"""
 
     def aimed(self, vector: Vectors) -> Vectors:
         """Whiten a vector, if queries of this kind are whitened. *Shape:* (dim,)"""
@@ -51,15 +60,15 @@ class Chance:
 
 
 @dataclass(frozen=True, eq=False)
-class Aim:
+class CalibratedQuery:
     """A query that was centred and whitened, and what chance gives it. *Shape of vectors:* (dim,)"""
 
-    asking: Asking
+    asking: QueryVector
     vector: Vectors
     """Not of unit length: the query without what it has in common with others, each part whitened as its kind is."""
-    chance: Mapping[Modality, Background]
-    parts: tuple[tuple[float, Chance], ...]
-    manner: Manner
+    chance: Mapping[Modality, EValueModel]
+    parts: tuple[tuple[float, QueryKindCalibration], ...]
+    manner: CalibrationOptions
 
     def levels(self, modality: Modality, rows: Vectors) -> Vectors:
         """Give the scores of vectors as they are compared with chance. *Shape:* (len(rows),)"""
@@ -71,16 +80,16 @@ class Aim:
         return levels / hubs(np.sqrt(np.sum(squares, axis=0)), typical)
 
 
-class Moment:
+class Calibration:
     """A library as it is at one position of its log: what is fitted to it, when it is first asked for."""
 
     def __init__(
         self,
         stamp: str,
-        manner: Manner,
+        manner: CalibrationOptions,
         middles: Mapping[Modality, Vectors],
         each: Mapping[Modality, float],
-        fitted: dict[Modality, Chance],
+        fitted: dict[Modality, QueryKindCalibration],
     ) -> None:
         self.stamp = stamp
         self.each = each
@@ -91,7 +100,7 @@ class Moment:
         self.fitted = fitted
         """By the kind of query."""
 
-    def aim(self, asking: Asking, *, searched: Mapping[Modality, int]) -> Aim:
+    def aim(self, asking: QueryVector, *, searched: Mapping[Modality, int]) -> CalibratedQuery:
         """Put together what chance gives a query where so many segments are searched. Its kinds must be fitted."""
         items = sum(count / self.each[modality] for modality, count in searched.items())
         chances = [self.fitted[part.kind] for part in asking.parts]
@@ -113,10 +122,10 @@ class Moment:
             )
             for modality, middle in self.middles.items()
         }
-        return Aim(asking, vector, found, parts, self.manner)
+        return CalibratedQuery(asking, vector, found, parts, self.manner)
 
 
-class Chances:
+class CalibrationStore:
     """What chance gives in a library, whatever comes and goes."""
 
     def __init__(self, folder: Path, *, dim: int, texts: Callable[[], Vectors]) -> None:
@@ -125,66 +134,74 @@ class Chances:
         self._dim = dim
         self._texts = texts
         self._fitting = threading.Lock()
-        self._now: Moment | None = None
+        self._now: Calibration | None = None
 
-    def at(self, view: View, indexes: Mapping[Modality, Index], kinds: frozenset[Modality], manner: Manner) -> Moment:
+    def at(
+        self,
+        snapshot: Snapshot,
+        indexes: Mapping[Modality, Index],
+        kinds: frozenset[Modality],
+        manner: CalibrationOptions,
+    ) -> Calibration:
         """Give what is fitted for queries of some kinds, at the view's moment."""
         counts = [f"{modality}:{len(index)}" for modality, index in indexes.items()]
-        stamp = "|".join([FORM, f"{manner}", f"{view.position()}", *counts])
+        stamp = "|".join([FORM, f"{manner}", f"{snapshot.position()}", *counts])
         with self._fitting:
             if self._now is None or self._now.stamp != stamp:
                 self._now = self._read(stamp, manner)
             if self._now is None or not kinds <= self._now.fitted.keys():
-                self._now = self._fit(stamp, manner, view, indexes, kinds)
+                self._now = self._fit(stamp, manner, snapshot, indexes, kinds)
                 self._write(self._now)
             return self._now
 
     def _fit(
         self,
         stamp: str,
-        manner: Manner,
-        view: View,
+        manner: CalibrationOptions,
+        snapshot: Snapshot,
         indexes: Mapping[Modality, Index],
         kinds: frozenset[Modality],
-    ) -> Moment:
-        samples = {modality: _sample(modality, index, view, SAMPLE) for modality, index in indexes.items()}
+    ) -> Calibration:
+        samples = {modality: _sample(modality, index, snapshot, SAMPLE) for modality, index in indexes.items()}
         samples = {modality: sample for modality, sample in samples.items() if len(sample.vectors)}
         fitted = dict(self._now.fitted) if self._now is not None else {}
         whitening = _whitening(samples.values()) if manner.centring else None
         for kind in sorted(kinds - fitted.keys()):
-            strangers = self._strangers(kind, view, indexes, whitening=whitening)
-            odds = {modality: Odds.of(strangers, sample, manner) for modality, sample in samples.items()}
+            strangers = self._strangers(kind, snapshot, indexes, whitening=whitening)
+            odds = {modality: NullDistribution.of(strangers, sample, manner) for modality, sample in samples.items()}
             deviations = strangers.deviations[: None if manner.hubness else 0]
-            fitted[kind] = Chance(strangers.mean, odds, deviations, strangers.whitener)
+            fitted[kind] = QueryKindCalibration(strangers.mean, odds, deviations, strangers.whitener)
         middles = {modality: sample.mean for modality, sample in samples.items()}
-        return Moment(stamp, manner, middles, {modality: sample.each for modality, sample in samples.items()}, fitted)
+        return Calibration(
+            stamp, manner, middles, {modality: sample.each for modality, sample in samples.items()}, fitted
+        )
 
     def _strangers(
-        self, kind: Modality, view: View, indexes: Mapping[Modality, Index], *, whitening: Whitening | None
-    ) -> Strangers:
+        self, kind: Modality, snapshot: Snapshot, indexes: Mapping[Modality, Index], *, whitening: Whitening | None
+    ) -> BackgroundQueries:
         """Give strangers of a kind: words, or vectors of the library itself; borrowed ones where it has too few.
 
         Only words are whitened: they come in known forms, and those who borrow know too little of what they vary in.
         """
         texts = self._texts()
         if kind == Modality.TEXT and len(texts):
-            return Strangers(texts, whitening=whitening)
-        own = _sample(kind, indexes[kind], view, STRANGERS) if kind in indexes else None
+            return BackgroundQueries(texts, whitening=whitening)
+        own = _sample(kind, indexes[kind], snapshot, STRANGERS) if kind in indexes else None
         if own is not None and len(own.vectors) >= ENOUGH:
-            return Strangers(own.vectors, own.owners)
+            return BackgroundQueries(own.vectors, own.owners)
         lent = texts if len(texts) else _directions(self._dim)
         if own is None or not len(own.vectors):
-            return Strangers(lent, borrowed=True)
-        return Strangers(lent - lent.mean(axis=0) + own.mean, borrowed=True)
+            return BackgroundQueries(lent, borrowed=True)
+        return BackgroundQueries(lent - lent.mean(axis=0) + own.mean, borrowed=True)
 
-    def _read(self, stamp: str, manner: Manner) -> Moment | None:
+    def _read(self, stamp: str, manner: CalibrationOptions) -> Calibration | None:
         """Read what was fitted for the same content; None if there is nothing that can be used."""
         with suppress(*UNREADABLE), (self._folder / FILE).open("rb") as file, np.load(file) as kept:
             if str(kept["stamp"]) == stamp:
                 return _unpacked(stamp, manner, {name: kept[name] for name in kept.files})
         return None
 
-    def _write(self, moment: Moment) -> None:
+    def _write(self, moment: Calibration) -> None:
         """Keep what was fitted, if the folder can be written to; it can be fitted again."""
         draft = self._folder / f"chances-{os.getpid()}.new"
         with suppress(OSError):
@@ -193,7 +210,7 @@ class Chances:
             draft.replace(self._folder / FILE)
 
 
-def _packed(moment: Moment) -> dict[str, Any]:
+def _packed(moment: Calibration) -> dict[str, Any]:
     """Give arrays: kinds by modalities by what belongs to a pair."""
     kinds, modalities = list(moment.fitted), list(moment.middles)
     odds = [[moment.fitted[kind].odds[modality] for modality in modalities] for kind in kinds]
@@ -212,14 +229,16 @@ def _packed(moment: Moment) -> dict[str, Any]:
     }
 
 
-def _unpacked(stamp: str, manner: Manner, kept: Mapping[str, NDArray[Any]]) -> Moment:
+def _unpacked(stamp: str, manner: CalibrationOptions, kept: Mapping[str, NDArray[Any]]) -> Calibration:
     """Read what `_packed` gave. Raises `KeyError`, `ValueError`."""
     kinds, modalities = ([Modality(str(name)) for name in kept[key]] for key in ("kinds", "modalities"))
     fitted = {
-        kind: Chance(
+        kind: QueryKindCalibration(
             kept["means"][row],
             {
-                modality: Odds(kept["levels"][row, place], kept["expected"][row, place], *kept["pairs"][row, place])
+                modality: NullDistribution(
+                    kept["levels"][row, place], kept["expected"][row, place], *kept["pairs"][row, place]
+                )
                 for place, modality in enumerate(modalities)
             },
             kept[f"deviations-{kind}"],
@@ -228,7 +247,7 @@ def _unpacked(stamp: str, manner: Manner, kept: Mapping[str, NDArray[Any]]) -> M
         for row, kind in enumerate(kinds)
     }
     middles = dict(zip(modalities, kept["middles"], strict=True))
-    return Moment(stamp, manner, middles, dict(zip(modalities, kept["each"].tolist(), strict=True)), fitted)
+    return Calibration(stamp, manner, middles, dict(zip(modalities, kept["each"].tolist(), strict=True)), fitted)
 
 
 def _scaled(weights: Floats, means: Vectors) -> Floats:
@@ -238,14 +257,14 @@ def _scaled(weights: Floats, means: Vectors) -> Floats:
     return scaled
 
 
-def _sample(modality: Modality, index: Index, view: View, most: int) -> Sample:
+def _sample(modality: Modality, index: Index, snapshot: Snapshot, most: int) -> Sample:
     """Pick vectors evenly over the ids of an index, with the items that they are part of."""
     ids = index.ids()
     chosen = ids[np.linspace(0, len(ids) - 1, most).astype(np.int64)] if len(ids) > most else ids
-    owners = [view.owner_of(segment) for segment in chosen.tolist()]
+    owners = [snapshot.owner_of(segment) for segment in chosen.tolist()]
     known = [place for place, owner in enumerate(owners) if owner is not None]
     told = np.array([owners[place] for place in known], dtype=np.int64)
-    shares = [1 / max(1, _segments(modality, view.facts(owner))) for owner in told.tolist()]
+    shares = [1 / max(1, _segments(modality, snapshot.facts(owner))) for owner in told.tolist()]
     return Sample(index.vectors(chosen[known]), told, 1 / float(np.mean(shares)) if shares else 1.0)
 
 

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bindsearch.calibration.null_distribution import LEVELS, MIDDLE, Odds, lowered
+from bindsearch.calibration.null_distribution import LEVELS, MIDDLE, NullDistribution, lowered
 
 _BELOW = 1e-3
 """What is worse than all that strangers find is ordered by this slope; its expectation stays."""
 
 
 @dataclass(frozen=True, eq=False)
-class Background:
+class EValueModel:
     """What chance gives one query in one modality."""
 
     near: float
@@ -28,7 +28,7 @@ class Background:
     searched: float
     """Items of all modalities that were searched."""
 
-    def surprise(self, level: float) -> float:
+    def surprisal(self, level: float) -> float:
         """Give how far a score, less `near`, lies above chance; it orders as `expect` does, and never ends."""
         place = bisect_left(self.levels, level)
         if place == len(self.levels):
@@ -38,9 +38,9 @@ class Background:
         share = (level - self.levels[place - 1]) / (self.levels[place] - self.levels[place - 1])
         return -(self.expected[place - 1] + share * (self.expected[place] - self.expected[place - 1]))
 
-    def expect(self, surprise: float) -> float:
+    def expect(self, surprisal: float) -> float:
         """Give how many hits of this surprise or more chance alone would give."""
-        return self.searched * math.exp(min(0.0, -surprise))
+        return self.searched * math.exp(min(0.0, -surprisal))
 
     def _above(self, level: float) -> float:
         """Go on as the last levels do, straight: expectations fall as an exponential does."""
@@ -48,8 +48,10 @@ class Background:
         return self.expected[-1] + slope * (level - self.levels[-1])
 
 
-def background(parts: Sequence[tuple[float, Odds]], *, near: float, searched: float, each: float = 1.0) -> Background:
-    """Put together what chance gives a query from what it gives each part, by weight. `near`: as in `Odds.offset`.
+def background(
+    parts: Sequence[tuple[float, NullDistribution]], *, near: float, searched: float, each: float = 1.0
+) -> EValueModel:
+    """Put together what chance gives a query from what it gives each part, by weight. `near`: as in `NullDistribution.offset`.
 
     An item has `each` segments in this modality, so many chances to be good. Parts are independent: their middles add
     up, and their spreads do by their squares.
@@ -62,4 +64,4 @@ def background(parts: Sequence[tuple[float, Odds]], *, near: float, searched: fl
     offset = sum(weight * odds.offset for weight, odds in parts)
     slack = math.hypot(*(weight * odds.slack for weight, odds in parts))
     near = float(lowered(np.array(near, np.float32), offset, slack))
-    return Background(near, together.tolist(), (parts[0][1].expected + math.log(each)).tolist(), searched)
+    return EValueModel(near, together.tolist(), (parts[0][1].expected + math.log(each)).tolist(), searched)

@@ -2,7 +2,7 @@
 
 The best scores of strangers would be taken for chance even where they are answered: no list of questions is about
 nothing that anybody collects. So the best scores come from stand-ins: random mixtures of all strangers, which are about
-nothing. Strangers only say where the scores of stand-ins begin and how far they spread, by ranks that true matches
+nothing. BackgroundQueries only say where the scores of stand-ins begin and how far they spread, by ranks that true matches
 do not reach. Words are whitened before they are scored, each by strangers of other forms. Why so, and what was
 measured: the decision record on expectations.
 """
@@ -55,7 +55,7 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class Manner:
+class CalibrationOptions:
     """How scores are corrected before they are compared with chance."""
 
     centring: bool = True
@@ -83,14 +83,14 @@ class Tried:
         """Make room for so many."""
         return cls(np.empty(shape, dtype=np.float32), np.empty(shape, dtype=np.float32))
 
-    def aims(self, manner: Manner) -> Vectors:
+    def aims(self, manner: CalibrationOptions) -> Vectors:
         """Centre them. *Shape:* (n, dim)"""
         aims: Vectors = self.vectors - manner.share * self.common
         return aims
 
 
 @dataclass(frozen=True, eq=False)
-class Strangers:
+class BackgroundQueries:
     """Questions of one kind that are about something else."""
 
     vectors: Vectors
@@ -164,7 +164,7 @@ class Sample:
 
 
 @dataclass(frozen=True, eq=False)
-class Odds:
+class NullDistribution:
     """What strangers of one kind find in one modality."""
 
     levels: Floats
@@ -179,7 +179,7 @@ class Odds:
     """How much the scores of strangers vary at most vectors."""
 
     @classmethod
-    def of(cls, strangers: Strangers, sample: Sample, manner: Manner) -> Odds:
+    def of(cls, strangers: BackgroundQueries, sample: Sample, manner: CalibrationOptions) -> NullDistribution:
         """Score strangers and stand-ins against a sample."""
         strange, mixed = (tried.aims(manner) for tried in strangers.tried)
         middle = sample.mean

@@ -20,11 +20,11 @@ from bindsearch.errors import BadQuery, LibraryNotFound, MediaError, Unsupported
 
 if TYPE_CHECKING:
     from bindsearch.spaces.space import Space
-    from bindsearch.zeroshot import Classifier, Prediction, Seen, Taught
+    from bindsearch.zeroshot import Classifier, MediaVectors, Prediction, Taught
     from bindsearch.zeroshot.labelled_files import Labelled
 
 DESCRIPTION = """\
-Tell which of some labels fits each file best, by the embedding space alone: nothing is trained, and no library is
+ProgressCallback which of some labels fits each file best, by the embedding space alone: nothing is trained, and no library is
 needed. Labels compete: their percentages add up to 100. A few examples help (--examples); where the truth is known
 (--truth), the answers are judged.
 """
@@ -112,7 +112,7 @@ def run(args: argparse.Namespace) -> int:
         return DONE
     truth_of, judged = _truth(args), Judged()
     width = max(columns(escaped(answer)) for answer in classifier.answers)
-    every: list[Seen] = []
+    every: list[MediaVectors] = []
 
     def told_of(path: Path) -> str:
         seen = classifier.look_at(path)
@@ -265,10 +265,10 @@ def _each_file(args: argparse.Namespace, told_of: Callable[[Path], str], screen:
 
 def _files(named: Sequence[str]) -> Iterator[tuple[Path, str]]:
     """Give every file, folders walked, with the trouble there was in looking at it."""
-    from bindsearch.media import Trouble, walk
+    from bindsearch.media import ScanError, walk
 
     for found in walk([Path(os.path.expanduser(name)) for name in named]):
-        if isinstance(found, Trouble):
+        if isinstance(found, ScanError):
             yield found.path, found.reason
         elif not found.dead:
             yield found.path, ""
@@ -299,7 +299,7 @@ def _truth(args: argparse.Namespace) -> Callable[[Path], Labelled | None] | None
     return lambda path: truth_of(path, table)
 
 
-def _noted(judged: Judged, classifier: Classifier, seen: Seen, told: Labelled | None) -> str | None:
+def _noted(judged: Judged, classifier: Classifier, seen: MediaVectors, told: Labelled | None) -> str | None:
     """Take note of what a file is; give the answer that would be right, if there is one."""
     from bindsearch.zeroshot import NONE
 

@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> int:
     space = Space.named(args.space or default_space())
     screen = Screen.of(sys.stdout)
     done = []
-    for scored in run_tasks(names, space, way=args.through, tell=lambda name: None):
+    for scored in run_tasks(names, space, way=args.through, on_progress=lambda name: None):
         done.append(scored)
         if args.json:
             screen.write(json.dumps(scored.as_json()))

@@ -99,7 +99,7 @@ def run(args: argparse.Namespace) -> int:
         Bar(sys.stderr, quiet=args.quiet) as bar,
     ):
         if wished:
-            library.wishes = replace(library.wishes, **wished)
+            library.settings = replace(library.settings, **wished)
         _tell_licence(library.space.spec, quiet=args.quiet)
         report = library.index(
             args.paths or None,
@@ -129,7 +129,7 @@ def _tell_licence(spec: SpaceSpec, *, quiet: bool) -> None:
 
 def _wished(args: argparse.Namespace) -> dict[str, Any]:
     """Give what is wished anew. Raises `BadQuery` for what makes no sense, before a library is made."""
-    from bindsearch.storage.settings import Wishes, bytes_in
+    from bindsearch.storage.settings import Settings, bytes_in
 
     wished = {name: getattr(args, name) for name in ("recall", "device") if getattr(args, name) is not None}
     if args.memory is not None:
@@ -137,7 +137,7 @@ def _wished(args: argparse.Namespace) -> dict[str, Any]:
     for name in SWITCHES:
         if getattr(args, name) is not None:
             wished[name] = getattr(args, name) == "on"
-    Wishes(**wished)
+    Settings(**wished)
     return wished
 
 

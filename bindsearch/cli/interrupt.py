@@ -30,7 +30,7 @@ class Interrupt:
             signal.signal(number, handler)
 
     def asked(self) -> bool:
-        """Tell whether a signal came."""
+        """ProgressCallback whether a signal came."""
         return self.signal != 0
 
     @property

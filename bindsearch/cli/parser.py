@@ -60,7 +60,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def _words_among(rest: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Part what argparse left over into words and unknown options."""
+    """Component what argparse left over into words and unknown options."""
     end = rest.index("--") if "--" in rest else len(rest)
     unknown = [each for each in rest[:end] if each.startswith("-") and each != "-" and " " not in each]
     words = [each for each in rest[:end] if each not in unknown]

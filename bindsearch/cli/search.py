@@ -29,7 +29,7 @@ from bindsearch.errors import BadQuery
 if TYPE_CHECKING:
     from bindsearch.library.library import Library
     from bindsearch.query.language import Query
-    from bindsearch.query.request import Question
+    from bindsearch.query.request import SearchRequest
     from bindsearch.results import Hit, Hits
 
 DESCRIPTION = """\
@@ -104,12 +104,12 @@ def add_question(parser: Parser) -> None:
     add("--less-like", action="extend", type=numbers, metavar="N,...", help="less like these results of this search")
 
 
-def question_of(args: argparse.Namespace) -> Question:
+def question_of(args: argparse.Namespace) -> SearchRequest:
     """Read all that is asked."""
     from bindsearch.query.language import parse
-    from bindsearch.query.request import Question
+    from bindsearch.query.request import SearchRequest
 
-    return Question(
+    return SearchRequest(
         query_of(words_of(args)),
         also=tuple(map(parse, args.also or ())),
         excluding=tuple(map(parse, args.excluding or ())),

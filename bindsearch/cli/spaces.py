@@ -49,11 +49,11 @@ def run(args: argparse.Namespace) -> int:
     if args.all is not None:
         return _list_members(args.all, screen, as_json=args.json)
     for name in sorted(spaces()):
-        card = _card(name) | {"default": name == default_space()}
+        manifest = _manifest(name) | {"default": name == default_space()}
         if args.json:
-            screen.write(json.dumps(card))
+            screen.write(json.dumps(manifest))
         else:
-            for line in _lines(card, screen):
+            for line in _lines(manifest, screen):
                 screen.write(line)
     return 0
 
@@ -90,7 +90,7 @@ def _fits(name: str, pattern: str) -> bool:
     return any(fnmatch(each.lower(), pattern.lower()) for each in (name, name.partition(":")[2]))
 
 
-def _card(name: str) -> dict[str, Any]:
+def _manifest(name: str) -> dict[str, Any]:
     from bindsearch.registry import load_space
     from bindsearch.types import Modality
 
@@ -125,9 +125,13 @@ def _to_be_had(name: str) -> str:
     return f"not on this machine: `bindsearch spaces get {name}` fetches {in_words(size)}; {KNOWN[name].permit}"
 
 
-def _lines(card: dict[str, Any], screen: Screen) -> list[str]:
-    title = screen.styled(card["name"], "bold") + card.get("follows", "") + (" (default)" if card["default"] else "")
-    if not card["available"]:
-        return [title, f"    {card['reason']}"]
-    facts = f"{', '.join(card['modalities'])} · {card['dim']} dimensions · licence: {_terms(card)}"
-    return [title, f"    {card['summary']}", f"    {facts}"]
+def _lines(manifest: dict[str, Any], screen: Screen) -> list[str]:
+    title = (
+        screen.styled(manifest["name"], "bold")
+        + manifest.get("follows", "")
+        + (" (default)" if manifest["default"] else "")
+    )
+    if not manifest["available"]:
+        return [title, f"    {manifest['reason']}"]
+    facts = f"{', '.join(manifest['modalities'])} · {manifest['dim']} dimensions · licence: {_terms(manifest)}"
+    return [title, f"    {manifest['summary']}", f"    {facts}"]

@@ -14,7 +14,7 @@ from bindsearch.cli.parser import Parser, Verbs, add_common
 from bindsearch.cli.screen import Screen, shown
 
 if TYPE_CHECKING:
-    from bindsearch.spaces.download import Told
+    from bindsearch.spaces.download import MediaFacts
     from bindsearch.spaces.weights import File, Weights
 
 DESCRIPTION = """\
@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
     def accept(asked: Weights) -> bool:
         return args.accept_licence or _asked(asked)
 
-    def told(file: File) -> Told:
+    def told(file: File) -> MediaFacts:
         return _Meter(file.name, quiet=args.quiet).show
 
     for file, path in get(weights, accept=accept, commercial=args.commercial, offline=args.offline, told=told):

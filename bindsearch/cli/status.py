@@ -87,12 +87,12 @@ def _indexes(status: Status) -> Iterator[tuple[str, str]]:
         yield "" if place else "index", f"{modality}: {told.kind}, {each}{built}{_finds(told.certificate)}"
         if told.why and told.kind != "exact":
             yield "", f"{modality}: {told.kind}, because {told.why}"
-    wishes = status.wishes
-    wished = [f"recall {wishes.recall:.2%}"] if wishes.recall != RECALL else []
-    wished += [f"{size(wishes.memory)} of memory"] if wishes.memory is not None else []
-    wished += [f"on {wishes.device}"] if wishes.device != "auto" else []
-    wished += [] if wishes.centring else ["no centring"]
-    wished += ["hubs count less"] if wishes.hubness else []
+    settings = status.settings
+    wished = [f"recall {settings.recall:.2%}"] if settings.recall != RECALL else []
+    wished += [f"{size(settings.memory)} of memory"] if settings.memory is not None else []
+    wished += [f"on {settings.device}"] if settings.device != "auto" else []
+    wished += [] if settings.centring else ["no centring"]
+    wished += ["hubs count less"] if settings.hubness else []
     if wished:
         yield "wished", ", ".join(wished)
     yield "faiss", _faiss(status.devices)

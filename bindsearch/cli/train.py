@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
         space,
         recipe=_recipe(args),
         licence=args.licence,
-        tell=(lambda line: None) if args.quiet else (lambda line: errors.write(escaped(line))),
+        on_progress=(lambda line: None) if args.quiet else (lambda line: errors.write(escaped(line))),
     )
     Screen.of(sys.stdout).write(json.dumps({"out": str(out), **asdict(result)}) if args.json else escaped(str(result)))
     if not args.quiet:

@@ -13,15 +13,15 @@ from bindsearch.cli.wording import counted
 from bindsearch.errors import BadQuery
 
 if TYPE_CHECKING:
-    from bindsearch.zeroshot import Classifier, Seen
+    from bindsearch.zeroshot import Classifier, MediaVectors
 
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bindsearch.evaluation.tasks import Confusion
-    from bindsearch.zeroshot import Classifier, Seen
-    from bindsearch.zeroshot.scoring import Sensitivity, Verdict
+    from bindsearch.zeroshot import Classifier, MediaVectors
+    from bindsearch.zeroshot.scoring import AccuracyReport, Sensitivity
     from bindsearch.zeroshot.tuning import Tuning
 
 TAKEN = 3
@@ -61,7 +61,7 @@ def show_examples(classifier: Classifier, args: argparse.Namespace, screen: Scre
 
 
 def show_sensitivity(
-    classifier: Classifier, many: Sequence[Seen], judged: Judged, args: argparse.Namespace, screen: Screen
+    classifier: Classifier, many: Sequence[MediaVectors], judged: Judged, args: argparse.Namespace, screen: Screen
 ) -> None:
     """Say for each modality how the answers move when its templates speak alone."""
     from bindsearch.zeroshot.scoring import sensitivity
@@ -128,7 +128,7 @@ def _unjudged(judged: Judged, args: argparse.Namespace) -> None:
         complain(f"{counted(judged.unknown, 'file')} not judged: not in {shown(args.truth)}")
 
 
-def _said(found: Verdict) -> Iterator[str]:
+def _said(found: AccuracyReport) -> Iterator[str]:
     among = f"; the right one among the best {found.k}: {found.among:.1%}" if found.k > 1 else ""
     yield f"\n{found.accuracy:.1%} of {counted(found.files, 'file')} right ({found.low:.1%} to {found.high:.1%}){among}"
     told = found.confusion.per_class()
@@ -150,7 +150,7 @@ def _taken(confusion: Confusion, name: str) -> str:
 class Judged:
     """What was answered about the files whose truth is known, and what could not be judged."""
 
-    seen: list[Seen] = field(default_factory=list)
+    seen: list[MediaVectors] = field(default_factory=list)
     truth: list[str] = field(default_factory=list)
     groups: list[str] = field(default_factory=list)
     strangers: dict[str, int] = field(default_factory=dict)

@@ -20,7 +20,7 @@ def digest_of(path: Path, halt: threading.Event | None = None) -> bytes:
 
 
 def is_gone(path: Path) -> bool:
-    """Tell whether there is surely no file any more; one that cannot be looked at is not gone."""
+    """ProgressCallback whether there is surely no file any more; one that cannot be looked at is not gone."""
     try:
         path.stat()
     except (FileNotFoundError, NotADirectoryError):

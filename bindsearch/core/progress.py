@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
-class Building:
+class BuildProgress:
     """How far an index has come that is made anew, while the one before it answers."""
 
     modality: str
@@ -30,5 +30,5 @@ class Progress:
     segments: int
     path: Path | None
     """The file that was settled last; None at the end."""
-    building: Building | None = None
+    building: BuildProgress | None = None
     """Once all files are settled: the index that is made anew."""

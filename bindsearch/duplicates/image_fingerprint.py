@@ -46,7 +46,7 @@ def grey(picture: Image.Image) -> Grey:
 
 
 def shows_nothing(picture: Grey) -> bool:
-    """Tell whether a picture is too flat to be told from others."""
+    """ProgressCallback whether a picture is too flat to be told from others."""
     return float(picture.std()) < FLAT
 
 

@@ -18,11 +18,11 @@ from bindsearch.duplicates import audio_fingerprint as mark_sound, image_fingerp
 from bindsearch.duplicates.audio_fingerprint import Signs
 from bindsearch.duplicates.image_fingerprint import Grey
 from bindsearch.errors import MediaError
-from bindsearch.evaluation.dataset import Dataset, Media, Shelf
+from bindsearch.evaluation.dataset import Dataset, Media, MediaCache
 from bindsearch.evaluation.media_files import PICTURES, SOUNDING, Store
 from bindsearch.types import Modality, Piece, Windowing
 
-Tell = Callable[[str], None]
+ProgressCallback = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +72,10 @@ class _Marks:
     failed: dict[str, str] = field(default_factory=dict)
 
 
-def overlap(sets: Sequence[Dataset], against: Path, *, tell: Tell = lambda name: None) -> Overlap:
+def overlap(sets: Sequence[Dataset], against: Path, *, on_progress: ProgressCallback = lambda name: None) -> Overlap:
     """Look for copies of the media of some data sets. Raises `OSError`, and what opening a library raises."""
-    ours = _marked([example.media for each in sets for example in each.examples], tell)
-    theirs = _marked(list(_media_in(against, {each.modality for each in sets})), tell)
+    ours = _marked([example.media for each in sets for example in each.examples], on_progress)
+    theirs = _marked(list(_media_in(against, {each.modality for each in sets})), on_progress)
     found: dict[tuple[str, str], float] = {}
     for one, other, agreed in [*_identical(ours, theirs), *_alike(ours, theirs)]:
         if not _same_place(one, other):
@@ -102,19 +102,19 @@ def _alike(ours: _Marks, theirs: _Marks) -> Iterator[tuple[str, str, float]]:
 
 
 def _same_place(one: str, other: str) -> bool:
-    """Tell whether it is the file itself: a data set may lie in the folder that it is compared with."""
+    """ProgressCallback whether it is the file itself: a data set may lie in the folder that it is compared with."""
     return one == other or Path(one).resolve() == Path(other).resolve()
 
 
 def _media_in(against: Path, modalities: set[Modality]) -> Iterator[Media]:
     """Give what lies in a library, a folder with all that is below, or a tar file."""
     from bindsearch.library.library import Library
-    from bindsearch.storage.manifest import CARD
+    from bindsearch.storage.manifest import MANIFEST
 
     suffixes = (PICTURES if Modality.IMAGE in modalities else frozenset()) | (
         SOUNDING if Modality.AUDIO in modalities else frozenset()
     )
-    if (against / CARD).is_file():
+    if (against / MANIFEST).is_file():
         with Library.open(against, create=False) as library:
             paths = [path for item in library.items() for path in item.paths[:1] if path.suffix.lower() in suffixes]
         yield from (Media(path) for path in paths)
@@ -124,11 +124,11 @@ def _media_in(against: Path, modalities: set[Modality]) -> Iterator[Media]:
         yield from Store(against, suffixes=suffixes, tars_below=True).files.values()
 
 
-def _marked(media: list[Media], tell: Tell) -> _Marks:
+def _marked(media: list[Media], on_progress: ProgressCallback) -> _Marks:
     marks = _Marks(media)
-    with closing(Shelf()) as shelf:
+    with closing(MediaCache()) as shelf:
         for each in media:
-            tell(each.name)
+            on_progress(each.name)
             try:
                 marks.digests.setdefault(hashlib.sha256(each.read()).hexdigest(), []).append(str(each))
                 with shelf.lend(each) as path:

@@ -14,7 +14,7 @@ from typing import Literal
 from bindsearch.errors import BadQuery, UnreadableMedia
 from bindsearch.types import Modality
 
-Part = Literal["dev", "all"]
+Component = Literal["dev", "all"]
 
 
 class Truth(StrEnum):
@@ -82,7 +82,7 @@ class Dataset:
     """Of classes: all that the set knows, be there an example of each or not."""
     notes: tuple[str, ...] = field(default=())
 
-    def part(self, part: Part) -> Dataset:
+    def part(self, part: Component) -> Dataset:
         """Keep all, or what the pocket model was trained without."""
         if part == "all":
             return self
@@ -108,7 +108,7 @@ def members(tar: Path) -> dict[str, tuple[int, int]]:
         raise BadQuery(f"{tar}: not a tar file, or a compressed one: {error}") from error
 
 
-class Shelf:
+class MediaCache:
     """Lends media as files: members of tar files are written to a temporary folder while they are in use."""
 
     def __init__(self) -> None:

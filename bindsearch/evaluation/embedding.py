@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from bindsearch.core.vectors import unit
 from bindsearch.errors import MediaError, UnsupportedMedia
-from bindsearch.evaluation.dataset import Dataset, Example, Shelf
+from bindsearch.evaluation.dataset import Dataset, Example, MediaCache
 from bindsearch.spaces.prompt_templates import TEMPLATES
 from bindsearch.spaces.space import Space
 from bindsearch.types import Modality, Piece, Vectors
@@ -19,7 +19,7 @@ from bindsearch.types import Modality, Piece, Vectors
 TOGETHER = 128
 """Pieces that are held decoded."""
 
-Tell = Callable[[str], None]
+ProgressCallback = Callable[[str], None]
 """Called with the name of each medium as it is taken."""
 
 
@@ -38,12 +38,12 @@ class Embedded:
         return replace(self, dataset=replace(self.dataset, examples=examples), rows=self.rows[list(places)])
 
 
-def embed(dataset: Dataset, space: Space, *, tell: Tell) -> Embedded:
+def embed(dataset: Dataset, space: Space, *, on_progress: ProgressCallback) -> Embedded:
     """Embed every example of a data set; several windows of a sound give the mean. Raises `SpaceError`."""
     failed: dict[str, str] = {}
     sums = np.zeros((len(dataset.examples), space.spec.dim), dtype=np.float64)
     batch: list[tuple[int, Piece]] = []
-    for owned in _pieces(dataset, space, failed, tell):
+    for owned in _pieces(dataset, space, failed, on_progress):
         batch.append(owned)
         if len(batch) == TOGETHER:
             _add(batch, space, sums)
@@ -53,17 +53,19 @@ def embed(dataset: Dataset, space: Space, *, tell: Tell) -> Embedded:
     return Embedded(replace(dataset, examples=examples), unit(sums[kept]), failed)
 
 
-def _pieces(dataset: Dataset, space: Space, failed: dict[str, str], tell: Tell) -> Iterator[tuple[int, Piece]]:
-    with closing(Shelf()) as shelf:
+def _pieces(
+    dataset: Dataset, space: Space, failed: dict[str, str], on_progress: ProgressCallback
+) -> Iterator[tuple[int, Piece]]:
+    with closing(MediaCache()) as shelf:
         for place, example in enumerate(dataset.examples):
-            tell(example.media.name)
+            on_progress(example.media.name)
             try:
                 yield from ((place, piece) for piece in _decoded(example, space, dataset.modality, shelf))
             except MediaError as error:
                 failed[str(example.media)] = str(error)
 
 
-def _decoded(example: Example, space: Space, modality: Modality, shelf: Shelf) -> Iterator[Piece]:
+def _decoded(example: Example, space: Space, modality: Modality, shelf: MediaCache) -> Iterator[Piece]:
     """Give the pieces of one file; of a picture that moves, the first, as data sets of pictures mean it."""
     with shelf.lend(example.media) as path:
         pieces = space.pieces(path, modality=modality)

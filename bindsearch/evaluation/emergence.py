@@ -15,7 +15,7 @@ import numpy as np
 
 from bindsearch.evaluation.dataset import Example, Truth
 from bindsearch.evaluation.embedding import Embedded, labels
-from bindsearch.evaluation.retrieval_task import Codes, Question, Score, answer
+from bindsearch.evaluation.retrieval_task import Codes, RetrievalTask, Score, answer
 from bindsearch.evaluation.tasks import recordings
 from bindsearch.spaces.space import Space
 from bindsearch.types import Modality, Vectors
@@ -76,7 +76,7 @@ def emergence(sets: Sequence[Embedded], space: Space, *, seed: int) -> Emergence
     }
     scores: list[Score] = []
     for name, (one, other) in pairs.items():
-        question = Question(one.rows, one.codes, other.rows, other.codes, one.groups, by_concept=True)
+        question = RetrievalTask(one.rows, one.codes, other.rows, other.codes, one.groups, by_concept=True)
         scores += answer(question, METRICS, data="shared concepts", task=name, seed=seed)
     return Emergence(tuple(shared), tuple(scores))
 

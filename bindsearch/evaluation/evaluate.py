@@ -12,7 +12,7 @@ import numpy as np
 from bindsearch.core.progress import Progress
 from bindsearch.errors import BadQuery
 from bindsearch.evaluation.contamination import Overlap, overlap
-from bindsearch.evaluation.dataset import Dataset, Part
+from bindsearch.evaluation.dataset import Component, Dataset
 from bindsearch.evaluation.embedding import Embedded, embed
 from bindsearch.evaluation.emergence import Emergence, emergence
 from bindsearch.evaluation.layouts import read
@@ -30,7 +30,7 @@ class Options:
     """What is measured, and how."""
 
     layout: str | None = None
-    part: Part = "all"
+    part: Component = "all"
     limit: int | None = None
     """At most so many examples of each set, spread evenly over it."""
     seed: int = 0
@@ -94,7 +94,7 @@ def evaluate(paths: Sequence[Path], space: Space, options: Options, *, show: Sho
     notes: list[str] = []
     sets = _chosen(read(paths, layout=options.layout), space, options, notes)
     told = _Counter(sum(len(dataset.examples) for dataset in sets), show)
-    embedded = [embed(dataset, space, tell=told) for dataset in sets]
+    embedded = [embed(dataset, space, on_progress=told) for dataset in sets]
     scores, confusions = _measured(embedded, space, options, notes)
     met = emergence(embedded, space, seed=options.seed)
     if met is None and {Modality.AUDIO, Modality.IMAGE} <= {each.dataset.modality for each in embedded}:
@@ -102,7 +102,7 @@ def evaluate(paths: Sequence[Path], space: Space, options: Options, *, show: Sho
     if options.against is None:
         return Evaluation(space, options, tuple(embedded), scores, confusions, met, notes=tuple(notes))
     comparing = _Counter(None, show)
-    found = overlap([each.dataset for each in embedded], options.against, tell=comparing)
+    found = overlap([each.dataset for each in embedded], options.against, on_progress=comparing)
     clean = [_without(each, found.copied) for each in embedded]
     cleaned, _ = _measured(clean, space, options, [])
     again = emergence(clean, space, seed=options.seed) if met else None

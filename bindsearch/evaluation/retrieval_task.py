@@ -21,7 +21,7 @@ BLOCK = 4_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class RetrievalTask:
     """Which items belong to each query. Concepts are numbers from 0; an item may have several."""
 
     queries: Vectors
@@ -75,7 +75,7 @@ class Score:
         return plain | {name: None if np.isnan(value) else round(value, 6) for name, value in figures.items()}
 
 
-def answer(question: Question, names: Sequence[str], *, data: str, task: str, seed: int) -> list[Score]:
+def answer(question: RetrievalTask, names: Sequence[str], *, data: str, task: str, seed: int) -> list[Score]:
     """Measure. Nothing is given where no query has an item of its own."""
     metrics, weights, count = [METRICS[name] for name in names], question.weights(), len(question.items)
     values, controls, right = _valued(question, metrics, seed)
@@ -108,7 +108,7 @@ def shuffles(concepts: Codes, pairs: int, *, seed: int) -> list[Codes]:
 
 
 def _valued(
-    question: Question, metrics: Sequence[Metric], seed: int
+    question: RetrievalTask, metrics: Sequence[Metric], seed: int
 ) -> tuple[Mapping[str, Values], Mapping[str, float], Values]:
     """Give each query's values by measure, the controls' means, and how many items are right for each query."""
     tables = shuffles(question.concepts(), len(question.queries) * len(question.items), seed=seed)
@@ -131,7 +131,7 @@ def _valued(
     return joined, averaged, np.concatenate(right)
 
 
-def _ranked(question: Question, seed: int) -> Iterator[tuple[slice, Order]]:
+def _ranked(question: RetrievalTask, seed: int) -> Iterator[tuple[slice, Order]]:
     step = max(1, BLOCK // max(1, len(question.items)))
     for start in range(0, len(question.queries), step):
         block = slice(start, start + step)

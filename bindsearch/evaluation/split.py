@@ -30,22 +30,22 @@ def flickr_dev(captions: Path) -> frozenset[str]:
 
 
 def caltech_held_out(name: str) -> bool:
-    """Tell whether a photo of Caltech101 is for measuring only; `name` is `folder/file`."""
+    """ProgressCallback whether a photo of Caltech101 is for measuring only; `name` is `folder/file`."""
     return int(hashlib.sha256(name.encode()).hexdigest(), 16) % CALTECH_SHARE == 0
 
 
 def esc_held_out(recording: str) -> bool:
-    """Tell whether a recording of ESC-50 is for measuring only; all clips that were cut from it go with it."""
+    """ProgressCallback whether a recording of ESC-50 is for measuring only; all clips that were cut from it go with it."""
     return hashlib.sha256(recording.encode()).digest()[0] % ESC_SHARE == 0
 
 
 def is_esc_clip(name: str) -> bool:
-    """Tell whether a file is called as ESC-50 calls its clips."""
+    """ProgressCallback whether a file is called as ESC-50 calls its clips."""
     return _ESC_CLIP.fullmatch(name) is not None
 
 
 def sound_held_out(clip: str, recording: str) -> bool:
-    """Tell whether a sound is for measuring only.
+    """ProgressCallback whether a sound is for measuring only.
 
     ESC-50: by recording. UrbanSound8K: one fold. Named sounds (`collection/member`): whole collections.
     """

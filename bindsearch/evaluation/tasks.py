@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from bindsearch.evaluation.dataset import Example, Truth
 from bindsearch.evaluation.embedding import Embedded, labels, texts
 from bindsearch.evaluation.metrics import ordered
-from bindsearch.evaluation.retrieval_task import Codes, Question, Score, answer
+from bindsearch.evaluation.retrieval_task import Codes, RetrievalTask, Score, answer
 from bindsearch.spaces.space import Space
 from bindsearch.types import Ids, Modality
 
@@ -69,7 +69,7 @@ def _by_class(embedded: Embedded, space: Space, seed: int) -> Answers:
     confusion = None
     if all(len(example.words) == 1 for example in dataset.examples):
         codes = np.array([place[example.words[0]] for example in dataset.examples])
-        one = Question(embedded.rows, codes, asked, np.arange(len(names)), recordings(dataset.examples))
+        one = RetrievalTask(embedded.rows, codes, asked, np.arange(len(names)), recordings(dataset.examples))
         wanted = ("top-1", "top-5") if len(names) > 5 else ("top-1",)
         scores += answer(one, wanted, data=dataset.name, task=f"zero-shot {kind}", seed=seed)
         confusion = _confused(one, dataset.name, names, seed)
@@ -80,12 +80,12 @@ def _by_class(embedded: Embedded, space: Space, seed: int) -> Answers:
             truth[row, [place[word] for word in example.words]] = True
     every = np.arange(len(names))
     present = np.flatnonzero(np.bincount(truth, minlength=len(names)) if truth.ndim == 1 else truth.any(axis=0))
-    many = Question(asked[present], every[present], embedded.rows, truth, present)
+    many = RetrievalTask(asked[present], every[present], embedded.rows, truth, present)
     scores += answer(many, BY_LABEL, data=dataset.name, task=f"text→{kind}", seed=seed)
     return Answers(tuple(scores), confusion)
 
 
-def _confused(question: Question, data: str, names: tuple[str, ...], seed: int) -> Confusion:
+def _confused(question: RetrievalTask, data: str, names: tuple[str, ...], seed: int) -> Confusion:
     taken = ordered(question.queries @ question.items.T, seed=seed)[:, 0]
     counts = np.zeros((len(names), len(names)), dtype=np.int64)
     np.add.at(counts, (question.asked, taken), 1)
@@ -98,8 +98,8 @@ def _by_caption(embedded: Embedded, space: Space, seed: int) -> Answers:
     rows = texts([caption for example in dataset.examples for caption in example.words], space)
     owners = np.repeat(np.arange(len(dataset.examples)), [len(example.words) for example in dataset.examples])
     each = np.arange(len(dataset.examples))
-    to_media = Question(rows, owners, embedded.rows, each, owners)
-    to_text = Question(embedded.rows, each, rows, owners, recordings(dataset.examples))
+    to_media = RetrievalTask(rows, owners, embedded.rows, each, owners)
+    to_text = RetrievalTask(embedded.rows, each, rows, owners, recordings(dataset.examples))
     scores = answer(to_media, BY_CAPTION, data=dataset.name, task=f"text→{kind}", seed=seed)
     scores += answer(to_text, ("hit@5", "hit@10"), data=dataset.name, task=f"{kind}→text", seed=seed)
     return Answers(tuple(scores))
@@ -114,7 +114,7 @@ def _by_name(embedded: Embedded, space: Space, seed: int) -> Answers:
         return Answers((), note=f"{dataset.name}: all are called {called[0]!r}: nothing to tell apart")
     rows = labels(names, space, modality=dataset.modality)
     every = np.arange(len(names))
-    question = Question(rows, every, embedded.rows, np.searchsorted(names, called), every)
+    question = RetrievalTask(rows, every, embedded.rows, np.searchsorted(names, called), every)
     return Answers(tuple(answer(question, BY_NAME, data=dataset.name, task=f"name→{kind}", seed=seed)))
 
 

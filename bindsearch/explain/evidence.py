@@ -11,7 +11,7 @@ from bindsearch.errors import BadQuery, UnreadableMedia
 from bindsearch.explain.picture import Reason, Usual
 from bindsearch.ports import Index
 from bindsearch.results import Hit
-from bindsearch.storage.snapshot import View
+from bindsearch.storage.snapshot import Snapshot
 from bindsearch.types import Modality, Vectors
 
 SAMPLE = 512
@@ -20,21 +20,21 @@ LEAST_SPREAD = 0.03
 """Of what is usual, in cosines, where the library is too small to say."""
 
 
-def reason_of(hit: Hit, view: View, indexes: Mapping[Modality, Index], *, typed: Vectors) -> Reason:
+def reason_of(hit: Hit, snapshot: Snapshot, indexes: Mapping[Modality, Index], *, typed: Vectors) -> Reason:
     """Collect the scores of a hit's file. Raises `BadQuery`, `MediaError`."""
     vector = None if hit.why is None else hit.why.vector
     if vector is None:
         raise BadQuery("the reasons of this hit are not known: search with why=True")
-    facts, record = view.facts(hit.item), view.path(hit.path)
+    facts, record = snapshot.facts(hit.item), snapshot.path(hit.path)
     runs = [] if facts is None else [first for first, _, _ in facts["runs"]]
-    segments = [segment for first in runs for segment in view.run(first)]
+    segments = [segment for first in runs for segment in snapshot.run(first)]
     if record is None or hit.segment.id not in [segment.id for segment in segments]:
         raise BadQuery(f"{hit.path} is not in the library as it was found: search again")
     if is_gone(hit.path):
         raise UnreadableMedia(f"{hit.path}: is not there any more")
     if stamp_of(hit.path) != record.stamp:
         raise UnreadableMedia(f"{hit.path}: changed since it was indexed: `bindsearch index` looks again")
-    rows = np.concatenate([view.vectors(first) for first in runs])
+    rows = np.concatenate([snapshot.vectors(first) for first in runs])
     if rows.shape[1] != len(vector):
         raise BadQuery("the library has another space by now: search again")
     usual = {modality: _usual(index.sample(SAMPLE), vector) for modality, index in indexes.items()}

@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from bindsearch.errors import MediaError
-from bindsearch.results import Hit, Telling
+from bindsearch.results import Hit, KeyPhrase
 from bindsearch.spaces.space import Space
 from bindsearch.types import Modality, Piece, Vectors
 
@@ -34,7 +34,7 @@ def with_words(hit: Hit, space: Space) -> Hit:
     return hit
 
 
-def telling(passage: str, vector: Vectors, embed: Callable[[Sequence[Piece]], Vectors]) -> Telling:
+def telling(passage: str, vector: Vectors, embed: Callable[[Sequence[Piece]], Vectors]) -> KeyPhrase:
     """Leave out one sentence after another, then one word after another of the best."""
     sentences = [match for match in _SENTENCE.finditer(passage) if match[0].strip()]
     losses = _losses(passage, [match.span() for match in sentences], vector, embed)
@@ -44,7 +44,7 @@ def telling(passage: str, vector: Vectors, embed: Callable[[Sequence[Piece]], Ve
     lost = _losses(passage, [match.span() for match in words], vector, embed)
     order = sorted(range(len(words)), key=lambda place: -lost[place])
     told = [words[place][0] for place in order if lost[place] > max(COUNTS * max(lost), 1e-6)]
-    return Telling(" ".join(passage[start:end].split()), tuple(dict.fromkeys(told))[:SHOWN])
+    return KeyPhrase(" ".join(passage[start:end].split()), tuple(dict.fromkeys(told))[:SHOWN])
 
 
 def _losses(

@@ -15,31 +15,31 @@ from bindsearch.query.tag_conditions import TagCondition
 from bindsearch.results import WhyNot
 from bindsearch.retrieval.search import Search
 from bindsearch.storage.records import PathRecord
-from bindsearch.storage.snapshot import View
+from bindsearch.storage.snapshot import Snapshot
 from bindsearch.types import Modality
 
 if TYPE_CHECKING:
-    from bindsearch.query.request import Asked
+    from bindsearch.query.request import EncodedRequest
 
 
-def account(search: Search, asked: Asked, path: Path, *, k: int, most: float) -> WhyNot:
+def account(search: Search, asked: EncodedRequest, path: Path, *, k: int, most: float) -> WhyNot:
     """Say why a file is, or is not, among the best `k` with an expectation of at most `most`. Raises `BadQuery`."""
-    view = search.view
+    snapshot = search.snapshot
     if path.is_dir():
         raise BadQuery(f"{path} is a folder: name one file in it")
-    record = view.path(path)
+    record = snapshot.path(path)
     if record is None and not path.exists():
         raise BadQuery(f"no such file: {path}; the library does not know it either")
     if record is None:
-        return WhyNot(path, "unknown", _unknown(view, path))
-    refusal = record.refused or view.quarantined(record.digest)
+        return WhyNot(path, "unknown", _unknown(snapshot, path))
+    refusal = record.refused or snapshot.quarantined(record.digest)
     if refusal:
         return WhyNot(path, "quarantined", f"it cannot be read: {refusal.removeprefix(f'{path}: ')}")
-    item = None if record.digest == NO_CONTENT else view.item_of(record.digest)
-    facts = None if item is None else view.facts(item)
+    item = None if record.digest == NO_CONTENT else snapshot.item_of(record.digest)
+    facts = None if item is None else snapshot.facts(item)
     if item is None or facts is None:
         return WhyNot(path, "unread", _unread(record))
-    removed = _removed_by(search.filters, view, record, Modality(facts["modality"]))
+    removed = _removed_by(search.filters, snapshot, record, Modality(facts["modality"]))
     if removed:
         told = _judged(search.unfiltered(), asked, path, item, k=k, most=most)
         return replace(told, verdict="filtered", reason=removed)
@@ -51,7 +51,7 @@ NOTHING_TO_READ = "it is none of the kinds that bindsearch reads"
 LEADS_NOWHERE = "it is a link that leads nowhere"
 
 
-def _judged(search: Search, asked: Asked, path: Path, item: int, *, k: int, most: float) -> WhyNot:
+def _judged(search: Search, asked: EncodedRequest, path: Path, item: int, *, k: int, most: float) -> WhyNot:
     """Say how a file that no filter removes fares."""
     outcome = search.outcome(item)
     if outcome is None:
@@ -85,12 +85,12 @@ def _unread(record: PathRecord) -> str:
     return NOTHING_TO_READ if record.path.exists() else LEADS_NOWHERE
 
 
-def _unknown(view: View, path: Path) -> str:
+def _unknown(snapshot: Snapshot, path: Path) -> str:
     """Say why the library may not know a file that is there."""
-    root = next((top for top in view.roots() if top in (path, *path.parents)), None)
+    root = next((top for top in snapshot.roots() if top in (path, *path.parents)), None)
     if root is None:
         return "it is not in the library: `bindsearch index` it, or the folder it lies in"
-    same = _reached_by(view, path) if path.is_file() else None  # a pipe would wait for words
+    same = _reached_by(snapshot, path) if path.is_file() else None  # a pipe would wait for words
     if same is not None:
         return f"a link leads to it, and the library knows it as {same}"
     hidden = next((part for part in path.relative_to(root).parts if part.startswith(".")), None)
@@ -99,10 +99,10 @@ def _unknown(view: View, path: Path) -> str:
     return "it is not in the library yet: `bindsearch index` looks again"
 
 
-def _reached_by(view: View, link: Path) -> Path | None:
+def _reached_by(snapshot: Snapshot, link: Path) -> Path | None:
     """Give what a link leads to, as the library knows it."""
     with suppress(OSError):
-        return next((record.path for record in view.owners(digest_of(link)) if _is_same(record.path, link)), None)
+        return next((record.path for record in snapshot.owners(digest_of(link)) if _is_same(record.path, link)), None)
     return None
 
 
@@ -113,12 +113,12 @@ def _is_same(one: Path, other: Path) -> bool:
         return False
 
 
-def _removed_by(filters: Filters, view: View, record: PathRecord, modality: Modality) -> str:
+def _removed_by(filters: Filters, snapshot: Snapshot, record: PathRecord, modality: Modality) -> str:
     """Name the filters that remove a file; none do if a copy of it passes."""
     told = []
     if filters.modalities and modality not in filters.modalities:
         told.append(f"--modality {','.join(sorted(filters.modalities))} (its kind is {modality})")
-    if not any(map(filters.admits, view.owners(record.digest))):
+    if not any(map(filters.admits, snapshot.owners(record.digest))):
         alone = {
             "--under": replace(Filters(), under=filters.under),
             f"--since {filters.since}": replace(Filters(), since=filters.since),
@@ -129,15 +129,15 @@ def _removed_by(filters: Filters, view: View, record: PathRecord, modality: Moda
             },
         }
         told += [word for word, filter in alone.items() if not filter.admits(record)]
-    item = view.item_of(record.digest)
-    told += [words for each in filters.tags if (words := _untagged(each, view, item))]
+    item = snapshot.item_of(record.digest)
+    told += [words for each in filters.tags if (words := _untagged(each, snapshot, item))]
     return f"removed by {' and '.join(told)}" if told else ""
 
 
-def _untagged(condition: TagCondition, view: View, item: int | None) -> str:
+def _untagged(condition: TagCondition, snapshot: Snapshot, item: int | None) -> str:
     """Name a condition on tags that an item does not meet, and how probable the tag is; nothing if it does."""
-    number, column = view.tag_columns()[condition.label]
-    row = None if item is None else view.tag_row(number, item)
+    number, column = snapshot.tag_columns()[condition.label]
+    row = None if item is None else snapshot.tag_row(number, item)
     if row is None:
         return f"{condition.word} (it was never asked)"
     return "" if condition.holds(row[column]) else f"{condition.word} (it is {row[column]:.2f})"

@@ -20,12 +20,12 @@ import numpy as np
 from bindsearch import registry
 from bindsearch.core.files import _size, _sync, write_whole
 from bindsearch.core.lock import rebuilding
-from bindsearch.core.progress import Building
+from bindsearch.core.progress import BuildProgress
 from bindsearch.errors import BindsearchError, LibraryBusy, LibraryError, LibraryFull
-from bindsearch.ports import Built, Index, Twinned
+from bindsearch.ports import Buildable, Copyable, Index
 from bindsearch.storage.records import run_ids
-from bindsearch.storage.settings import Wishes
-from bindsearch.storage.snapshot import View
+from bindsearch.storage.settings import Settings
+from bindsearch.storage.snapshot import Snapshot
 from bindsearch.types import Ids, Modality, Vectors
 
 REWRITE_SHARE = 0.25
@@ -39,13 +39,13 @@ TYPED = "typed"
 PATIENCE = 10.0
 """Seconds to wait for another process that makes indexes anew."""
 
-Tell = Callable[[Building], None]
+ProgressCallback = Callable[[BuildProgress], None]
 
 Runs = Iterable[tuple[int, str, int]]
 
 
 @dataclass
-class Shelf:
+class ModalityIndex:
     """The index of one modality, and the position of the log up to which it follows the ledger."""
 
     modality: Modality
@@ -81,7 +81,7 @@ class Generation:
     """What it was measured to find; None where nothing can be missed."""
 
 
-class Gallery:
+class IndexStore:
     """All indexes of one space of a library."""
 
     def __init__(
@@ -89,27 +89,27 @@ class Gallery:
         folder: Path,
         *,
         dim: int,
-        wishes: Callable[[], Wishes] = Wishes,
+        settings: Callable[[], Settings] = Settings,
         typed: Callable[[], Vectors] | None = None,
     ) -> None:
         """Open the indexes in a folder.
 
-        `wishes` gives what is wished of them now, and `typed` the vectors of words as people type them, which they are
+        `settings` gives what is wished of them now, and `typed` the vectors of words as people type them, which they are
         certified with besides.
         """
         self._folder = folder
         self._dim = dim
-        self._wishes = wishes
+        self._settings = settings
         self._typed = typed or (lambda: np.empty((0, dim), dtype=np.float32))
         self._lock = threading.Lock()
-        self._shelves: dict[Modality, Shelf] = {}
+        self._shelves: dict[Modality, ModalityIndex] = {}
 
-    def follow(self, view: View) -> dict[Modality, Index]:
+    def follow(self, snapshot: Snapshot) -> dict[Modality, Index]:
         """Bring the indexes to where the ledger is, and give them by modality; empty ones are left out."""
         with self._lock:
             if not self._shelves:
                 self._shelves = {modality: self._open(modality) for modality in Modality}
-            self._catch_up(view)
+            self._catch_up(snapshot)
             return {modality: shelf.index for modality, shelf in self._shelves.items() if len(shelf.index)}
 
     def generations(self) -> dict[str, Generation]:
@@ -125,13 +125,13 @@ class Gallery:
                     found[str(modality)] = Generation(str(told["kind"]), told["count"], size, each, **facts)
         return found
 
-    def rebuild(self, view: View, *, kind: str | None = None) -> None:
+    def rebuild(self, snapshot: Snapshot, *, kind: str | None = None) -> None:
         """Make the indexes anew from the ledger alone; of a kind, that is kept until another is asked for, if given.
 
         Raises `UnknownIndex`.
         """
         fresh = {modality: self._empty(modality) for modality in Modality}
-        _fill(fresh, view)
+        _fill(fresh, snapshot)
         for modality, shelf in fresh.items():
             shelf.forced = self._forced(modality) if kind is None else kind
         with self._lock:
@@ -144,7 +144,7 @@ class Gallery:
         measured = {modality: self._certify(index, mend=False) for modality, index in indexes.items()}
         return {modality: told for modality, told in measured.items() if told is not None}
 
-    def save(self, *, everything: bool = False, tell: Tell = lambda building: None) -> int:
+    def save(self, *, everything: bool = False, on_progress: ProgressCallback = lambda building: None) -> int:
         """Write a generation of each index that is due, or of `everything`; give the position all on disk have reached.
 
         Needs no writing lock: searching, and indexing by other processes, go on meanwhile. Only one process at a time
@@ -155,7 +155,7 @@ class Gallery:
             try:
                 with rebuilding(self._folder, patience=PATIENCE if everything else 0.0):
                     for shelf in self._due(everything=everything):
-                        self._renew(shelf, tell)
+                        self._renew(shelf, on_progress)
                     self._restamp()
             except LibraryBusy:
                 if everything:
@@ -169,26 +169,28 @@ class Gallery:
 
     # -- following the ledger
 
-    def _catch_up(self, view: View) -> None:
+    def _catch_up(self, snapshot: Snapshot) -> None:
         behind = min(shelf.position for shelf in self._shelves.values())
-        position = view.position()
+        position = snapshot.position()
         if behind >= position:
             return
-        if behind < view.log_start() or all(not len(shelf.index) for shelf in self._shelves.values()):
+        if behind < snapshot.log_start() or all(not len(shelf.index) for shelf in self._shelves.values()):
             self._shelves = {modality: self._empty(modality) for modality in Modality}
-            _fill(self._shelves, view)
+            _fill(self._shelves, snapshot)
             return
-        last = {entry.item: entry for entry in view.log(behind)}
+        last = {entry.item: entry for entry in snapshot.log(behind)}
         gone = [run for entry in last.values() for run in entry.runs]
         came = [run for entry in last.values() if entry.live for run in entry.runs]
         for modality, shelf in self._shelves.items():
             if shelf.position < position:
                 shelf.unsaved += _remove(shelf.index, run_ids(gone, modality))
-                shelf.unsaved += _add(shelf.index, view, came, modality)
+                shelf.unsaved += _add(shelf.index, snapshot, came, modality)
                 shelf.position = position
 
-    def _empty(self, modality: Modality) -> Shelf:
-        return Shelf(modality, _make(registry.DEFAULT_INDEX, self._dim), 0, saved_at=-1, forced=self._forced(modality))
+    def _empty(self, modality: Modality) -> ModalityIndex:
+        return ModalityIndex(
+            modality, _make(registry.DEFAULT_INDEX, self._dim), 0, saved_at=-1, forced=self._forced(modality)
+        )
 
     def _forced(self, modality: Modality) -> str:
         manifests = [_manifest(folder) for folder in self._generations(modality)[-1:]]
@@ -196,7 +198,7 @@ class Gallery:
 
     # -- generations on disk
 
-    def _open(self, modality: Modality) -> Shelf:
+    def _open(self, modality: Modality) -> ModalityIndex:
         for folder in reversed(self._generations(modality)):
             manifest = _manifest(folder)
             if manifest is None or manifest["dim"] != self._dim:
@@ -206,7 +208,7 @@ class Gallery:
             except (OSError, ValueError, KeyError, TypeError, EOFError, BindsearchError):
                 continue  # a cache that cannot be read is made again from the ledger
             position = manifest["position"]
-            return Shelf(
+            return ModalityIndex(
                 modality,
                 index,
                 position,
@@ -220,7 +222,7 @@ class Gallery:
     def _generations(self, modality: Modality) -> list[Path]:
         return sorted(path for path in self._folder.glob(f"{modality}/gen-*") if path.suffix != ".new")
 
-    def _due(self, *, everything: bool) -> list[Shelf]:
+    def _due(self, *, everything: bool) -> list[ModalityIndex]:
         """Give the shelves whose generation on disk is missing, old, or not what is wished."""
         with self._lock:
             for shelf in self._shelves.values():
@@ -235,41 +237,41 @@ class Gallery:
                 or not self._suits(shelf)
             ]
 
-    def _suits(self, shelf: Shelf) -> bool:
-        """Tell whether the generation on disk is of the kind, and was certified for the recall, that are wished."""
+    def _suits(self, shelf: ModalityIndex) -> bool:
+        """ProgressCallback whether the generation on disk is of the kind, and was certified for the recall, that are wished."""
         if not shelf.saved_count:
             return True
         kind, _ = self._choice(shelf, shelf.saved_count)
-        recall = (shelf.certificate or {}).get("target", self._wishes().recall)
-        return bool(shelf.index.kind == kind and recall == self._wishes().recall)
+        recall = (shelf.certificate or {}).get("target", self._settings().recall)
+        return bool(shelf.index.kind == kind and recall == self._settings().recall)
 
-    def _choice(self, shelf: Shelf, count: int) -> tuple[str, str]:
+    def _choice(self, shelf: ModalityIndex, count: int) -> tuple[str, str]:
         """Give the kind of index for a shelf with so many segments, and why; memory is shared by segments."""
         if shelf.forced != AUTO:
             return shelf.forced, "it was asked for"
-        wishes = self._wishes()
+        settings = self._settings()
         rest = sum(len(other.index) for other in self._shelves.values() if other is not shelf)
-        memory = None if wishes.memory is None else wishes.memory * count // max(1, count + rest)
-        return registry.choose_index(count, self._dim, recall=wishes.recall, memory=memory, device=wishes.device)
+        memory = None if settings.memory is None else settings.memory * count // max(1, count + rest)
+        return registry.choose_index(count, self._dim, recall=settings.recall, memory=memory, device=settings.device)
 
-    def _renew(self, shelf: Shelf, tell: Tell) -> None:
+    def _renew(self, shelf: ModalityIndex, on_progress: ProgressCallback) -> None:
         """Make the next generation of an index beside the one that answers, and switch by rename.
 
         What comes and goes meanwhile is taken over at the switch; only that is done while searches wait.
         """
         began = time.monotonic()
         with self._lock:
-            position, source = shelf.position, _twin(shelf.index, self._dim)
+            position, source = shelf.position, _copied(shelf.index, self._dim)
             kind, why = self._choice(shelf, len(source))
-        stage = partial(Building, str(shelf.modality), kind)
-        tell(stage("building", 0, len(source)))
+        stage = partial(BuildProgress, str(shelf.modality), kind)
+        on_progress(stage("building", 0, len(source)))
         fresh = source if source.kind == kind else _copy(source, kind, self._dim)
-        if isinstance(fresh, Built):
-            fresh.build(tell=lambda done, total: tell(stage("building", done, total)))
-        tell(stage("measuring"))
+        if isinstance(fresh, Buildable):
+            fresh.build(on_progress=lambda done, total: on_progress(stage("building", done, total)))
+        on_progress(stage("measuring"))
         certificate = self._certify(fresh, mend=True)
         build_s = time.monotonic() - began
-        tell(stage("writing"))
+        on_progress(stage("writing"))
         older = self._generations(shelf.modality)
         number = int(older[-1].name.removeprefix("gen-")) + 1 if older else 1
         final = self._folder / shelf.modality / f"gen-{number:06d}"
@@ -290,7 +292,7 @@ class Gallery:
             "certificate": certificate,
         }
         _put_manifest(draft, manifest)
-        tell(stage("switching"))
+        on_progress(stage("switching"))
         with self._lock:
             if self._shelves.get(shelf.modality) is not shelf:
                 return  # it was made anew from the ledger meanwhile; the draft is cleared by the next that is written
@@ -299,7 +301,7 @@ class Gallery:
             shelf.saved_at, shelf.saved_count, shelf.certificate = position, len(fresh), certificate
             shelf.unsaved = _take_over(fresh, shelf.index)
             shelf.index = fresh
-        tell(stage("clearing"))
+        on_progress(stage("clearing"))
         for folder in older:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -319,24 +321,24 @@ class Gallery:
         with self._lock:
             others = {str(shelf.modality): shelf.index for shelf in self._shelves.values()}
         queries = {name: other.sample(QUERIES) for name, other in others.items()} | {TYPED: self._typed()}
-        told = registry.certify_index(index, queries, target=self._wishes().recall, mend=mend)
+        told = registry.certify_index(index, queries, target=self._settings().recall, mend=mend)
         return told | {"measured": _now()}
 
 
-def live_runs(view: View) -> Iterator[tuple[int, str, int]]:
+def live_runs(snapshot: Snapshot) -> Iterator[tuple[int, str, int]]:
     """Give the runs of all live items, by ascending item."""
-    return (run for _, facts in view.live_items() for run in facts["runs"])
+    return (run for _, facts in snapshot.live_items() for run in facts["runs"])
 
 
-def _fill(shelves: dict[Modality, Shelf], view: View) -> None:
-    runs = list(live_runs(view))
+def _fill(shelves: dict[Modality, ModalityIndex], snapshot: Snapshot) -> None:
+    runs = list(live_runs(snapshot))
     for modality, shelf in shelves.items():
-        shelf.unsaved = _add(shelf.index, view, runs, modality)
-        shelf.position = view.position()
+        shelf.unsaved = _add(shelf.index, snapshot, runs, modality)
+        shelf.position = snapshot.position()
 
 
-def _twin(index: Index, dim: int) -> Index:
-    return index.twin() if isinstance(index, Twinned) else _copy(index, index.kind, dim)
+def _copied(index: Index, dim: int) -> Index:
+    return index.copy() if isinstance(index, Copyable) else _copy(index, index.kind, dim)
 
 
 def _copy(index: Index, kind: str, dim: int) -> Index:
@@ -380,13 +382,13 @@ def _remove(index: Index, ids: Ids) -> int:
     return before - len(index)
 
 
-def _add(index: Index, view: View, runs: Runs, modality: Modality) -> int:
+def _add(index: Index, snapshot: Snapshot, runs: Runs, modality: Modality) -> int:
     """Add the runs of one modality in blocks of bounded size."""
     mine = sorted((first, kind, count) for first, kind, count in runs if kind == modality)
     blocks: list[Vectors] = []
     start = rows = 0
     for place, (first, _, count) in enumerate(mine):
-        blocks.append(view.vectors(first))
+        blocks.append(snapshot.vectors(first))
         rows += count
         if place + 1 == len(mine) or rows >= ADD_BLOCK:
             index.add(run_ids(mine[start : place + 1], modality), np.concatenate(blocks))

@@ -6,15 +6,15 @@ from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 
 from bindsearch.core.file_state import NO_CONTENT, is_gone
-from bindsearch.ingest.file_job import Job
-from bindsearch.ingest.identify import CHANGED_MEANWHILE, Link
+from bindsearch.ingest.file_job import FileJob
+from bindsearch.ingest.identify import CHANGED_MEANWHILE, PathChange
 from bindsearch.ingest.report import DEAD, Report
 from bindsearch.storage.ledger import Ledger
 from bindsearch.storage.records import PathRecord
-from bindsearch.storage.write_transaction import Change
+from bindsearch.storage.write_transaction import WriteTransaction
 
 
-class Settlement:
+class BatchCommitter:
     """What a run writes: batches of jobs, each in one transaction, and in the end what is gone."""
 
     def __init__(self, ledger: Ledger, report: Report, metadata: Mapping[str, str] | None) -> None:
@@ -23,40 +23,40 @@ class Settlement:
         self._metadata = metadata
         self._moved: set[bytes] = set()
 
-    def write(self, jobs: Sequence[Job]) -> None:
+    def write(self, jobs: Sequence[FileJob]) -> None:
         """Write a batch whole, then count it. Raises `LibraryFull`."""
         settled = [(job, job.outcome()) for job in jobs]
-        links = self._ledger.write(lambda change: [self._settle(change, job, what) for job, what in settled])
+        links = self._ledger.write(lambda txn: [self._settle(txn, job, what) for job, what in settled])
         for (job, what), link in zip(settled, links, strict=True):
             self._account(job, what, link)
 
-    def _settle(self, change: Change, job: Job, what: str) -> Link | None:
+    def _settle(self, txn: WriteTransaction, job: FileJob, what: str) -> PathChange | None:
         """Write one file; the same job always writes the same, so that a transaction may be tried again."""
         file, path = job.file, job.file.found.path
         if what == "vanished":
-            change.unlink(path)
+            txn.unlink(path)
         if what in ("vanished", "trouble"):
             return None
         if what == "decoded":
-            change.put_item(file.digest, job.content())
+            txn.put_item(file.digest, job.content())
         if what == "failed":
-            change.put_quarantine(file.digest, job.failure)
-        link = Link.seen(change, path, file.digest)
+            txn.put_quarantine(file.digest, job.failure)
+        link = PathChange.seen(txn, path, file.digest)
         if link.known:
-            metadata = self._metadata_of(change, path, link)
+            metadata = self._metadata_of(txn, path, link)
             if link.moved_from:
-                change.unlink(link.moved_from.path)
-            change.link(PathRecord(path, file.stamp, file.digest, metadata, file.refused))
+                txn.unlink(link.moved_from.path)
+            txn.link(PathRecord(path, file.stamp, file.digest, metadata, file.refused))
         return link
 
-    def _metadata_of(self, change: Change, path: Path, link: Link) -> Mapping[str, str]:
+    def _metadata_of(self, txn: WriteTransaction, path: Path, link: PathChange) -> Mapping[str, str]:
         """Give what was asked for, else what the path had, else what the file had where it was before."""
         if self._metadata is not None:
             return self._metadata
-        before = change.path(path) or link.moved_from
-        return before.metadata if before else change.former_metadata(link.digest)
+        before = txn.path(path) or link.moved_from
+        return before.metadata if before else txn.former_metadata(link.digest)
 
-    def _account(self, job: Job, what: str, link: Link | None) -> None:
+    def _account(self, job: FileJob, what: str, link: PathChange | None) -> None:
         report, path = self._report, job.file.found.path
         if what == "trouble":
             report.troubled[path] = job.file.trouble or job.trouble
@@ -78,7 +78,7 @@ class Settlement:
             report.seconds_heard += job.duration or 0.0
             report.seconds_covered += (job.duration or 0.0) * job.covered
 
-    def _count(self, path: Path, link: Link, *, decoded: bool) -> None:
+    def _count(self, path: Path, link: PathChange, *, decoded: bool) -> None:
         """Count a readable file under the one word that says what happened to it."""
         report = self._report
         if not link.known:
@@ -102,11 +102,11 @@ class Settlement:
 
         What lies at or below something that could not be looked at stays.
         """
-        with self._ledger.read() as view:
-            former = [record for digest in self._moved for record in view.owners(digest)]
+        with self._ledger.read() as snapshot:
+            former = [record for digest in self._moved for record in snapshot.owners(digest)]
             gone = {record.path: record for record in former if is_gone(record.path)}
             for root in roots:
-                gone |= {record.path: record for record in view.paths(root) if self._is_left(record.path, seen)}
+                gone |= {record.path: record for record in snapshot.paths(root) if self._is_left(record.path, seen)}
         self._ledger.write_each("unlink", list(gone))
         self._report.removed = sum(record.digest != NO_CONTENT for record in gone.values())
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from bindsearch.core.file_state import stamp_of
 from bindsearch.errors import MediaError, UnusableSpace
-from bindsearch.ingest.identify import CHANGED_MEANWHILE, NO_MEMORY, Looked
+from bindsearch.ingest.identify import CHANGED_MEANWHILE, NO_MEMORY, IdentifiedFile
 from bindsearch.ingest.threads import put
 from bindsearch.media import decode
 from bindsearch.spaces.space import Space
@@ -24,7 +24,7 @@ SNIPPET = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Parcel:
+class PreparedPiece:
     """What a decoding thread hands over: a prepared piece, or None at the end."""
 
     piece: Piece | None
@@ -32,11 +32,11 @@ class Parcel:
 
 
 @dataclass
-class Job:
+class FileJob:
     """A file on its way through decoding and encoding."""
 
-    file: Looked
-    pieces: queue.Queue[Parcel] = field(default_factory=lambda: queue.Queue(PIECES_AHEAD))
+    file: IdentifiedFile
+    pieces: queue.Queue[PreparedPiece] = field(default_factory=lambda: queue.Queue(PIECES_AHEAD))
     decoding: bool = False
     modalities: list[Modality] = field(default_factory=list)
     spans: list[Span] = field(default_factory=list)
@@ -93,14 +93,14 @@ class Job:
         return Run(modality, [self.spans[place] for place in places], np.stack(rows), texts)
 
 
-def decode_into(job: Job, space: Space, halt: threading.Event) -> None:
+def decode_into(job: FileJob, space: Space, halt: threading.Event) -> None:
     """Decode a job's file, preparing its pieces, until it ends, fails or the run is halted."""
     assert job.file.kind is not None
     path, spec = job.file.found.path, space.spec
     try:
         with decode(path, job.file.kind, spec.windowing, wanted=spec.modalities) as decoding:
             for piece in decoding:
-                if not put(job.pieces, Parcel(piece, space.encoder.prepare(piece)), halt):
+                if not put(job.pieces, PreparedPiece(piece, space.encoder.prepare(piece)), halt):
                     return
             job.duration, job.covered = decoding.duration, decoding.covered
         if stamp_of(path) != job.file.stamp:
@@ -118,4 +118,4 @@ def decode_into(job: Job, space: Space, halt: threading.Event) -> None:
     except Exception as error:  # a decoder's bug must not stop the run: the file is put aside with its words
         job.failure = f"cannot be decoded, for a reason that is not known ({type(error).__name__}: {error})"
     finally:
-        put(job.pieces, Parcel(None), halt)
+        put(job.pieces, PreparedPiece(None), halt)

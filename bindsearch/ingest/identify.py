@@ -9,19 +9,19 @@ from pathlib import Path
 
 from bindsearch.core.file_state import NO_CONTENT, Stamp, digest_of, is_gone, stamp_of
 from bindsearch.errors import MediaError
-from bindsearch.media import Found, Kind, identify
+from bindsearch.media import Kind, ScannedFile, identify
 from bindsearch.storage.records import PathRecord
-from bindsearch.storage.write_transaction import Change
+from bindsearch.storage.write_transaction import WriteTransaction
 
 CHANGED_MEANWHILE = "it changed while it was read; the next run takes it"
 NO_MEMORY = "there was not enough memory to read it; the next run tries again"
 
 
 @dataclass(slots=True)
-class Looked:
+class IdentifiedFile:
     """A file that was looked at: what kind it is, and the digest of its content."""
 
-    found: Found
+    found: ScannedFile
     kind: Kind | None = None
     digest: bytes = NO_CONTENT
     refused: str = ""
@@ -35,7 +35,7 @@ class Looked:
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
+class PathChange:
     """What linking a path to a content means, seen from just before it."""
 
     digest: bytes
@@ -50,24 +50,24 @@ class Link:
     """A path that held the content and is no more: the file was moved from there."""
 
     @classmethod
-    def seen(cls, change: Change, path: Path, digest: bytes) -> Link:
+    def seen(cls, txn: WriteTransaction, path: Path, digest: bytes) -> PathChange:
         """Look at the ledger before a path is linked."""
-        before = change.path(path)
-        others = [record for record in change.owners(digest) if record.path != path]
-        quarantined = change.quarantined(digest) or ""
+        before = txn.path(path)
+        others = [record for record in txn.owners(digest) if record.path != path]
+        quarantined = txn.quarantined(digest) or ""
         return cls(
             digest=digest,
             quarantined=quarantined,
             had=before.digest if before else NO_CONTENT,
-            known=digest == NO_CONTENT or bool(quarantined) or change.item_of(digest) is not None,
+            known=digest == NO_CONTENT or bool(quarantined) or txn.item_of(digest) is not None,
             live=bool(others),
             moved_from=None if before else _origin(path, others),
         )
 
 
-def look(found: Found, halt: threading.Event) -> Looked:
+def look(found: ScannedFile, halt: threading.Event) -> IdentifiedFile:
     """Identify a file and digest its content."""
-    file = Looked(found)
+    file = IdentifiedFile(found)
     if found.dead:
         return file
     try:

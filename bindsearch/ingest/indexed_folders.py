@@ -46,8 +46,8 @@ def roots_to_index(library: Path, ledger: Ledger, places: Places | None) -> list
 
 def missed(ledger: Ledger, roots: Iterable[Path]) -> dict[Path, str]:
     """Give the roots that are gone though files are known there, with what to do."""
-    with ledger.read() as view:
-        return {root: ROOT_IS_GONE for root in roots if is_gone(root) and any(True for _ in view.paths(root))}
+    with ledger.read() as snapshot:
+        return {root: ROOT_IS_GONE for root in roots if is_gone(root) and any(True for _ in snapshot.paths(root))}
 
 
 def remember(ledger: Ledger, roots: Sequence[Path]) -> None:
@@ -55,9 +55,9 @@ def remember(ledger: Ledger, roots: Sequence[Path]) -> None:
     known = _known(ledger)
     merged = topmost([*known, *roots])
     if merged != known:
-        ledger.write(lambda change: change.set_roots(merged))
+        ledger.write(lambda txn: txn.set_roots(merged))
 
 
 def _known(ledger: Ledger) -> list[Path]:
-    with ledger.read() as view:
-        return view.roots()
+    with ledger.read() as snapshot:
+        return snapshot.roots()

@@ -20,12 +20,12 @@ from pathlib import Path
 from bindsearch.core.file_state import NO_CONTENT, Stamp
 from bindsearch.core.progress import Progress
 from bindsearch.errors import OutOfMemory, SpaceError, UnusableSpace
-from bindsearch.ingest.commit import Settlement
-from bindsearch.ingest.file_job import Job, decode_into
-from bindsearch.ingest.identify import Looked, look
+from bindsearch.ingest.commit import BatchCommitter
+from bindsearch.ingest.file_job import FileJob, decode_into
+from bindsearch.ingest.identify import IdentifiedFile, look
 from bindsearch.ingest.report import Report
-from bindsearch.ingest.threads import Pools, put
-from bindsearch.media import Found, Trouble, walk
+from bindsearch.ingest.threads import ThreadPools, put
+from bindsearch.media import ScanError, ScannedFile, walk
 from bindsearch.spaces.space import Space
 from bindsearch.storage.ledger import Ledger
 from bindsearch.types import Modality, Piece
@@ -61,25 +61,25 @@ class Ingest:
         self._asked_to_stop = stop or (lambda: False)
         self._halt = threading.Event()
         self.report = Report()
-        self._settlement = Settlement(ledger, self.report, metadata)
+        self._settlement = BatchCommitter(ledger, self.report, metadata)
         self._total: int | None = None
         self._queued = 0
         self._done = 0
         self._claimed: set[bytes] = set()
         self._seen: set[int] = set()
         """Hashes of the paths that the scan came by: a small number for each, not the path."""
-        self._waiting: dict[Modality, list[tuple[Job, int, object]]] = {}
-        self._settling: list[Job] = []
+        self._waiting: dict[Modality, list[tuple[FileJob, int, object]]] = {}
+        self._settling: list[FileJob] = []
         self._last_commit = time.monotonic()
 
-    def run(self, roots: Sequence[Path], *, entries: Iterable[Found | Trouble] | None = None) -> Report:
+    def run(self, roots: Sequence[Path], *, entries: Iterable[ScannedFile | ScanError] | None = None) -> Report:
         """Index the roots, or these entries.
 
         Raises `LibraryFull`, and `UnusableSpace` as soon as the space turns out to be so; what was committed stays.
         """
         began = time.monotonic()
         with self._threads() as pools:
-            changed: queue.Queue[Found | None] = queue.Queue(SCAN_AHEAD)
+            changed: queue.Queue[ScannedFile | None] = queue.Queue(SCAN_AHEAD)
             scanning = pools.scan.submit(self._scan, iter(walk(roots) if entries is None else entries), changed)
             for job in self._jobs(changed, pools):
                 self._take(job)
@@ -106,8 +106,8 @@ class Ingest:
         self._tell(Progress(self._done, self._total, self.report.segments, path))
 
     @contextmanager
-    def _threads(self) -> Iterator[Pools]:
-        pools = Pools()
+    def _threads(self) -> Iterator[ThreadPools]:
+        pools = ThreadPools()
         try:
             yield pools
         finally:
@@ -116,7 +116,7 @@ class Ingest:
 
     # -- scanning: which files need work
 
-    def _scan(self, entries: Iterator[Found | Trouble], changed: queue.Queue[Found | None]) -> None:
+    def _scan(self, entries: Iterator[ScannedFile | ScanError], changed: queue.Queue[ScannedFile | None]) -> None:
         try:
             while chunk := list(islice(entries, SCAN_CHUNK)):
                 for found in self._needing_work(chunk):
@@ -129,18 +129,18 @@ class Ingest:
         finally:
             put(changed, None, self._halt)
 
-    def _needing_work(self, chunk: Sequence[Found | Trouble]) -> list[Found]:
+    def _needing_work(self, chunk: Sequence[ScannedFile | ScanError]) -> list[ScannedFile]:
         needing = []
-        with self._ledger.read() as view:
+        with self._ledger.read() as snapshot:
             for entry in chunk:
-                if isinstance(entry, Trouble):
+                if isinstance(entry, ScanError):
                     self.report.troubled[entry.path] = entry.reason
                     continue
                 self._seen.add(hash(entry.path))
-                record = view.path(entry.path)
+                record = snapshot.path(entry.path)
                 if record is None or record.stamp != Stamp(entry.size, entry.mtime_ns):
                     needing.append(entry)
-                elif record.refused or view.quarantined(record.digest) is not None:
+                elif record.refused or snapshot.quarantined(record.digest) is not None:
                     if self._retry:
                         needing.append(entry)
                     else:
@@ -153,10 +153,10 @@ class Ingest:
 
     # -- hashing and decoding, ahead of the encoder
 
-    def _jobs(self, changed: queue.Queue[Found | None], pools: Pools) -> Iterator[Job]:
+    def _jobs(self, changed: queue.Queue[ScannedFile | None], pools: ThreadPools) -> Iterator[FileJob]:
         """Give jobs in the order of the scan, with hashing and decoding a bounded distance ahead."""
-        looking: deque[Future[Looked]] = deque()
-        ahead: deque[Job] = deque()
+        looking: deque[Future[IdentifiedFile]] = deque()
+        ahead: deque[FileJob] = deque()
         scanning = True
         while scanning or looking or ahead:
             while scanning and len(looking) < HASH_AHEAD:
@@ -174,9 +174,9 @@ class Ingest:
             elif self._stopping():
                 return
 
-    def _start(self, file: Looked, pools: Pools) -> Job:
+    def _start(self, file: IdentifiedFile, pools: ThreadPools) -> FileJob:
         """Begin decoding a file, unless its content is known or on its way already."""
-        job = Job(file)
+        job = FileJob(file)
         if file.kind is not None and not self._takes(file.kind.modality):
             file.kind, file.digest = None, NO_CONTENT
         if file.kind is not None and file.digest not in self._claimed and not self._known(file.digest):
@@ -186,17 +186,19 @@ class Ingest:
         return job
 
     def _takes(self, modality: Modality) -> bool:
-        """Tell whether the space can do anything with files of a modality: of videos, hearing them is enough."""
+        """ProgressCallback whether the space can do anything with files of a modality: of videos, hearing them is enough."""
         known = self._space.spec.modalities
         return modality in known or (modality == Modality.VIDEO and Modality.AUDIO in known)
 
     def _known(self, digest: bytes) -> bool:
-        with self._ledger.read() as view:
-            return view.item_of(digest) is not None or (not self._retry and view.quarantined(digest) is not None)
+        with self._ledger.read() as snapshot:
+            return snapshot.item_of(digest) is not None or (
+                not self._retry and snapshot.quarantined(digest) is not None
+            )
 
     # -- encoding
 
-    def _take(self, job: Job) -> None:
+    def _take(self, job: FileJob) -> None:
         """Take a job's pieces as they come, and encode whatever makes a batch. Raises `UnusableSpace`."""
         while job.decoding:
             parcel = job.pieces.get()
@@ -210,7 +212,7 @@ class Ingest:
         self._done += 1
         self._settling.append(job)
 
-    def _enlist(self, job: Job, piece: Piece, prepared: object) -> None:
+    def _enlist(self, job: FileJob, piece: Piece, prepared: object) -> None:
         batch = self._waiting.setdefault(piece.modality, [])
         batch.append((job, job.enlist(piece), prepared))
         if len(batch) >= self._space.batch_size(piece.modality):
@@ -228,7 +230,7 @@ class Ingest:
         for (job, place, _), row in zip(batch, rows, strict=True):
             job.vectors[place] = row
 
-    def _encode_singly(self, modality: Modality, batch: Sequence[tuple[Job, int, object]]) -> None:
+    def _encode_singly(self, modality: Modality, batch: Sequence[tuple[FileJob, int, object]]) -> None:
         """Find out which piece of a batch the encoder cannot take, so that only its file fails."""
         for job, place, prepared in batch:
             try:
@@ -249,7 +251,7 @@ class Ingest:
             or time.monotonic() - self._last_commit >= COMMIT_SECONDS
         )
 
-    def _commit(self, pools: Pools) -> None:
+    def _commit(self, pools: ThreadPools) -> None:
         for modality in list(self._waiting):
             self._encode(modality)
         jobs, self._settling = self._settling, []

@@ -12,7 +12,7 @@ from typing import TypeVar
 Thing = TypeVar("Thing")
 
 
-class Pools:
+class ThreadPools:
     """The threads of one run."""
 
     def __init__(self) -> None:

@@ -43,11 +43,11 @@ class Scored:
         }
 
 
-def run_tasks(names: Sequence[str], space: Space, *, way: Way, tell: Callable[[str], None]) -> Iterator[Scored]:
+def run_tasks(names: Sequence[str], space: Space, *, way: Way, on_progress: Callable[[str], None]) -> Iterator[Scored]:
     """Run tasks, by name or folder, one after the other. Raises `BadQuery`, `MissingExtra`."""
     mteb = package()
     for task in [task_of(name) for name in names]:
-        tell(task.metadata.name)
+        on_progress(task.metadata.name)
         with closing(LibrarySearch(space)) as search:
             model = search if way == "library" else SpaceModel(space)
             done = mteb.evaluate(model, task, cache=None, co2_tracker=False, show_progress_bar=False)

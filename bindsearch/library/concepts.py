@@ -25,15 +25,15 @@ class Concepts(Mapping[str, Concept]):
         self._now = now
 
     def __getitem__(self, name: str) -> Concept:
-        with self._now().ledger.read() as view:
-            told = view.concepts().get(name)
+        with self._now().ledger.read() as snapshot:
+            told = snapshot.concepts().get(name)
         if told is None:
             raise KeyError(name)
         return Concept.from_record(name, told)
 
     def __iter__(self) -> Iterator[str]:
-        with self._now().ledger.read() as view:
-            return iter(view.concepts())
+        with self._now().ledger.read() as snapshot:
+            return iter(snapshot.concepts())
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
@@ -51,7 +51,7 @@ class Concepts(Mapping[str, Concept]):
             edition = self._now()
             spec = edition.space.spec
             made = Concept(name, whole, spec.name, spec.fingerprint, edition.compile(whole).vector)
-            edition.ledger.write(lambda change: change.put_concept((name, made.as_record())))
+            edition.ledger.write(lambda txn: txn.put_concept((name, made.as_record())))
         return made
 
     def remove(self, name: str) -> None:
@@ -59,7 +59,7 @@ class Concepts(Mapping[str, Concept]):
         with writing(self._folder):
             if name not in self:
                 raise no_such_concept(name, self)
-            self._now().ledger.write(lambda change: change.drop_concept(name))
+            self._now().ledger.write(lambda txn: txn.drop_concept(name))
 
 
 def _settled(operand: Operand) -> Operand:

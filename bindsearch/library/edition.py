@@ -10,25 +10,25 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bindsearch.calibration.background_queries import questions
-from bindsearch.calibration.calibration import Chances
-from bindsearch.calibration.null_distribution import Manner
+from bindsearch.calibration.calibration import CalibrationStore
+from bindsearch.calibration.null_distribution import CalibrationOptions
 from bindsearch.errors import BadQuery, MissingWeights
 from bindsearch.explain.text import with_words
 from bindsearch.explain.why import explain
 from bindsearch.explain.why_not import account
-from bindsearch.indexing.index_store import Gallery, Tell
+from bindsearch.indexing.index_store import IndexStore, ProgressCallback
 from bindsearch.indexing.recall_queries import typed_vectors
-from bindsearch.query.encode import Compiled, compile_query
+from bindsearch.query.encode import EncodedQuery, encode_query
 from bindsearch.query.language import Query, query_of
 from bindsearch.query.operands import Operands
-from bindsearch.query.request import Asked, Question
+from bindsearch.query.request import EncodedRequest, SearchRequest
 from bindsearch.results import Hit, Hits, WhyNot
 from bindsearch.retrieval.search import Search
 from bindsearch.spaces.space import Space
 from bindsearch.spaces.text_vectors import kept_vectors
 from bindsearch.storage.ledger import Ledger
-from bindsearch.storage.manifest import Edition, read_card
-from bindsearch.storage.snapshot import View
+from bindsearch.storage.manifest import Edition, read_manifest
+from bindsearch.storage.snapshot import Snapshot
 from bindsearch.types import Modality, Vectors
 
 if TYPE_CHECKING:
@@ -47,17 +47,19 @@ class OpenEdition:
         self._space = space
         self.ledger = Ledger.open(edition.ledger(folder), dim=edition.dim, create=create)
         indexes = edition.index(folder)
-        self.gallery = Gallery(indexes, dim=edition.dim, wishes=lambda: read_card(folder).wishes, typed=self._typed)
-        self._chances = Chances(
+        self.index_store = IndexStore(
+            indexes, dim=edition.dim, settings=lambda: read_manifest(folder).settings, typed=self._typed
+        )
+        self._chances = CalibrationStore(
             indexes,
             dim=edition.dim,
             texts=lambda: kept_vectors(questions(), lambda: self.space, indexes / "strangers", dim=edition.dim),
         )
 
     @property
-    def _manner(self) -> Manner:
-        wishes = read_card(self._folder).wishes
-        return Manner(wishes.centring, wishes.hubness)
+    def _manner(self) -> CalibrationOptions:
+        settings = read_manifest(self._folder).settings
+        return CalibrationOptions(settings.centring, settings.hubness)
 
     @property
     def space(self) -> Space:
@@ -75,29 +77,29 @@ class OpenEdition:
         """Give the unit vector of a query. Raises `QueryError`, `MediaError`. *Shape:* (dim,)"""
         return self.compile(query_of(query)).vector
 
-    def compile(self, query: Query) -> Compiled:
+    def compile(self, query: Query) -> EncodedQuery:
         """Embed what a query is made of. Raises `QueryError`, `MediaError`."""
         operands = Operands(self.ledger, self.space)
-        compiled = compile_query(query, operands.embed)
+        compiled = encode_query(query, operands.embed)
         kinds = tuple(map(operands.kinds, query.operands))
         return replace(compiled, kinds=kinds, content=operands.content(query))
 
-    def answer(self, question: Question, *, why: bool = False) -> Hits:
+    def answer(self, question: SearchRequest, *, why: bool = False) -> Hits:
         """Find the best items for all that was asked. Raises `QueryError`, `MediaError`."""
-        asked = Asked.of(question, self.compile)
-        with self.ledger.read() as view:
-            asked, search = self._settled(view, asked, question)
+        asked = EncodedRequest.of(question, self.compile)
+        with self.ledger.read() as snapshot:
+            asked, search = self._settled(snapshot, asked, question)
             hits = search.hits(question.k)
             if not why:
                 return hits
             explained = [explain(search, asked, hit) for hit in hits]
         return replace(hits, hits=tuple(with_words(hit, self.space) for hit in explained))
 
-    def account(self, path: Path, question: Question, *, most: float) -> WhyNot:
+    def account(self, path: Path, question: SearchRequest, *, most: float) -> WhyNot:
         """Say why a file is, or is not, among what was asked for with an expectation of at most `most`."""
-        asked = Asked.of(question, self.compile)
-        with self.ledger.read() as view:
-            asked, search = self._settled(view, asked, question)
+        asked = EncodedRequest.of(question, self.compile)
+        with self.ledger.read() as snapshot:
+            asked, search = self._settled(snapshot, asked, question)
             return account(search, asked, path, k=question.k, most=most)
 
     def _typed(self) -> Vectors:
@@ -109,62 +111,64 @@ class OpenEdition:
         from bindsearch.explain.evidence import reason_of
         from bindsearch.explain.picture import draw
 
-        with self.ledger.read() as view:
-            reason = reason_of(hit, view, self.gallery.follow(view), typed=self._typed())
+        with self.ledger.read() as snapshot:
+            reason = reason_of(hit, snapshot, self.index_store.follow(snapshot), typed=self._typed())
         return draw(reason, self.space)
 
-    def _settled(self, view: View, asked: Asked, question: Question) -> tuple[Asked, Search]:
+    def _settled(
+        self, snapshot: Snapshot, asked: EncodedRequest, question: SearchRequest
+    ) -> tuple[EncodedRequest, Search]:
         """Prepare a search; if the question leans on its own results, find these first."""
-        search = self._search(view, asked, question)
+        search = self._search(snapshot, asked, question)
         if question.deepest:
             hits = search.hits(question.deepest)
             if len(hits) < question.deepest:
                 raise BadQuery(f"there is no result {question.deepest}: the same search without it finds {len(hits)}")
             more, less = (
-                {f"result:{number}": view.vector(hits[number - 1].segment.id) for number in numbers}
+                {f"result:{number}": snapshot.vector(hits[number - 1].segment.id) for number in numbers}
                 for numbers in (question.more_like, question.less_like)
             )
             numbers = (*question.more_like, *question.less_like)
             asked = asked.leaning(more, less, [hits[number - 1].segment.modality for number in numbers])
-            search = self._search(view, asked, question)
+            search = self._search(snapshot, asked, question)
         return asked, search
 
-    def _search(self, view: View, asked: Asked, question: Question) -> Search:
-        indexes, wanted, unwanted = self.gallery.follow(view), asked.wanted, asked.unwanted
+    def _search(self, snapshot: Snapshot, asked: EncodedRequest, question: SearchRequest) -> Search:
+        indexes, wanted, unwanted = self.index_store.follow(snapshot), asked.wanted, asked.unwanted
         kinds = {part.kind for asking in (*wanted, *unwanted) for part in asking.parts}
-        chances = self._chances.at(view, indexes, frozenset(kinds), self._manner)
+        chances = self._chances.at(snapshot, indexes, frozenset(kinds), self._manner)
         return Search(
-            view, indexes, wanted, chances=chances, unwanted=unwanted, filters=question.filters, raw=question.raw
+            snapshot, indexes, wanted, chances=chances, unwanted=unwanted, filters=question.filters, raw=question.raw
         )
 
-    def rows(self, view: View, item: int) -> Vectors:
+    def rows(self, snapshot: Snapshot, item: int) -> Vectors:
         """Give the unit vectors of an item's segments. *Shape:* (number of segments, dim)"""
-        facts = view.facts(item) or {"runs": []}
-        blocks = [view.vectors(first) for first, _, _ in facts["runs"]]
+        facts = snapshot.facts(item) or {"runs": []}
+        blocks = [snapshot.vectors(first) for first, _, _ in facts["runs"]]
         return np.concatenate(blocks) if blocks else np.empty((0, self.edition.dim), dtype=np.float32)
 
     def save(self, *, everything: bool = False) -> None:
         """Write the indexes, and drop the part of the log that they have taken in. The caller is the writer."""
-        with self.ledger.read() as view:
-            self.gallery.follow(view)
-        self.ledger.prune_log(self.gallery.save(everything=everything))
+        with self.ledger.read() as snapshot:
+            self.index_store.follow(snapshot)
+        self.ledger.prune_log(self.index_store.save(everything=everything))
 
-    def renew(self, tell: Tell = lambda building: None, *, everything: bool = False) -> int:
+    def renew(self, on_progress: ProgressCallback = lambda building: None, *, everything: bool = False) -> int:
         """Write the indexes while others search and write; give the position of the log that they have reached.
 
-        Raises `LibraryBusy` as `Gallery.save` does.
+        Raises `LibraryBusy` as `IndexStore.save` does.
         """
         for _ in range(PASSES):
-            with self.ledger.read() as view:
-                self.gallery.follow(view)
-                position = view.position()
-            reached = self.gallery.save(everything=everything, tell=tell)
+            with self.ledger.read() as snapshot:
+                self.index_store.follow(snapshot)
+                position = snapshot.position()
+            reached = self.index_store.save(everything=everything, on_progress=on_progress)
             everything = False
-            with self.ledger.read() as view:
-                if view.position() == position:  # nobody changed anything meanwhile, and left its index to us
+            with self.ledger.read() as snapshot:
+                if snapshot.position() == position:  # nobody changed anything meanwhile, and left its index to us
                     break
-        with self.ledger.read() as view:
-            self._chances.at(view, self.gallery.follow(view), frozenset({Modality.TEXT}), self._manner)
+        with self.ledger.read() as snapshot:
+            self._chances.at(snapshot, self.index_store.follow(snapshot), frozenset({Modality.TEXT}), self._manner)
         return reached
 
     def close(self) -> None:

@@ -9,13 +9,13 @@ from pathlib import Path
 from bindsearch.errors import BadQuery, LibraryError
 from bindsearch.library.edition import OpenEdition
 from bindsearch.spaces.space import Space
-from bindsearch.storage.manifest import Card, Edition, read_card, stamp_of_card
+from bindsearch.storage.manifest import Edition, Manifest, manifest_stamp, read_manifest
 
 
 class Editions:
     """Follows the card, which another process may write, and opens what it names."""
 
-    card: Card
+    manifest: Manifest
     """What the card said when it was last read."""
 
     def __init__(self, folder: Path, space: Space | None) -> None:
@@ -33,7 +33,7 @@ class Editions:
 
     def now(self) -> OpenEdition:
         """Give the edition that answers. Whoever needs two things of it takes hold of it once."""
-        if self._closed or stamp_of_card(self._folder) in (None, self._stamp):
+        if self._closed or manifest_stamp(self._folder) in (None, self._stamp):
             return self._edition
         with self._following:
             return self._edition if self._closed else self._follow()
@@ -42,7 +42,7 @@ class Editions:
         """Give the editions beside the one that answers; one that is being made or removed is left out."""
         self.now()
         found = {}
-        for word, edition in self.card.beside.items():
+        for word, edition in self.manifest.beside.items():
             with suppress(LibraryError):
                 found[word] = self.open(edition)
         return found
@@ -65,7 +65,7 @@ class Editions:
 
     def coming_space(self) -> Space:
         """Give the space that a migration is on its way to. Raises `BadQuery` where none is under way."""
-        coming = self.card.coming
+        coming = self.manifest.coming
         if coming is None:
             raise BadQuery("no migration is under way: say to which space, as in `bindsearch migrate --space NAME`")
         return self._space_of(coming) or Space.named(coming.space)
@@ -84,17 +84,17 @@ class Editions:
         Raises `SpaceMismatch` if the library was opened with a space that it has no more.
         """
         while True:
-            stamp = stamp_of_card(self._folder)
-            card = read_card(self._folder)
-            if self._asked_for and not any(card.current.is_of(space.spec) for space in self._asked_for):
-                card.check(self._asked_for[-1].spec, self._folder)
+            stamp = manifest_stamp(self._folder)
+            manifest = read_manifest(self._folder)
+            if self._asked_for and not any(manifest.current.is_of(space.spec) for space in self._asked_for):
+                manifest.check(self._asked_for[-1].spec, self._folder)
             try:
-                edition = self.open(card.current)
+                edition = self.open(manifest.current)
             except LibraryError:
-                if stamp_of_card(self._folder) == stamp:
+                if manifest_stamp(self._folder) == stamp:
                     raise
                 continue  # it was replaced and removed in this very moment
-            self.card, self._stamp, self._edition = card, stamp, edition
+            self.manifest, self._stamp, self._edition = manifest, stamp, edition
             return edition
 
     def _space_of(self, edition: Edition) -> Space | None:

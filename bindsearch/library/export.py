@@ -68,7 +68,7 @@ def _jsonl(library: Library, target: Path) -> int:
 
 def _npy(library: Library, target: Path) -> int:
     """Write vectors as they come, and the header, which says how many, in the end."""
-    count, dim = 0, library.card.dim
+    count, dim = 0, library.manifest.dim
     with target.open("wb") as out, target.with_suffix(".rows.jsonl").open("w", encoding="utf-8") as rows:
         _write_header(out, (0, dim))
         for row, vector in _rows(library):
@@ -95,8 +95,8 @@ def _parquet(library: Library, target: Path) -> int:
         [("segment", arrow.int64()), ("item", arrow.int64())]
         + [(name, arrow.string()) for name in ("path", "hash", "modality", "matched")]
         + [("start", arrow.float64()), ("end", arrow.float64()), ("offset", arrow.int64()), ("length", arrow.int64())]
-        + [("text", arrow.string()), ("vector", arrow.list_(arrow.float32(), library.card.dim))],
-        metadata={"space": library.card.space, "fingerprint": library.card.fingerprint},
+        + [("text", arrow.string()), ("vector", arrow.list_(arrow.float32(), library.manifest.dim))],
+        metadata={"space": library.manifest.space, "fingerprint": library.manifest.fingerprint},
     )
     count, rows = 0, _rows(library)
     with parquet.ParquetWriter(target, schema) as writer:

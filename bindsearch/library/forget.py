@@ -10,20 +10,20 @@ from bindsearch.library.edition import OpenEdition
 
 def forget(edition: OpenEdition, tops: Mapping[Path, None]) -> int:
     """Drop what is known at some paths and below them; give the number of paths."""
-    with edition.ledger.read() as view:
-        records = [record for top in tops for record in view.paths(top)]
-        roots = [root for root in view.roots() if not any(top in tops for top in (root, *root.parents))]
+    with edition.ledger.read() as snapshot:
+        records = [record for top in tops for record in snapshot.paths(top)]
+        roots = [root for root in snapshot.roots() if not any(top in tops for top in (root, *root.parents))]
     edition.ledger.write_each("forget", records)
-    edition.ledger.write(lambda change: change.set_roots(roots))
+    edition.ledger.write(lambda txn: txn.set_roots(roots))
     edition.save()
     return len(records)
 
 
 def forget_gone(edition: OpenEdition) -> int:
     """Drop the items that no path has any more; give their number."""
-    with edition.ledger.read() as view:
-        live = {item for item, _ in view.live_items()}
-        dormant = [item for item, _ in view.items() if item not in live]
+    with edition.ledger.read() as snapshot:
+        live = {item for item, _ in snapshot.live_items()}
+        dormant = [item for item, _ in snapshot.items() if item not in live]
     edition.ledger.write_each("drop_item", dormant)
     edition.save()
     return len(dormant)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Self, Unpack
 from bindsearch.core.file_state import digest_of, is_gone
 from bindsearch.core.lock import writing
 from bindsearch.core.paths import Places, absolute, default_library, listed
-from bindsearch.core.progress import Building, Progress
+from bindsearch.core.progress import BuildProgress, Progress
 from bindsearch.errors import LibraryBusy, LibraryError, UnreadableMedia
 from bindsearch.indexing.index_store import AUTO
 from bindsearch.ingest.indexed_folders import missed, remember, roots_to_index
@@ -29,13 +29,13 @@ from bindsearch.library.status import Status, status_of
 from bindsearch.library.tags import Tags, follow
 from bindsearch.query.filters import FilterWords, make_filters
 from bindsearch.query.language import file
-from bindsearch.query.request import Question, Words
+from bindsearch.query.request import SearchRequest, Words
 from bindsearch.registry import load_index
 from bindsearch.results import Hit, Hits, WhyNot
 from bindsearch.retrieval.comparison import Answer, Comparison
 from bindsearch.spaces.space import Space
-from bindsearch.storage.manifest import Card, read_card, strays, write_card
-from bindsearch.storage.settings import Wishes
+from bindsearch.storage.manifest import Manifest, read_manifest, strays, write_manifest
+from bindsearch.storage.settings import Settings
 from bindsearch.types import Item, Vectors
 from bindsearch.zeroshot import Classifier
 
@@ -86,9 +86,9 @@ class Library:
         return cls(folder, given)
 
     @property
-    def card(self) -> Card:
+    def manifest(self) -> Manifest:
         """What `library.json` said when it was last read."""
-        return self._editions.card
+        return self._editions.manifest
 
     @property
     def space(self) -> Space:
@@ -183,7 +183,7 @@ class Library:
         as well, and nothing that `excluding` asks for. `more_like` and `less_like` are numbers of results of the same
         search without them. With `why`, hits say what their scores are made of. Raises `QueryError`, `MediaError`.
         """
-        asked = Question.of(
+        asked = SearchRequest.of(
             query, also=also, excluding=excluding, more_like=more_like, less_like=less_like, k=k, raw=raw, **given
         )
         return self._editions.now().answer(asked, why=why)
@@ -206,7 +206,7 @@ class Library:
 
         Everything else as in `search`. Raises `QueryError`, `MediaError`.
         """
-        asked = Question.of(
+        asked = SearchRequest.of(
             query, also=also, excluding=excluding, more_like=more_like, less_like=less_like, k=k, raw=raw, **given
         )
         return self._editions.now().account(absolute([path])[0], asked, most=max_expect)
@@ -239,7 +239,7 @@ class Library:
         except OSError as error:
             raise UnreadableMedia(f"{path}: {error.strerror or error}") from error
         others = replace(filters, without=frozenset({own}))
-        return self._editions.now().answer(Question(query, k=k, filters=others, raw=raw))
+        return self._editions.now().answer(SearchRequest(query, k=k, filters=others, raw=raw))
 
     def compare(
         self,
@@ -253,12 +253,12 @@ class Library:
 
         Raises `LibraryError` where there is only one, and whatever `search` raises.
         """
-        asked = Question.of(query, k=k, raw=raw, **given)
+        asked = SearchRequest.of(query, k=k, raw=raw, **given)
         now = self._editions.now()
         others = [(word, other) for word, other in self._editions.beside().items() if other is not now]
         if not others:
             raise LibraryError(ONE_SPACE.format(self.path, now.edition.space))
-        self.card.allow(others[0][1].space.spec)
+        self.manifest.allow(others[0][1].space.spec)
         answers = [Answer(each.edition.space, word, each.answer(asked)) for word, each in (("current", now), others[0])]
         return Comparison(*answers)
 
@@ -315,28 +315,28 @@ class Library:
     def items_with_vectors(self) -> Iterator[tuple[Item, Vectors]]:
         """Give every live item with the unit vectors of its segments, as they are when the iteration comes to it."""
         edition = self._editions.now()
-        with edition.ledger.read() as view:
-            ids = [item for item, _ in view.live_items()]
+        with edition.ledger.read() as snapshot:
+            ids = [item for item, _ in snapshot.live_items()]
         for item in ids:
-            with edition.ledger.read() as view:
-                found = view.item(item)
+            with edition.ledger.read() as snapshot:
+                found = snapshot.item(item)
                 if found is None or not found.paths:
                     continue
-                rows = edition.rows(view, item)
+                rows = edition.rows(snapshot, item)
             yield found, rows
 
     def vectors(self, item: Item) -> Vectors:
         """Give the unit vectors of an item's segments. *Shape:* (len(item.segments), dim)"""
         edition = self._editions.now()
-        with edition.ledger.read() as view:
-            return edition.rows(view, item.id)
+        with edition.ledger.read() as snapshot:
+            return edition.rows(snapshot, item.id)
 
     def status(self) -> Status:
         """Say what is in the library, what is put aside and why, and what it costs."""
         edition = self._editions.now()
         beside = self._editions.beside()
-        with edition.ledger.read() as view:
-            return status_of(view, self.path, self.card, edition, beside)
+        with edition.ledger.read() as snapshot:
+            return status_of(snapshot, self.path, self.manifest, edition, beside)
 
     def rebuild_index(self, kind: str = AUTO, *, progress: Callable[[Progress], None] | None = None) -> None:
         """Make the indexes anew, of one kind from now on, or of the kind that suits each if it is `auto`.
@@ -347,22 +347,22 @@ class Library:
         if kind != AUTO:
             load_index(kind)
         edition = self._editions.now()
-        with edition.ledger.read() as view:
-            edition.gallery.rebuild(view, kind=kind)
+        with edition.ledger.read() as snapshot:
+            edition.index_store.rebuild(snapshot, kind=kind)
         self._renew(edition, progress, everything=True)
 
     @property
-    def wishes(self) -> Wishes:
+    def settings(self) -> Settings:
         """What is wished of the indexes. The next `index` honours what is set."""
         self._editions.now()
-        return self.card.wishes
+        return self.manifest.settings
 
-    @wishes.setter
-    def wishes(self, wishes: Wishes) -> None:
+    @settings.setter
+    def settings(self, settings: Settings) -> None:
         with writing(self.path):
-            card = read_card(self.path)
-            if card.wishes != wishes:
-                write_card(self.path, replace(card, wishes=wishes))
+            manifest = read_manifest(self.path)
+            if manifest.settings != settings:
+                write_manifest(self.path, replace(manifest, settings=settings))
 
     def doctor(self, *, repair: bool = False, read_files: bool = True) -> list[str]:
         """Prove that ledger, files and indexes agree; give what does not hold, in words. `repair` mends it."""
@@ -376,7 +376,7 @@ class Library:
                     *examine_strays(self.path, repair=True),
                 ]
         told = [*examined(self._editions.now(), read_files=read_files), *examine_beside(self._editions.beside())]
-        if strays(self.path, read_card(self.path)):
+        if strays(self.path, read_manifest(self.path)):
             with suppress(LibraryError), writing(self.path):  # while there is a writer, it may be removing them itself
                 told += examine_strays(self.path)
         return told
@@ -385,8 +385,8 @@ class Library:
         """Say how many files changed or went since they were indexed. The next `index` takes care of them."""
         from bindsearch.library.doctor import drift
 
-        with self._editions.now().ledger.read() as view:
-            records = list(view.paths())
+        with self._editions.now().ledger.read() as snapshot:
+            records = list(snapshot.paths())
         return drift(records)
 
     # -- to another space
@@ -421,8 +421,8 @@ class Library:
         """
         with writing(self.path):
             self._editions.now()
-            if self.card.kept is not None:
-                self._editions.accept(self._editions.open(self.card.kept).space)
+            if self.manifest.kept is not None:
+                self._editions.accept(self._editions.open(self.manifest.kept).space)
             return Migration(self.path, self._editions.open).rollback()
 
     def drop_old(self) -> int:
@@ -442,11 +442,11 @@ class Library:
     ) -> None:
         """Make the indexes anew that are due, while others search and write, then drop what of the log is done with."""
 
-        def tell(building: Building) -> None:
+        def on_progress(building: BuildProgress) -> None:
             if progress is not None:
                 progress(Progress(0, None, 0, None, building))
 
-        reached = edition.renew(tell, everything=everything)
+        reached = edition.renew(on_progress, everything=everything)
         with suppress(LibraryBusy), writing(self.path):  # a later writer will do it
             edition.ledger.prune_log(reached)
 

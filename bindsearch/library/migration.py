@@ -19,11 +19,11 @@ from bindsearch.core.progress import Progress
 from bindsearch.errors import LibraryError
 from bindsearch.library.edition import OpenEdition
 from bindsearch.library.tags import bring_tags
-from bindsearch.media import Found, Trouble
+from bindsearch.media import ScanError, ScannedFile
 from bindsearch.spaces.space import Space
-from bindsearch.storage.manifest import Card, Edition, read_card, strays, write_card
+from bindsearch.storage.manifest import Edition, Manifest, read_manifest, strays, write_manifest
 from bindsearch.storage.records import PathRecord
-from bindsearch.storage.snapshot import View
+from bindsearch.storage.snapshot import Snapshot
 from bindsearch.types import SpaceSpec
 
 GONE = "it is not there now"
@@ -84,19 +84,19 @@ class Migration:
         from bindsearch.ingest.pipeline import Ingest
 
         began = time.monotonic()
-        card, coming = self._begin(space.spec)
-        source, target = self._opened(card.current), self._opened(coming, create=True)
+        manifest, coming = self._begin(space.spec)
+        source, target = self._opened(manifest.current), self._opened(coming, create=True)
         ingest = Ingest(target.ledger, space, retry=True, progress=progress, stop=stop)
-        with source.ledger.read() as view:
-            places = in_walking_order(view)
-        with target.ledger.read() as view:
-            done_before = view.item_count()
+        with source.ledger.read() as snapshot:
+            places = in_walking_order(snapshot)
+        with target.ledger.read() as snapshot:
+            done_before = snapshot.item_count()
         did = ingest.run((), entries=_standing(places))
-        with target.ledger.read() as view:
-            embedded = view.item_count() - done_before
+        with target.ledger.read() as snapshot:
+            embedded = snapshot.item_count() - done_before
         report = MigrationReport(
             space.spec.name,
-            card.space,
+            manifest.space,
             stopped=did.stopped,
             embedded=embedded,
             done_before=done_before,
@@ -109,7 +109,7 @@ class Migration:
                 brought = bring_tags(source, target)
                 report.tags_again, report.tags_dropped = list(brought.again), list(brought.dropped)
                 target.save(everything=True)
-                self._show(card, coming)
+                self._show(manifest, coming)
                 report.switched = True
         report.elapsed = time.monotonic() - began
         return report
@@ -120,86 +120,86 @@ class Migration:
         What was indexed since is embedded by the next `index`. Raises `LibraryError` if none is kept, `SpaceError`
         if its encoders are not to be had.
         """
-        card = read_card(self._folder)
-        if card.kept is None:
-            raise LibraryError(f"{self._folder} keeps no old space to go back to: it has {card.space} only")
-        source, target = self._opened(card.current), self._opened(card.kept)
-        card.allow(target.space.spec)  # and the encoders are there: before anything changes
+        manifest = read_manifest(self._folder)
+        if manifest.kept is None:
+            raise LibraryError(f"{self._folder} keeps no old space to go back to: it has {manifest.space} only")
+        source, target = self._opened(manifest.current), self._opened(manifest.kept)
+        manifest.allow(target.space.spec)  # and the encoders are there: before anything changes
         bring(source, target, overrule=True)
         bring_tags(source, target)
         target.save()
-        self._show(card, card.kept)
-        return card.kept.space
+        self._show(manifest, manifest.kept)
+        return manifest.kept.space
 
     def drop(self, word: str) -> int:
         """Remove the `kept` edition, or the `coming` one; give the bytes that were freed. Raises `LibraryError`."""
-        card = read_card(self._folder)
-        if word not in card.beside:
+        manifest = read_manifest(self._folder)
+        if word not in manifest.beside:
             raise LibraryError(f"{self._folder}: {'no old space is kept' if word == 'kept' else NOT_UNDER_WAY}")
-        card = replace(card, kept=None) if word == "kept" else replace(card, coming=None)
-        write_card(self._folder, card)
-        return self.clean(card)
+        manifest = replace(manifest, kept=None) if word == "kept" else replace(manifest, coming=None)
+        write_manifest(self._folder, manifest)
+        return self.clean(manifest)
 
-    def clean(self, card: Card) -> int:
+    def clean(self, manifest: Manifest) -> int:
         """Remove what no edition owns; give the bytes that were freed."""
-        return sum(remove(place) for place in strays(self._folder, card))
+        return sum(remove(place) for place in strays(self._folder, manifest))
 
-    def _begin(self, spec: SpaceSpec) -> tuple[Card, Edition]:
+    def _begin(self, spec: SpaceSpec) -> tuple[Manifest, Edition]:
         """Note on the card what is coming, unless it is there already."""
-        card = read_card(self._folder)
-        card.allow(spec)
-        if card.current.is_of(spec):
+        manifest = read_manifest(self._folder)
+        manifest.allow(spec)
+        if manifest.current.is_of(spec):
             raise LibraryError(f"{self._folder} has space {spec.name} already")
-        if card.coming is not None and not card.coming.is_of(spec):
+        if manifest.coming is not None and not manifest.coming.is_of(spec):
             raise LibraryError(
-                f"{self._folder} is on its way to space {card.coming.space} ({card.coming.fingerprint[:12]}), not to "
+                f"{self._folder} is on its way to space {manifest.coming.space} ({manifest.coming.fingerprint[:12]}), not to "
                 f"{spec.name} ({spec.fingerprint[:12]}): `bindsearch migrate` goes on, `bindsearch migrate --cancel` "
                 "gives it up"
             )
-        if card.kept is not None and card.kept.is_of(spec):
+        if manifest.kept is not None and manifest.kept.is_of(spec):
             raise LibraryError(
                 f"{self._folder} keeps space {spec.name}: `bindsearch migrate --rollback` goes back to it"
             )
-        self.clean(card)
-        coming = Edition.of(spec, card.coming.number if card.coming else card.editions + 1)
-        if card.coming != coming:
-            card = replace(card, coming=coming, editions=coming.number)
-            write_card(self._folder, card)
-        return card, coming
+        self.clean(manifest)
+        coming = Edition.of(spec, manifest.coming.number if manifest.coming else manifest.editions + 1)
+        if manifest.coming != coming:
+            manifest = replace(manifest, coming=coming, editions=coming.number)
+            write_manifest(self._folder, manifest)
+        return manifest, coming
 
-    def _show(self, card: Card, edition: Edition) -> None:
+    def _show(self, manifest: Manifest, edition: Edition) -> None:
         """Switch: from this rename on, the card names another edition."""
-        card = card.showing(edition)
-        write_card(self._folder, card)
-        self.clean(card)
+        manifest = manifest.showing(edition)
+        write_manifest(self._folder, manifest)
+        self.clean(manifest)
 
 
 NOT_UNDER_WAY = "no migration is under way"
 
 
-def in_walking_order(view: View) -> list[Path]:
+def in_walking_order(snapshot: Snapshot) -> list[Path]:
     """Give all known paths as a walk of the roots would come by them: a fresh index gives the same numbers."""
-    ranks = {root: rank for rank, root in enumerate(view.roots())}
+    ranks = {root: rank for rank, root in enumerate(snapshot.roots())}
 
     def rank_of(path: Path) -> int:
         return next((ranks[place] for place in (path, *path.parents) if place in ranks), len(ranks))
 
-    paths = [record.path for record in view.paths()]
+    paths = [record.path for record in snapshot.paths()]
     return sorted(paths, key=lambda path: (rank_of(path), [os.fsencode(part) for part in path.parts]))
 
 
-def _standing(paths: Sequence[Path]) -> Iterator[Found | Trouble]:
+def _standing(paths: Sequence[Path]) -> Iterator[ScannedFile | ScanError]:
     """Look at files as they are now."""
     for path in paths:
         try:
             status = path.stat()
         except (FileNotFoundError, NotADirectoryError):
-            yield Trouble(path, GONE)
+            yield ScanError(path, GONE)
         except OSError as error:
-            yield Trouble(path, error.strerror or str(error))
+            yield ScanError(path, error.strerror or str(error))
         else:
             is_file = stat.S_ISREG(status.st_mode)
-            yield Found(path, status.st_size, status.st_mtime_ns) if is_file else Trouble(path, NO_FILE)
+            yield ScannedFile(path, status.st_size, status.st_mtime_ns) if is_file else ScanError(path, NO_FILE)
 
 
 def _take_stock(report: MigrationReport, source: OpenEdition, target: OpenEdition, troubled: dict[Path, str]) -> None:
@@ -240,15 +240,15 @@ def bring(source: OpenEdition, target: OpenEdition, *, overrule: bool) -> None:
     target.ledger.write_each("put_concept", concepts)
     target.ledger.write_each("drop_concept", dropped)
     if roots is not None:
-        target.ledger.write(lambda change: change.set_roots(roots))
+        target.ledger.write(lambda txn: txn.set_roots(roots))
 
 
 def _same_parts(one: Mapping[str, Any], other: Mapping[str, Any] | None) -> bool:
-    """Tell whether two records of a concept say the same; their vectors may be of different spaces."""
+    """ProgressCallback whether two records of a concept say the same; their vectors may be of different spaces."""
     return other is not None and one["parts"] == other["parts"]
 
 
-def _brought(record: PathRecord, new: View, *, overrule: bool) -> PathRecord | None:
+def _brought(record: PathRecord, new: Snapshot, *, overrule: bool) -> PathRecord | None:
     """Give what the target is to say of a path; None if it says so already."""
     there = new.path(record.path)
     if there is None or there.stamp == UNSEEN:
@@ -260,6 +260,6 @@ def _brought(record: PathRecord, new: View, *, overrule: bool) -> PathRecord | N
     return None if link == there else link
 
 
-def _knows(view: View, digest: bytes) -> bool:
-    """Tell whether a content is an item or in quarantine."""
-    return digest != NO_CONTENT and (view.item_of(digest) is not None or view.quarantined(digest) is not None)
+def _knows(snapshot: Snapshot, digest: bytes) -> bool:
+    """ProgressCallback whether a content is an item or in quarantine."""
+    return digest != NO_CONTENT and (snapshot.item_of(digest) is not None or snapshot.quarantined(digest) is not None)

@@ -10,7 +10,7 @@ from bindsearch.core.lock import writing
 from bindsearch.errors import LibraryError, LibraryNotFound
 from bindsearch.spaces.space import Space
 from bindsearch.storage.ledger import Ledger
-from bindsearch.storage.manifest import CARD, SCHEMA, Card, make_folder, read_card, upgrade, write_card
+from bindsearch.storage.manifest import MANIFEST, SCHEMA, Manifest, make_folder, read_manifest, upgrade, write_manifest
 
 CREATION_SECONDS = 10.0
 """How long to wait for another process that makes the same library."""
@@ -22,43 +22,43 @@ def make_ready(folder: Path, space: Space | None, *, create: bool, commercial: b
     Raises `LibraryNotFound`, `SpaceMismatch`, `LicenceRefused`, `SchemaTooNew`, `CorruptLibrary`.
     """
     try:
-        card = read_card(folder)
+        manifest = read_manifest(folder)
     except LibraryNotFound:
         if not create:
             raise
-        card = _create(folder, space, commercial=commercial)
+        manifest = _create(folder, space, commercial=commercial)
     if space is not None:
-        card.check(space.spec, folder)
-        card = _found_again(folder, card, space)
-    if card.schema != SCHEMA:
+        manifest.check(space.spec, folder)
+        manifest = _found_again(folder, manifest, space)
+    if manifest.schema != SCHEMA:
         with writing(folder):
-            card = upgrade(folder, read_card(folder))
-    if commercial and not card.commercial:
+            manifest = upgrade(folder, read_manifest(folder))
+    if commercial and not manifest.commercial:
         with writing(folder):
-            card = replace(read_card(folder), commercial=True)
-            card.allow((space or Space.named(card.space)).spec)
-            write_card(folder, card)
+            manifest = replace(read_manifest(folder), commercial=True)
+            manifest.allow((space or Space.named(manifest.space)).spec)
+            write_manifest(folder, manifest)
 
 
-def _create(folder: Path, space: Space | None, *, commercial: bool) -> Card:
+def _create(folder: Path, space: Space | None, *, commercial: bool) -> Manifest:
     from bindsearch.registry import default_space
 
     spec = (space or Space.named(default_space())).spec
-    card = replace(Card.fresh(spec), commercial=commercial)
-    card.allow(spec)
+    manifest = replace(Manifest.fresh(spec), commercial=commercial)
+    manifest.allow(spec)
     make_folder(folder)
     with writing(folder, patience=CREATION_SECONDS):
-        if (folder / CARD).exists():  # another process was faster
-            return read_card(folder)
+        if (folder / MANIFEST).exists():  # another process was faster
+            return read_manifest(folder)
         Ledger.open(folder / "ledger", dim=1, create=True).close()
-        write_card(folder, card)
-    return card
+        write_manifest(folder, manifest)
+    return manifest
 
 
-def _found_again(folder: Path, card: Card, space: Space) -> Card:
+def _found_again(folder: Path, manifest: Manifest, space: Space) -> Manifest:
     """Note the place of a space whose folder was moved; where that cannot be written, a later opening does so."""
-    if card.space != space.spec.name:
+    if manifest.space != space.spec.name:
         with suppress(LibraryError), writing(folder):
-            card = read_card(folder).called(space.spec)
-            write_card(folder, card)
-    return card
+            manifest = read_manifest(folder).called(space.spec)
+            write_manifest(folder, manifest)
+    return manifest

@@ -12,9 +12,9 @@ from bindsearch.core.files import bytes_of
 from bindsearch.indexing.index_store import Generation
 from bindsearch.library.edition import OpenEdition
 from bindsearch.registry import devices
-from bindsearch.storage.manifest import Card
-from bindsearch.storage.settings import Wishes
-from bindsearch.storage.snapshot import View, digest_in
+from bindsearch.storage.manifest import Manifest
+from bindsearch.storage.settings import Settings
+from bindsearch.storage.snapshot import Snapshot, digest_in
 from bindsearch.types import Modality
 
 
@@ -56,7 +56,7 @@ class Status:
     """Modality -> kind of index."""
     generations: dict[str, Generation]
     """Modality -> its index on disk: why it is of its kind, what it takes, and what it was measured to find."""
-    wishes: Wishes
+    settings: Settings
     """What the indexes are chosen by."""
     devices: dict[str, Any]
     """Which FAISS searches here, which cards there are, and `why` none is used."""
@@ -93,45 +93,47 @@ class Status:
         return told | {"items": self.items, "segments": self.segments}
 
 
-def status_of(view: View, path: Path, card: Card, now: OpenEdition, beside: Mapping[str, OpenEdition]) -> Status:
+def status_of(
+    snapshot: Snapshot, path: Path, manifest: Manifest, now: OpenEdition, beside: Mapping[str, OpenEdition]
+) -> Status:
     """Count what a view of the ledger holds, and what the editions beside it cost."""
     items = dict.fromkeys(map(str, Modality), 0)
     segments = dict.fromkeys(map(str, Modality), 0)
     dormant, seconds = 0, 0.0
-    for _, facts in view.items():
-        if not view.is_live(digest_in(facts)):
+    for _, facts in snapshot.items():
+        if not snapshot.is_live(digest_in(facts)):
             dormant += 1
             continue
         items[facts["modality"]] += 1
         seconds += facts["duration"] or 0.0
         for _, modality, count in facts["runs"]:
             segments[modality] += count
-    generations = now.gallery.generations()
+    generations = now.index_store.generations()
     return Status(
         path=path,
         space=now.edition.space,
         fingerprint=now.edition.fingerprint,
         dim=now.edition.dim,
         licence=now.edition.licence,
-        schema=card.schema,
+        schema=manifest.schema,
         items_by_modality=items,
         segments_by_modality=segments,
         hours=seconds / 3600,
         dormant=dormant,
-        quarantine=quarantine_of(view),
-        roots=view.roots(),
+        quarantine=quarantine_of(snapshot),
+        roots=snapshot.roots(),
         ledger_bytes=now.ledger.storage.bytes_used(),
-        index_bytes=now.gallery.bytes_used(),
+        index_bytes=now.index_store.bytes_used(),
         indexes={modality: told.kind for modality, told in generations.items()},
         generations=generations,
-        wishes=card.wishes,
+        settings=manifest.settings,
         devices=devices(),
         certificates={modality: told.certificate for modality, told in generations.items() if told.certificate},
-        files=view.path_count(),
-        unseen=sum(record.stamp == UNSEEN for record in view.paths()),
+        files=snapshot.path_count(),
+        unseen=sum(record.stamp == UNSEEN for record in snapshot.paths()),
         coming=_beside(path, beside.get("coming")),
         kept=_beside(path, beside.get("kept")),
-        tags=tuple(view.tag_columns()),
+        tags=tuple(snapshot.tag_columns()),
     )
 
 
@@ -139,15 +141,15 @@ def _beside(folder: Path, opened: OpenEdition | None) -> Beside | None:
     if opened is None:
         return None
     edition = opened.edition
-    with opened.ledger.read() as view:
-        files = view.path_count()
+    with opened.ledger.read() as snapshot:
+        files = snapshot.path_count()
     cost = bytes_of(edition.ledger(folder)) + bytes_of(edition.index(folder))
     return Beside(edition.space, edition.fingerprint, edition.dim, files, cost)
 
 
-def quarantine_of(view: View) -> dict[Path, str]:
+def quarantine_of(snapshot: Snapshot) -> dict[Path, str]:
     """Give every path that cannot be read, and why: for its content, or for its name."""
-    told = {record.path: record.refused for record in view.paths() if record.refused}
-    for digest, reason in view.quarantine():
-        told |= {record.path: reason for record in view.owners(digest) if digest != NO_CONTENT}
+    told = {record.path: record.refused for record in snapshot.paths() if record.refused}
+    for digest, reason in snapshot.quarantine():
+        told |= {record.path: reason for record in snapshot.owners(digest) if digest != NO_CONTENT}
     return dict(sorted(told.items()))

@@ -26,9 +26,9 @@ from bindsearch.errors import BadQuery
 from bindsearch.query.tag_conditions import LIKELY
 from bindsearch.storage.ledger import Ledger
 from bindsearch.storage.records import PathRecord
-from bindsearch.storage.snapshot import View, digest_in
+from bindsearch.storage.snapshot import Snapshot, digest_in
 from bindsearch.types import Modality
-from bindsearch.zeroshot import Classifier, Seen
+from bindsearch.zeroshot import Classifier, MediaVectors
 from bindsearch.zeroshot.saving import pack, unpack
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 TOGETHER = 256
 """Items that are tagged in one transaction."""
-Tell = Callable[[Progress], None]
+ProgressCallback = Callable[[Progress], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,34 +64,34 @@ class Tags(Mapping[str, Tag]):
         self._now = now
 
     def __getitem__(self, label: str) -> Tag:
-        with self._now().ledger.read() as view:
-            number, _ = view.tag_columns()[label]
-            return _counted(view, number)[label]
+        with self._now().ledger.read() as snapshot:
+            number, _ = snapshot.tag_columns()[label]
+            return _counted(snapshot, number)[label]
 
     def __iter__(self) -> Iterator[str]:
-        with self._now().ledger.read() as view:
-            return iter(view.tag_columns())
+        with self._now().ledger.read() as snapshot:
+            return iter(snapshot.tag_columns())
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
 
     def counted(self) -> list[Tag]:
         """Give all tags, looking once at what items have."""
-        with self._now().ledger.read() as view:
-            return [tag for number in view.taggers() for tag in _counted(view, number).values()]
+        with self._now().ledger.read() as snapshot:
+            return [tag for number in snapshot.taggers() for tag in _counted(snapshot, number).values()]
 
     def of(self, path: str | os.PathLike[str]) -> dict[str, float]:
         """Give how probable each tag is for a file of the library, likeliest first. Raises `BadQuery`."""
         place = absolute([path])[0]
-        with self._now().ledger.read() as view:
-            record = view.path(place)
-            item = None if record is None or record.digest == NO_CONTENT else view.item_of(record.digest)
+        with self._now().ledger.read() as snapshot:
+            record = snapshot.path(place)
+            item = None if record is None or record.digest == NO_CONTENT else snapshot.item_of(record.digest)
             if item is None:
-                raise BadQuery(f"{place} {_why_no_tags(view, record)}")
-            told = _tags_of(view, item)
+                raise BadQuery(f"{place} {_why_no_tags(snapshot, record)}")
+            told = _tags_of(snapshot, item)
         return dict(sorted(told.items(), key=lambda pair: (-pair[1], pair[0])))
 
-    def add(self, classifier: Classifier, *, progress: Tell | None = None) -> list[str]:
+    def add(self, classifier: Classifier, *, progress: ProgressCallback | None = None) -> list[str]:
         """Tag every item with the labels of a classifier, and what is indexed from now on; give the labels.
 
         A tag of the same label that another classifier says is replaced. Raises `LibraryBusy`, `SpaceMismatch`.
@@ -122,9 +122,9 @@ class Tags(Mapping[str, Tag]):
         return wanted
 
 
-def _why_no_tags(view: View, record: PathRecord | None) -> str:
+def _why_no_tags(snapshot: Snapshot, record: PathRecord | None) -> str:
     """Say of a file without an item why it has none."""
-    refusal = record and (record.refused or view.quarantined(record.digest))
+    refusal = record and (record.refused or snapshot.quarantined(record.digest))
     if refusal:
         return f"cannot be read: {refusal}"
     if record is not None:
@@ -132,26 +132,26 @@ def _why_no_tags(view: View, record: PathRecord | None) -> str:
     return "is not in the library: `bindsearch index` it, or the folder it lies in"
 
 
-def _counted(view: View, number: int) -> dict[str, Tag]:
+def _counted(snapshot: Snapshot, number: int) -> dict[str, Tag]:
     """Count what one classifier says of live items."""
-    told = view.taggers()[number]
+    told = snapshot.taggers()[number]
     likely, tagged = np.zeros(told["answers"], dtype=np.int64), 0
-    for item, row in view.tag_rows(number):
-        if _is_live(view, item):
+    for item, row in snapshot.tag_rows(number):
+        if _is_live(snapshot, item):
             likely += row >= LIKELY
             tagged += 1
     return {label: Tag(label, int(likely[at]), tagged, told["made"]) for label, at in told["columns"].items()}
 
 
-def _is_live(view: View, item: int) -> bool:
-    facts = view.facts(item)
-    return facts is not None and view.is_live(digest_in(facts))
+def _is_live(snapshot: Snapshot, item: int) -> bool:
+    facts = snapshot.facts(item)
+    return facts is not None and snapshot.is_live(digest_in(facts))
 
 
-def _tags_of(view: View, item: int) -> dict[str, float]:
+def _tags_of(snapshot: Snapshot, item: int) -> dict[str, float]:
     found = {}
-    for label, (number, column) in view.tag_columns().items():
-        row = view.tag_row(number, item)
+    for label, (number, column) in snapshot.tag_columns().items():
+        row = snapshot.tag_row(number, item)
         if row is not None:
             found[label] = float(row[column])
     return found
@@ -171,14 +171,14 @@ def keep(ledger: Ledger, classifier: Classifier, *, labels: Iterable[str] | None
         "words": _words(classifier),
     }
     raw = pack(classifier)
-    return ledger.write(lambda change: change.put_tagger(told, raw))
+    return ledger.write(lambda txn: txn.put_tagger(told, raw))
 
 
 def forget(ledger: Ledger, labels: Iterable[str], *, but: int | None = None) -> list[int]:
     """Take labels from the classifiers that say them; give the numbers of those that have none left."""
     gone = set(labels)
-    with ledger.read() as view:
-        known = view.taggers()
+    with ledger.read() as snapshot:
+        known = snapshot.taggers()
     changed = [
         (number, told | {"columns": {label: at for label, at in told["columns"].items() if label not in gone}})
         for number, told in known.items()
@@ -190,28 +190,30 @@ def forget(ledger: Ledger, labels: Iterable[str], *, but: int | None = None) -> 
 
 def clear(ledger: Ledger, number: int) -> None:
     """Drop all that a classifier has said, and itself."""
-    with ledger.read() as view:
-        keys = [(number, item) for item, _ in view.tag_rows(number)]
+    with ledger.read() as snapshot:
+        keys = [(number, item) for item, _ in snapshot.tag_rows(number)]
     ledger.write_each("drop_tags", [*keys, (number, None)])
 
 
-def follow(edition: OpenEdition, *, progress: Tell | None = None, numbers: Iterable[int] | None = None) -> int:
+def follow(
+    edition: OpenEdition, *, progress: ProgressCallback | None = None, numbers: Iterable[int] | None = None
+) -> int:
     """Tag the items that came since the last time; give their number. It can be killed anywhere, and run again.
 
     Raises what loading the space raises, where there is anything to tag.
     """
-    with edition.ledger.read() as view:
-        known = view.taggers()
-        newest = view.last_item()
+    with edition.ledger.read() as snapshot:
+        known = snapshot.taggers()
+        newest = snapshot.last_item()
     late = {number: told for number, told in known.items() if told["upto"] < newest}
     if numbers is not None:
         late = {number: told for number, told in late.items() if number in set(numbers)}
     return sum(_tagged_by(edition, number, told, progress) for number, told in late.items())
 
 
-def _tagged_by(edition: OpenEdition, number: int, told: dict[str, Any], progress: Tell | None) -> int:
-    with edition.ledger.read() as view:
-        raw, total = view.tagger(number), view.item_count()
+def _tagged_by(edition: OpenEdition, number: int, told: dict[str, Any], progress: ProgressCallback | None) -> int:
+    with edition.ledger.read() as snapshot:
+        raw, total = snapshot.tagger(number), snapshot.item_count()
     classifier = unpack(raw, edition.space, name="a classifier that tags")
     done = 0
     while items := _seen_after(edition, told["upto"]):
@@ -232,21 +234,21 @@ def _tagged_by(edition: OpenEdition, number: int, told: dict[str, Any], progress
 def _commit(ledger: Ledger, number: int, told: Mapping[str, Any], tagged: list[Any]) -> None:
     """Write the tags of some items, and how far one has come, in one transaction."""
 
-    def change_all(change: Any) -> None:
+    def change_all(txn: Any) -> None:
         for each in tagged:
-            change.put_tags(each)
-        change.set_tagger((number, told))
+            txn.put_tags(each)
+        txn.set_tagger((number, told))
 
     ledger.write(change_all)
 
 
-def _seen_after(edition: OpenEdition, item: int) -> list[tuple[int, Seen | None]]:
+def _seen_after(edition: OpenEdition, item: int) -> list[tuple[int, MediaVectors | None]]:
     """Give the next items as a classifier sees them; None for one without vectors."""
-    found: list[tuple[int, Seen | None]] = []
-    with edition.ledger.read() as view:
-        for number, facts in islice(view.items_after(item), TOGETHER):
+    found: list[tuple[int, MediaVectors | None]] = []
+    with edition.ledger.read() as snapshot:
+        for number, facts in islice(snapshot.items_after(item), TOGETHER):
             kinds = [Modality(modality) for _, modality, count in facts["runs"] for _ in range(count)]
-            found.append((number, Seen.of(kinds, edition.rows(view, number)) if kinds else None))
+            found.append((number, MediaVectors.of(kinds, edition.rows(snapshot, number)) if kinds else None))
     return found
 
 
@@ -293,7 +295,7 @@ def bring_tags(source: OpenEdition, target: OpenEdition) -> Brought:
 
 def forget_whole(ledger: Ledger, number: int) -> None:
     """Forget a classifier and all its tags."""
-    ledger.write(lambda change: change.set_tagger((number, {"columns": {}})))
+    ledger.write(lambda txn: txn.set_tagger((number, {"columns": {}})))
     clear(ledger, number)
 
 

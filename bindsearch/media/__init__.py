@@ -5,6 +5,6 @@ from __future__ import annotations
 from bindsearch.media.decoding import Decoding, decode
 from bindsearch.media.formats import Kind, Limits
 from bindsearch.media.identify import identify
-from bindsearch.media.scan import Found, Trouble, walk
+from bindsearch.media.scan import ScanError, ScannedFile, walk
 
-__all__ = ["Decoding", "Found", "Kind", "Limits", "Trouble", "decode", "identify", "walk"]
+__all__ = ["Decoding", "ScannedFile", "Kind", "Limits", "ScanError", "decode", "identify", "walk"]

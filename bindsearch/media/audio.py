@@ -9,7 +9,7 @@ import numpy as np
 
 from bindsearch.errors import UnreadableMedia
 from bindsearch.media.container import Reach, check_length, damage, main_audio, open_container
-from bindsearch.media.task import Task, Told
+from bindsearch.media.task import DecodeTask, MediaFacts
 from bindsearch.media.truncation import check_complete, mp3_frames
 from bindsearch.media.windows import Resampler, Samples, Windows
 from bindsearch.types import Modality, Piece, Span, Windowing
@@ -31,7 +31,7 @@ _LOUDEST = 1e6
 """Of float samples, where full scale is 1. More than this is no sound."""
 
 
-def sounds(task: Task, told: Told) -> Iterator[Piece]:
+def sounds(task: DecodeTask, told: MediaFacts) -> Iterator[Piece]:
     """Decode a recording into windows of sound. Raises `UnreadableMedia`."""
     check_complete(task.file, task.kind.format)
     if Modality.AUDIO not in task.wanted:

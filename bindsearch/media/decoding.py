@@ -9,7 +9,7 @@ from typing import Self
 
 from bindsearch.errors import MediaTooLarge
 from bindsearch.media.formats import DEFAULT_LIMITS, Kind, Limits, open_file
-from bindsearch.media.task import Task, Told
+from bindsearch.media.task import DecodeTask, MediaFacts
 from bindsearch.types import Modality, Piece, Windowing
 
 
@@ -21,8 +21,8 @@ class Decoding(Iterator[Piece]):
     where it goes beyond the limits, and `OSError`.
     """
 
-    def __init__(self, task: Task) -> None:
-        self._told = Told()
+    def __init__(self, task: DecodeTask) -> None:
+        self._told = MediaFacts()
         self._file = task.file
         self._pieces = _decode(task, self._told)
 
@@ -63,10 +63,10 @@ def decode(
 
     Raises `OSError`, and `UnreadableMedia` for what is not a regular file; damage shows while pieces are taken.
     """
-    return Decoding(Task(open_file(path), kind, windowing, wanted, limits))
+    return Decoding(DecodeTask(open_file(path), kind, windowing, wanted, limits))
 
 
-def _decode(task: Task, told: Told) -> Generator[Piece, None, None]:
+def _decode(task: DecodeTask, told: MediaFacts) -> Generator[Piece, None, None]:
     """Hand the task to the decoder of its modality; each is imported when it is first needed."""
     if task.kind.modality == Modality.IMAGE:
         from bindsearch.media.image import pictures as decoder

@@ -70,7 +70,7 @@ def claimed(path: Path) -> Modality | None:
 
 
 def same_family(one: Modality, other: Modality) -> bool:
-    """Tell whether a name that claims one modality may hold the other."""
+    """ProgressCallback whether a name that claims one modality may hold the other."""
     return one == other or {one, other} <= SOUNDING
 
 

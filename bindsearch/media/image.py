@@ -16,7 +16,7 @@ from PIL import Image, ImageFile, _imaging
 from bindsearch.errors import MediaError, MediaTooLarge, UnreadableMedia
 from bindsearch.media.formats import Limits
 from bindsearch.media.pixels import opaque, reduced, resizable, shorter_side_at, upright
-from bindsearch.media.task import Task, Told
+from bindsearch.media.task import DecodeTask, MediaFacts
 from bindsearch.types import Modality, Piece, Span
 
 logging.getLogger("PIL").addHandler(logging.NullHandler())  # without a handler, its errors go to standard error
@@ -45,7 +45,7 @@ def format_of(file: BinaryIO, suffix: str) -> str | None:
     return None
 
 
-def pictures(task: Task, told: Told) -> Iterator[Piece]:
+def pictures(task: DecodeTask, told: MediaFacts) -> Iterator[Piece]:
     """Decode a picture, the frames of an animation, or the pages of a document.
 
     Raises `UnreadableMedia`, `MediaTooLarge`.
@@ -63,7 +63,7 @@ def pictures(task: Task, told: Told) -> Iterator[Piece]:
             yield Piece(Modality.IMAGE, _picture(opened, task))
 
 
-def _animation(opened: ImageFile.ImageFile, frames: int, task: Task, told: Told) -> Iterator[Piece]:
+def _animation(opened: ImageFile.ImageFile, frames: int, task: DecodeTask, told: MediaFacts) -> Iterator[Piece]:
     """Give the frame that shows at the start of each slot; one that stays for several slots is one piece."""
     every = task.windowing.frame_every
     shown: Image.Image | None = None
@@ -82,7 +82,7 @@ def _animation(opened: ImageFile.ImageFile, frames: int, task: Task, told: Told)
     told.duration = now
 
 
-def _pages(opened: ImageFile.ImageFile, frames: int, task: Task) -> Iterator[Piece]:
+def _pages(opened: ImageFile.ImageFile, frames: int, task: DecodeTask) -> Iterator[Piece]:
     if frames > task.limits.max_pages:
         raise MediaTooLarge(f"too large: {frames:,} pages; the limit is {task.limits.max_pages:,}")
     for number in _each(opened, frames, task.limits):
@@ -104,7 +104,7 @@ def _each(opened: ImageFile.ImageFile, frames: int, limits: Limits) -> Iterator[
         yield number
 
 
-def _picture(opened: ImageFile.ImageFile, task: Task) -> Image.Image:
+def _picture(opened: ImageFile.ImageFile, task: DecodeTask) -> Image.Image:
     """Decode the frame in front into an image of its own."""
     _check_size(opened, task.limits)
     side = task.windowing.image_side

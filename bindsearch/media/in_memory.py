@@ -14,10 +14,10 @@ from bindsearch.media.pixels import opaque, reduced, resizable, upright
 from bindsearch.media.windows import Windows
 from bindsearch.types import Modality, Piece, Span, Windowing
 
-Handed: TypeAlias = Image | NDArray[np.generic]
+InMemoryMedia: TypeAlias = Image | NDArray[np.generic]
 
 
-def pieces_of(thing: Handed, windowing: Windowing) -> Iterator[Piece]:
+def pieces_of(thing: InMemoryMedia, windowing: Windowing) -> Iterator[Piece]:
     """Cut what was handed over into pieces.
 
     A picture of Pillow's, or bytes of shape (height, width, 3); mono samples at the windowing's rate, as floats of

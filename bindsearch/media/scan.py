@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class ScannedFile:
     """A regular file, or a link that leads nowhere, as it was when the walk came by."""
 
     path: Path
@@ -22,7 +22,7 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
+class ScanError:
     """Something that could not be looked at."""
 
     path: Path
@@ -33,7 +33,7 @@ def _nothing(path: Path) -> bool:
     return False
 
 
-def walk(roots: Sequence[Path], *, skip: Callable[[Path], bool] = _nothing) -> Iterator[Found | Trouble]:
+def walk(roots: Sequence[Path], *, skip: Callable[[Path], bool] = _nothing) -> Iterator[ScannedFile | ScanError]:
     """Give every file under the roots, by absolute path, folders depth first and names in the order of their bytes.
 
     Links are followed and real folders walked once; those that lead nowhere are given as `dead`. Left out are hidden
@@ -52,19 +52,19 @@ class _Walk:
         self._named: set[str] = set()
         """Files that were roots: the walk may come across them again."""
 
-    def root(self, path: str) -> Iterator[Found | Trouble]:
+    def root(self, path: str) -> Iterator[ScannedFile | ScanError]:
         try:
             status = os.stat(path)
         except OSError as error:
-            yield Trouble(Path(path), _reason(error))
+            yield ScanError(Path(path), _reason(error))
             return
         if stat.S_ISREG(status.st_mode) and path not in self._named:
             self._named.add(path)
-            yield Found(Path(path), status.st_size, status.st_mtime_ns)
+            yield ScannedFile(Path(path), status.st_size, status.st_mtime_ns)
         elif stat.S_ISDIR(status.st_mode):
             yield from self._tree(path)
 
-    def _tree(self, top: str) -> Iterator[Found | Trouble]:
+    def _tree(self, top: str) -> Iterator[ScannedFile | ScanError]:
         """Walk with a stack of listings, not by recursion: folders nest deeper than Python's calls."""
         stack = [iter([top])]
         while stack:
@@ -79,12 +79,12 @@ class _Walk:
                 if path != top and (dead := _dead_link(path, error)):
                     yield dead
                 elif path == top or not isinstance(error, FileNotFoundError):
-                    yield Trouble(Path(path), _reason(error))
+                    yield ScanError(Path(path), _reason(error))
                 continue
             if listing is not None:
                 stack.append(iter(listing))
             elif stat.S_ISREG(status.st_mode) and path not in self._named:
-                yield Found(Path(path), status.st_size, status.st_mtime_ns)
+                yield ScannedFile(Path(path), status.st_size, status.st_mtime_ns)
 
     def _listing(self, folder: str, status: os.stat_result) -> list[str]:
         """Give the paths in a folder that are to be visited; none if it was walked before. Raises `OSError`."""
@@ -100,7 +100,7 @@ class _Walk:
         return [path for path in visible if self._skip is _nothing or not self._skip(Path(path))]
 
 
-def _dead_link(path: str, error: OSError) -> Found | None:
+def _dead_link(path: str, error: OSError) -> ScannedFile | None:
     """Give a link that leads to nothing, or in a circle."""
     if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
         return None
@@ -108,7 +108,9 @@ def _dead_link(path: str, error: OSError) -> Found | None:
         status = os.lstat(path)
     except OSError:
         return None
-    return Found(Path(path), status.st_size, status.st_mtime_ns, dead=True) if stat.S_ISLNK(status.st_mode) else None
+    return (
+        ScannedFile(Path(path), status.st_size, status.st_mtime_ns, dead=True) if stat.S_ISLNK(status.st_mode) else None
+    )
 
 
 def _is_ledger(folder: str, name: str) -> bool:

@@ -10,7 +10,7 @@ from bindsearch.types import Modality, Windowing
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class DecodeTask:
     """What a decoder is asked to do."""
 
     file: BinaryIO
@@ -21,7 +21,7 @@ class Task:
 
 
 @dataclass(slots=True)
-class Told:
+class MediaFacts:
     """What a decoder finds out on its way."""
 
     duration: float | None = None

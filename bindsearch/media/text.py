@@ -11,7 +11,7 @@ from typing import BinaryIO
 from bindsearch.errors import MediaTooLarge, UnreadableMedia
 from bindsearch.media.html_text import visible_text
 from bindsearch.media.subtitles import cues, joined
-from bindsearch.media.task import Task, Told
+from bindsearch.media.task import DecodeTask, MediaFacts
 from bindsearch.types import Modality, Piece, Span
 
 _BOMS = (  # UTF-32 first: its little-endian mark begins with UTF-16's
@@ -29,7 +29,7 @@ _SENTENCE = re.compile(r"[.!?…]+[\"'»”’)\]]*\s+|[。！？]+|\n\s*")
 _WORD = re.compile(r"\s+")
 
 
-def passages(task: Task, told: Told) -> Iterator[Piece]:
+def passages(task: DecodeTask, told: MediaFacts) -> Iterator[Piece]:
     """Decode a text into passages.
 
     Their offsets count in the decoded text, of HTML in the visible text that was taken from it. Subtitles have

@@ -12,7 +12,7 @@ from bindsearch.errors import UnreadableMedia
 from bindsearch.media.audio import SoundTrack
 from bindsearch.media.container import Reach, damage, main_audio, main_video, open_container
 from bindsearch.media.pixels import shorter_side_at
-from bindsearch.media.task import Task, Told
+from bindsearch.media.task import DecodeTask, MediaFacts
 from bindsearch.media.truncation import check_complete
 from bindsearch.types import Modality, Piece, Span
 
@@ -29,7 +29,7 @@ _HD_LINES = 720
 """From here up, colours that do not say how they are coded are coded as BT.709."""
 
 
-def moments(task: Task, told: Told) -> Iterator[Piece]:
+def moments(task: DecodeTask, told: MediaFacts) -> Iterator[Piece]:
     """Decode a video: first a walk over all packets that gives its sound, then its frames. Raises `UnreadableMedia`."""
     check_complete(task.file, task.kind.format)
     with open_container(task.file, task.kind.format, task.limits) as container:
@@ -90,7 +90,7 @@ def timestamp(thing: Packet | VideoFrame) -> int | None:
     return thing.pts if thing.pts is not None else thing.dts
 
 
-def _frames(container: InputContainer, plan: Plan, task: Task, duration: float) -> Iterator[Piece]:
+def _frames(container: InputContainer, plan: Plan, task: DecodeTask, duration: float) -> Iterator[Piece]:
     """Give the planned frames in order; one that stays on for several slots is one piece."""
     video = main_video(container)
     assert video is not None  # the plan was made from it

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from bindsearch.query.query_vector import Asking
+    from bindsearch.query.query_vector import QueryVector
     from bindsearch.types import Modality, Vectors
 
 from typing import TYPE_CHECKING
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from bindsearch.query.query_vector import Asking
+    from bindsearch.query.query_vector import QueryVector
     from bindsearch.types import Modality, Vectors
 
 from typing import TYPE_CHECKING
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from bindsearch.query.query_vector import Asking
+    from bindsearch.query.query_vector import QueryVector
     from bindsearch.types import Modality, Vectors
 from typing import TYPE_CHECKING
 
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from bindsearch.query.query_vector import Asking
+    from bindsearch.query.query_vector import QueryVector
     from bindsearch.types import Modality, Vectors
 from typing import TYPE_CHECKING
 
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from bindsearch.query.query_vector import Asking
+    from bindsearch.query.query_vector import QueryVector
     from bindsearch.types import Modality, Vectors
 
 from typing import TYPE_CHECKING
@@ -60,7 +60,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from bindsearch.query.query_vector import Asking
+    from bindsearch.query.query_vector import QueryVector
     from bindsearch.types import Modality, Vectors
 
 from typing import TYPE_CHECKING
@@ -69,7 +69,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from bindsearch.query.query_vector import Asking
+    from bindsearch.query.query_vector import QueryVector
     from bindsearch.types import Modality, Vectors
 
 
@@ -82,7 +82,7 @@ MORE, LESS = 0.75, 0.25
 
 
 @dataclass(frozen=True, eq=False)
-class Compiled:
+class EncodedQuery:
     """A query's unit vector, and what it is made of."""
 
     query: Query
@@ -98,20 +98,20 @@ class Compiled:
     """The digest of the file that the query is, if it is one, whole and alone."""
 
     @property
-    def asking(self) -> Asking:
+    def asking(self) -> QueryVector:
         """What a search compares with what chance gives."""
-        from bindsearch.query.query_vector import Asking, Part
+        from bindsearch.query.query_vector import Component, QueryVector
         from bindsearch.types import Modality
 
         kinds = self.kinds or ({Modality.TEXT: 1.0},) * len(self.terms)
         weights = _weights(self.terms).tolist()
-        parts: list[Part] = []
+        parts: list[Component] = []
         for weight, (_, vector), shares in zip(weights, self.terms, kinds, strict=True):
             parts += [
-                Part(weight * share, kind, (weight * share**2 * vector).astype("float32"))
+                Component(weight * share, kind, (weight * share**2 * vector).astype("float32"))
                 for kind, share in shares.items()
             ]
-        return Asking(self.vector, tuple(parts), self.content)
+        return QueryVector(self.vector, tuple(parts), self.content)
 
     @property
     def signed_names(self) -> list[str]:
@@ -129,7 +129,7 @@ class Compiled:
         less: Mapping[str, Vectors],
         *,
         kinds: Sequence[Mapping[Modality, float]] = (),
-    ) -> Compiled:
+    ) -> EncodedQuery:
         """Move towards some results and away from others, as Rocchio does; both are given as name -> unit vector.
 
         `kinds` says what kinds of things these are. Raises `EmptyQuery` if nothing is left.
@@ -138,10 +138,10 @@ class Compiled:
         liked = [(MORE / len(more), vector) for vector in more.values()]
         disliked = [(-LESS / len(less), vector) for vector in less.values()]
         terms = (*own, *liked, *disliked)
-        return Compiled(self.query, combine(terms), terms, (*self.names, *more, *less), (*self.kinds, *kinds))
+        return EncodedQuery(self.query, combine(terms), terms, (*self.names, *more, *less), (*self.kinds, *kinds))
 
 
-def compile_query(query: Query, embed: Callable[[Operand], Vectors]) -> Compiled:
+def encode_query(query: Query, embed: Callable[[Operand], Vectors]) -> EncodedQuery:
     """Embed every operand and add them up. Raises `EmptyQuery` if they cancel out, and what embedding raises."""
     import numpy as np
 
@@ -152,7 +152,7 @@ def compile_query(query: Query, embed: Callable[[Operand], Vectors]) -> Compiled
         with pointing(query.words, 2 * place + (query.words[0] == "-")) if operand.kind == "concept" else nullcontext():
             raw.append(embed(operand))
     terms = tuple(zip([part.weight for part in query.operands], unit(np.stack(raw)), strict=True))
-    return Compiled(query, combine(terms), terms, tuple(part.word for part in query.operands))
+    return EncodedQuery(query, combine(terms), terms, tuple(part.word for part in query.operands))
 
 
 def combine(terms: Sequence[tuple[float, Vectors]]) -> Vectors:

@@ -18,7 +18,7 @@ from bindsearch.errors import BadQuery
 from bindsearch.ports import Index
 from bindsearch.query.tag_conditions import TagCondition, no_such_tag, tag_condition
 from bindsearch.storage.records import PathRecord, run_ids
-from bindsearch.storage.snapshot import View, digest_in
+from bindsearch.storage.snapshot import Snapshot, digest_in
 from bindsearch.types import Ids, Modality
 
 NO_IDS: Ids = np.empty(0, dtype=np.int64)
@@ -46,7 +46,7 @@ class Filters:
         return bool(self.under or self.since or self.extensions or self.metadata)
 
     def admits(self, record: PathRecord) -> bool:
-        """Tell whether a path meets the conditions on paths."""
+        """ProgressCallback whether a path meets the conditions on paths."""
         path = record.path
         return (
             (not self.under or any(path == top or top in path.parents for top in self.under))
@@ -55,68 +55,68 @@ class Filters:
             and all(record.metadata.get(key) == value for key, value in self.metadata.items())
         )
 
-    def allowed(self, view: View, indexes: Mapping[Modality, Index]) -> dict[Modality, Ids | None]:
+    def allowed(self, snapshot: Snapshot, indexes: Mapping[Modality, Index]) -> dict[Modality, Ids | None]:
         """Give the ids that pass, by the modality of segments; None where all of an index pass.
 
         Raises `BadQuery` for a tag that there is not.
         """
         if self.on_paths or self.tags:
-            runs = list(self._runs(view))
+            runs = list(self._runs(snapshot))
             return {modality: np.sort(run_ids(runs, modality)) for modality in indexes}
-        return {modality: self._of_modality(modality, view, indexes) for modality in indexes}
+        return {modality: self._of_modality(modality, snapshot, indexes) for modality in indexes}
 
-    def _of_modality(self, modality: Modality, view: View, indexes: Mapping[Modality, Index]) -> Ids | None:
+    def _of_modality(self, modality: Modality, snapshot: Snapshot, indexes: Mapping[Modality, Index]) -> Ids | None:
         """Pick among the segments of an index by what their items are: only sounds may be of two kinds of item."""
         if modality != Modality.AUDIO:
             return None if self._wants(modality) else NO_IDS
         sounds, videos = self._wants(Modality.AUDIO), self._wants(Modality.VIDEO)
         if sounds == videos:
             return None if sounds else NO_IDS
-        heard = _sounds_of_videos(view, indexes.get(Modality.VIDEO))
+        heard = _sounds_of_videos(snapshot, indexes.get(Modality.VIDEO))
         return heard if videos else np.setdiff1d(indexes[modality].ids(), heard)
 
     def _wants(self, modality: str) -> bool:
         return not self.modalities or Modality(modality) in self.modalities
 
-    def _runs(self, view: View) -> Iterator[tuple[int, str, int]]:
+    def _runs(self, snapshot: Snapshot) -> Iterator[tuple[int, str, int]]:
         """Give the runs of the live items that have a path which passes, and the tags that are asked for."""
-        tagged = tagged_items(view, self.tags) if self.tags else None
-        for item in self._items(view) if self.on_paths or tagged is None else tagged:
-            facts = view.facts(item) if tagged is None or item in tagged else None
-            if facts and self._wants(facts["modality"]) and view.is_live(digest_in(facts)):
+        tagged = tagged_items(snapshot, self.tags) if self.tags else None
+        for item in self._items(snapshot) if self.on_paths or tagged is None else tagged:
+            facts = snapshot.facts(item) if tagged is None or item in tagged else None
+            if facts and self._wants(facts["modality"]) and snapshot.is_live(digest_in(facts)):
                 yield from facts["runs"]
 
-    def _items(self, view: View) -> Iterator[int]:
+    def _items(self, snapshot: Snapshot) -> Iterator[int]:
         """Give the items that have a path which passes."""
         tops = self.under or (None,)
-        records = (record for top in tops for record in view.paths(top) if self.admits(record))
+        records = (record for top in tops for record in snapshot.paths(top) if self.admits(record))
         for digest in {record.digest for record in records} - {NO_CONTENT}:
-            item = view.item_of(digest)
+            item = snapshot.item_of(digest)
             if item is not None:
                 yield item
 
 
-def tagged_items(view: View, conditions: Iterable[TagCondition]) -> set[int]:
+def tagged_items(snapshot: Snapshot, conditions: Iterable[TagCondition]) -> set[int]:
     """Give the items whose tags are as asked for. Raises `BadQuery` for a tag that there is not."""
     passing: set[int] | None = None
-    columns = view.tag_columns()
+    columns = snapshot.tag_columns()
     for condition in conditions:
         if condition.label not in columns:
             raise no_such_tag(condition, columns)
         number, column = columns[condition.label]
-        found = {item for item, row in view.tag_rows(number) if condition.holds(row[column])}
+        found = {item for item, row in snapshot.tag_rows(number) if condition.holds(row[column])}
         passing = found if passing is None else passing & found
     return passing or set()
 
 
-def _sounds_of_videos(view: View, frames: Index | None) -> Ids:
+def _sounds_of_videos(snapshot: Snapshot, frames: Index | None) -> Ids:
     """Give the segments of sound of the items whose frames are in an index, ascending."""
     ids = NO_IDS if frames is None else frames.ids()
     runs: list[tuple[int, str, int]] = []
     place = 0
     while place < len(ids):
-        item, _, count = view.run_head(int(ids[place])) or (0, Modality.VIDEO, 1)
-        runs += (view.facts(item) or {"runs": []})["runs"]
+        item, _, count = snapshot.run_head(int(ids[place])) or (0, Modality.VIDEO, 1)
+        runs += (snapshot.facts(item) or {"runs": []})["runs"]
         place += count
     return np.sort(run_ids(runs, Modality.AUDIO))
 

@@ -247,7 +247,7 @@ def _seconds(clock: str) -> float:
 
 
 def _looks_like_path(word: str) -> bool:
-    """Tell whether somebody who wrote this meant a file. Slashes are common in sentences: there, a folder decides."""
+    """ProgressCallback whether somebody who wrote this meant a file. Slashes are common in sentences: there, a folder decides."""
     from bindsearch.media.formats import claimed
 
     if any(claimed(Path(name)) for name in (word, word.partition("#")[0])):

@@ -13,11 +13,11 @@ from bindsearch.core.vectors import mean_vector
 from bindsearch.errors import BadQuery, UnreadableMedia
 from bindsearch.media.formats import SUFFIXES
 from bindsearch.query.concept import Concept, no_such_concept
-from bindsearch.query.encode import compile_query
+from bindsearch.query.encode import encode_query
 from bindsearch.query.language import Operand, Query
 from bindsearch.spaces.space import Space
 from bindsearch.storage.ledger import Ledger
-from bindsearch.storage.snapshot import View
+from bindsearch.storage.snapshot import Snapshot
 from bindsearch.types import Modality, Segment, Vectors
 
 
@@ -55,8 +55,8 @@ class Operands:
             return {Modality.TEXT: 1.0}
         if operand.kind == "file":
             return {modality_claimed(operand.value): 1.0}
-        with self._ledger.read() as view:
-            told = view.concept(operand.value)
+        with self._ledger.read() as snapshot:
+            told = snapshot.concept(operand.value)
         squares: dict[Modality, float] = {}
         for part in () if told is None else Concept.from_record(operand.value, told).parts.operands:
             for kind in self.kinds(part):
@@ -70,8 +70,8 @@ class Operands:
         if len(query.operands) > 1 or first.kind != "file" or first.weight < 0 or parted:
             return None
         path = Path(os.path.abspath(first.value))
-        with self._ledger.read() as view:
-            known = _digest_known(view, path)
+        with self._ledger.read() as snapshot:
+            known = _digest_known(snapshot, path)
         try:
             return known or digest_of(path)
         except OSError as error:
@@ -79,27 +79,27 @@ class Operands:
 
     def concept(self, name: str) -> Vectors:
         """Give the vector of a concept; one of another space is embedded anew. Raises `BadQuery`. *Shape:* (dim,)"""
-        with self._ledger.read() as view:
-            told = view.concept(name)
+        with self._ledger.read() as snapshot:
+            told = snapshot.concept(name)
             if told is None:
-                raise no_such_concept(name, view.concepts())
+                raise no_such_concept(name, snapshot.concepts())
         concept = Concept.from_record(name, told)
         if concept.fingerprint == self._space.spec.fingerprint:
             return concept.vector
-        return compile_query(concept.parts, self.embed).vector
+        return encode_query(concept.parts, self.embed).vector
 
     def _known(self, path: Path) -> tuple[list[Segment], Vectors] | None:
         """Give what the ledger holds of a file, if it knows it and it has not changed."""
-        with self._ledger.read() as view:
-            digest = _digest_known(view, path)
-            item = None if digest is None else view.item_of(digest)
+        with self._ledger.read() as snapshot:
+            digest = _digest_known(snapshot, path)
+            item = None if digest is None else snapshot.item_of(digest)
             if item is None:
                 return None
-            facts = view.facts(item)
+            facts = snapshot.facts(item)
             assert facts is not None
             firsts = [first for first, _, _ in facts["runs"]]
-            segments = [segment for first in firsts for segment in view.run(first)]
-            return segments, np.concatenate([view.vectors(first) for first in firsts])
+            segments = [segment for first in firsts for segment in snapshot.run(first)]
+            return segments, np.concatenate([snapshot.vectors(first) for first in firsts])
 
 
 def modality_claimed(name: str) -> Modality:
@@ -108,9 +108,9 @@ def modality_claimed(name: str) -> Modality:
     return next((modality for modality, suffixes in SUFFIXES.items() if suffix in suffixes), Modality.IMAGE)
 
 
-def _digest_known(view: View, path: Path) -> bytes | None:
+def _digest_known(snapshot: Snapshot, path: Path) -> bytes | None:
     """Give the digest of a file's content, if the ledger knows it and the file has not changed."""
-    record = view.path(path)
+    record = snapshot.path(path)
     if record is None or record.digest == NO_CONTENT or is_gone(path) or stamp_of(path) != record.stamp:
         return None
     return record.digest

@@ -8,7 +8,7 @@ from bindsearch.types import Modality, Vectors
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Part:
+class Component:
     """So much of a unit vector of this kind."""
 
     weight: float
@@ -19,10 +19,10 @@ class Part:
 
 
 @dataclass(frozen=True, eq=False)
-class Asking:
+class QueryVector:
     """A query's unit vector, and the parts that add up to it. *Shape of vector:* (dim,)"""
 
     vector: Vectors
-    parts: tuple[Part, ...]
+    parts: tuple[Component, ...]
     content: bytes | None = None
     """The digest of the file that this is, if it is one, whole and alone."""

@@ -8,17 +8,17 @@ from dataclasses import dataclass, field, replace
 from typing import TypeAlias, Unpack
 
 from bindsearch.errors import BadQuery
-from bindsearch.query.encode import Compiled
+from bindsearch.query.encode import EncodedQuery
 from bindsearch.query.filters import Filters, FilterWords, make_filters
 from bindsearch.query.language import Query, query_of
-from bindsearch.query.query_vector import Asking
+from bindsearch.query.query_vector import QueryVector
 from bindsearch.types import Modality, Vectors
 
 Words: TypeAlias = str | os.PathLike[str] | Query
 
 
 @dataclass(frozen=True)
-class Question:
+class SearchRequest:
     """What is asked, before anything is embedded. Raises `BadQuery` for numbers that no result can have."""
 
     query: Query
@@ -58,7 +58,7 @@ class Question:
         k: int = 10,
         raw: bool = False,
         **given: Unpack[FilterWords],
-    ) -> Question:
+    ) -> SearchRequest:
         """Read what a program asks. Raises `QueryError`."""
         filters = make_filters(**given)
         return cls(
@@ -79,30 +79,32 @@ class Question:
 
 
 @dataclass(frozen=True, eq=False)
-class Asked:
+class EncodedRequest:
     """A question with its vectors."""
 
-    main: Compiled
-    also: tuple[Compiled, ...]
-    excluding: tuple[Compiled, ...]
+    main: EncodedQuery
+    also: tuple[EncodedQuery, ...]
+    excluding: tuple[EncodedQuery, ...]
 
     @classmethod
-    def of(cls, question: Question, compile: Callable[[Query], Compiled]) -> Asked:
+    def of(cls, question: SearchRequest, compile: Callable[[Query], EncodedQuery]) -> EncodedRequest:
         """Embed all queries."""
         also, excluding = (tuple(map(compile, queries)) for queries in (question.also, question.excluding))
         return cls(compile(question.query), also, excluding)
 
     @property
-    def wanted(self) -> list[Asking]:
+    def wanted(self) -> list[QueryVector]:
         """What results must answer."""
         return [compiled.asking for compiled in (self.main, *self.also)]
 
     @property
-    def unwanted(self) -> list[Asking]:
+    def unwanted(self) -> list[QueryVector]:
         """What results must not answer."""
         return [compiled.asking for compiled in self.excluding]
 
-    def leaning(self, more: Mapping[str, Vectors], less: Mapping[str, Vectors], kinds: Sequence[Modality]) -> Asked:
+    def leaning(
+        self, more: Mapping[str, Vectors], less: Mapping[str, Vectors], kinds: Sequence[Modality]
+    ) -> EncodedRequest:
         """Move the query towards some results and away from others; `kinds` says what these are, one by one."""
         return replace(self, main=self.main.leaning(more, less, kinds=[{kind: 1.0} for kind in kinds]))
 

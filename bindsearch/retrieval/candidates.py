@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from bindsearch.calibration.calibration import Aim
+from bindsearch.calibration.calibration import CalibratedQuery
 from bindsearch.calibration.null_distribution import HUB
 from bindsearch.types import Modality, Vectors
 
@@ -25,7 +25,7 @@ class Candidate:
     segment: int
     score: float
     """Cosine; not a number where only its surprise was asked for so far..."""
-    surprise: float
+    surprisal: float
     """...and this is none where plain cosines are asked for."""
     expect: float
 
@@ -38,14 +38,14 @@ class Candidate:
 
     def worth(self, *, raw: bool) -> float:
         """Give what several queries are compared by: higher is better."""
-        return self.score if raw else self.surprise
+        return self.score if raw else self.surprisal
 
 
 @dataclass(frozen=True, slots=True)
-class Probe:
+class BoundQuery:
     """One query, where it aims, and what chance gives it in each modality."""
 
-    aim: Aim
+    aim: CalibratedQuery
     raw: bool
     own: int | None
     """The item that the query is, if it is one."""
@@ -92,7 +92,7 @@ class Probe:
         """Give what a segment is worth at most that an index gives this score or a lower one."""
         chance = self.aim.chance[modality]
         level = score * self._length - chance.near
-        return chance.surprise(level * (HUB if level > 0 else 1 / HUB))
+        return chance.surprisal(level * (HUB if level > 0 else 1 / HUB))
 
     @property
     def _length(self) -> float:
@@ -100,12 +100,12 @@ class Probe:
 
     def _judged(self, item: int, segment: int, modality: Modality, score: float, level: float) -> Candidate:
         chance = self.aim.chance[modality]
-        surprise = chance.surprise(level) + (ITSELF if item == self.own else 0.0)
-        return Candidate(item, segment, score, surprise, chance.expect(surprise))
+        surprisal = chance.surprisal(level) + (ITSELF if item == self.own else 0.0)
+        return Candidate(item, segment, score, surprisal, chance.expect(surprisal))
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class ItemMatch:
     """How an item answers all queries of a question."""
 
     wanted: tuple[Candidate, ...]

@@ -12,14 +12,14 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from bindsearch.calibration.calibration import Moment
+from bindsearch.calibration.calibration import Calibration
 from bindsearch.ports import Index
 from bindsearch.query.filters import Filters
-from bindsearch.query.query_vector import Asking
+from bindsearch.query.query_vector import QueryVector
 from bindsearch.results import Hit, Hits
-from bindsearch.retrieval.candidates import NEARLY, Candidate, Outcome, Probe
-from bindsearch.retrieval.grouping import Folding
-from bindsearch.storage.snapshot import View, digest_in
+from bindsearch.retrieval.candidates import NEARLY, BoundQuery, Candidate, ItemMatch
+from bindsearch.retrieval.grouping import ItemGrouper
+from bindsearch.storage.snapshot import Snapshot, digest_in
 from bindsearch.types import Modality, Segment, Vectors
 
 UNWANTED_AT = 0.1
@@ -31,21 +31,21 @@ class Search:
 
     def __init__(
         self,
-        view: View,
+        snapshot: Snapshot,
         indexes: Mapping[Modality, Index],
-        wanted: Sequence[Asking],
+        wanted: Sequence[QueryVector],
         *,
-        chances: Moment,
-        unwanted: Sequence[Asking] = (),
+        chances: Calibration,
+        unwanted: Sequence[QueryVector] = (),
         filters: Filters,
         raw: bool = False,
     ) -> None:
-        self.view = view
+        self.snapshot = snapshot
         self.filters = filters
         self.raw = raw
         self._chances = chances
         self._indexes = {modality: index for modality, index in indexes.items() if modality in chances.middles}
-        self._allowed = filters.allowed(view, self._indexes)
+        self._allowed = filters.allowed(snapshot, self._indexes)
         self._counts = {
             modality: len(index) if (ids := self._allowed[modality]) is None else len(ids)
             for modality, index in self._indexes.items()
@@ -53,14 +53,14 @@ class Search:
         self.searched = sum(self._counts.values())
         self.wanted = [self._probe(asking) for asking in wanted]
         self.unwanted = [self._probe(asking) for asking in unwanted]
-        self._folding = Folding(view, filters.without)
+        self._folding = ItemGrouper(snapshot, filters.without)
 
     def hits(self, k: int) -> Hits:
         """Find the best `k` items: exactly `k` if so many pass, and the first 5 of 15 are the 5 of 5.
 
         Items are ordered by expectation, or by plain cosine if `raw`.
         """
-        return Hits(tuple(_hit(self.view, candidate, self.filters) for candidate in self.ranked(k)), self.searched)
+        return Hits(tuple(_hit(self.snapshot, candidate, self.filters) for candidate in self.ranked(k)), self.searched)
 
     def ranked(self, k: int) -> list[Candidate]:
         """Give the best candidate of each of the best `k` items, in order."""
@@ -68,7 +68,7 @@ class Search:
             return [self._completed(candidate) for candidate in self._best(self.wanted[0], k)]
         return [_shown(outcome) for outcome in self._outcomes(k)]
 
-    def outcome(self, item: int) -> Outcome | None:
+    def outcome(self, item: int) -> ItemMatch | None:
         """Say how an item answers, whatever filters say of it; None if none of its vectors is searched."""
         wanted = [self.best_of(item, probe) for probe in self.wanted]
         unwanted = [self.best_of(item, probe) for probe in self.unwanted]
@@ -77,9 +77,9 @@ class Search:
         found = tuple(candidate for candidate in wanted if candidate)
         against = tuple(candidate for candidate in unwanted if candidate)
         worth = min(candidate.worth(raw=self.raw) for candidate in found)
-        return Outcome(found, against, worth, self._refusal(worth, against))
+        return ItemMatch(found, against, worth, self._refusal(worth, against))
 
-    def best_of(self, item: int, probe: Probe) -> Candidate | None:
+    def best_of(self, item: int, probe: BoundQuery) -> Candidate | None:
         """Give an item's best candidate for one query."""
         best = [
             probe.candidate(item, first + place, modality, row=rows[place])
@@ -88,17 +88,17 @@ class Search:
         ]
         return min(best, key=lambda candidate: candidate.rank(raw=self.raw), default=None)
 
-    def _own(self, item: int, probe: Probe) -> Candidate | None:
+    def _own(self, item: int, probe: BoundQuery) -> Candidate | None:
         """Give the best moment that passes of the item that is asked for, whatever else comes before it."""
         if not self._folding.wants(item):
             return None
         for candidate in self.moments(item, probe):
-            allowed = self._allowed[segment_of(self.view, candidate).modality]
+            allowed = self._allowed[segment_of(self.snapshot, candidate).modality]
             if allowed is None or np.isin(candidate.segment, allowed):
                 return candidate
         return None
 
-    def moments(self, item: int, probe: Probe) -> list[Candidate]:
+    def moments(self, item: int, probe: BoundQuery) -> list[Candidate]:
         """Give every segment of an item as a candidate for one query, best first."""
         every = [
             probe.candidate(item, first + place, modality, row=row)
@@ -109,13 +109,13 @@ class Search:
 
     def _runs(self, item: int) -> Iterator[tuple[int, Modality, Vectors]]:
         """Give the runs of an item with their vectors, as the ledger has them."""
-        for first, modality, _ in (self.view.facts(item) or {"runs": []})["runs"]:
+        for first, modality, _ in (self.snapshot.facts(item) or {"runs": []})["runs"]:
             if modality in self._indexes:
-                yield first, Modality(modality), self.view.vectors(first)
+                yield first, Modality(modality), self.snapshot.vectors(first)
 
     def _completed(self, candidate: Candidate) -> Candidate:
-        segment = segment_of(self.view, candidate)
-        return self.wanted[0].completed(candidate, segment.modality, row=self.view.vector(candidate.segment))
+        segment = segment_of(self.snapshot, candidate)
+        return self.wanted[0].completed(candidate, segment.modality, row=self.snapshot.vector(candidate.segment))
 
     def rank_of(self, item: int) -> int | None:
         """Give the place of an item among all that pass, from 1 on; None if it is not found."""
@@ -133,7 +133,7 @@ class Search:
         """Give the same search of everything."""
         wanted, unwanted = ([probe.aim.asking for probe in probes] for probes in (self.wanted, self.unwanted))
         return Search(
-            self.view,
+            self.snapshot,
             self._indexes,
             wanted,
             chances=self._chances,
@@ -142,13 +142,13 @@ class Search:
             raw=self.raw,
         )
 
-    def hit(self, outcome: Outcome) -> Hit:
+    def hit(self, outcome: ItemMatch) -> Hit:
         """Give the hit that an outcome is shown as."""
-        return _hit(self.view, _shown(outcome), self.filters)
+        return _hit(self.snapshot, _shown(outcome), self.filters)
 
-    def _probe(self, asking: Asking) -> Probe:
-        own = None if asking.content is None else self.view.item_of(asking.content)
-        return Probe(self._chances.aim(asking, searched=self._counts), self.raw, own)
+    def _probe(self, asking: QueryVector) -> BoundQuery:
+        own = None if asking.content is None else self.snapshot.item_of(asking.content)
+        return BoundQuery(self._chances.aim(asking, searched=self._counts), self.raw, own)
 
     def _refusal(self, worth: float, against: Sequence[Candidate]) -> int | None:
         for place, candidate in enumerate(against):
@@ -156,7 +156,7 @@ class Search:
                 return place
         return None
 
-    def _best(self, probe: Probe, k: int) -> list[Candidate]:
+    def _best(self, probe: BoundQuery, k: int) -> list[Candidate]:
         """Give the best `k` items for one query."""
         best: dict[int, Candidate] = {}
         for modality, index in self._indexes.items():
@@ -170,14 +170,14 @@ class Search:
             best[own.item] = own
         return sorted(best.values(), key=lambda candidate: candidate.rank(raw=self.raw))[:k]
 
-    def _outcomes(self, k: int) -> list[Outcome]:
+    def _outcomes(self, k: int) -> list[ItemMatch]:
         """Give the best `k` items for all queries together, by Fagin's threshold algorithm.
 
         Whatever is not among the first of a query's own list is worth no more than the last of these, for that query
         and so for all together. Once `k` items are worth more than that, nothing better can come.
         """
         want = 4 * k + 16
-        known: dict[int, Outcome | None] = {}
+        known: dict[int, ItemMatch | None] = {}
         while True:
             lists = [self._best(probe, want) for probe in self.wanted]
             for item in {candidate.item for found in lists for candidate in found} - known.keys():
@@ -190,29 +190,31 @@ class Search:
             want *= 4
 
 
-def _shown(outcome: Outcome) -> Candidate:
+def _shown(outcome: ItemMatch) -> Candidate:
     """Give the moment and the score of the first query, with the expectation of all together."""
-    first, worth = outcome.wanted[0], min(candidate.surprise for candidate in outcome.wanted)
+    first, worth = outcome.wanted[0], min(candidate.surprisal for candidate in outcome.wanted)
     return Candidate(first.item, first.segment, first.score, worth, outcome.expect)
 
 
-def segment_of(view: View, candidate: Candidate) -> Segment:
+def segment_of(snapshot: Snapshot, candidate: Candidate) -> Segment:
     """Give the segment of a candidate."""
-    segment = view.segment(candidate.segment)
+    segment = snapshot.segment(candidate.segment)
     assert segment is not None
     return segment
 
 
-def _hit(view: View, candidate: Candidate, filters: Filters) -> Hit:
-    facts = view.facts(candidate.item)
+def _hit(snapshot: Snapshot, candidate: Candidate, filters: Filters) -> Hit:
+    facts = snapshot.facts(candidate.item)
     assert facts is not None
-    first, *others = sorted(view.owners(digest_in(facts)), key=lambda record: (not filters.admits(record), record.path))
+    first, *others = sorted(
+        snapshot.owners(digest_in(facts)), key=lambda record: (not filters.admits(record), record.path)
+    )
     return Hit(
         path=first.path,
         modality=Modality(facts["modality"]),
         score=candidate.score,
         expect=candidate.expect,
-        segment=segment_of(view, candidate),
+        segment=segment_of(snapshot, candidate),
         item=candidate.item,
         copies=[record.path for record in others],
         metadata=first.metadata,

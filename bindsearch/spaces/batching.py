@@ -14,7 +14,7 @@ import numpy as np
 
 from bindsearch.core.vectors import unit
 from bindsearch.errors import BindsearchError, OutOfMemory, SpaceError
-from bindsearch.ports import Encoder, Measured, Prepared
+from bindsearch.ports import CostModel, Encoder, Prepared
 from bindsearch.types import Modality, Vectors
 
 BATCH = 32
@@ -32,7 +32,7 @@ ACCELERATED = 8
 """How many times as much goes to a GPU at once."""
 
 
-class Encoding:
+class BatchEncoder:
     """Encodes what an encoder prepared: in batches that fit, checked and normalised."""
 
     def __init__(self, encoder: Encoder) -> None:
@@ -46,7 +46,7 @@ class Encoding:
 
     def _planned(self, modality: Modality) -> int:
         encoder = self._encoder
-        if not isinstance(encoder, Measured):
+        if not isinstance(encoder, CostModel):
             return BATCH
         budget = BUDGET[modality] * (1 if encoder.device == "cpu" else ACCELERATED)
         return max(1, min(LARGEST, int(budget / encoder.cost(modality))))
@@ -97,7 +97,7 @@ class Encoding:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Tell whether memory ran out; torch says so by a type for GPUs, and by words elsewhere."""
+    """ProgressCallback whether memory ran out; torch says so by a type for GPUs, and by words elsewhere."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
     words = str(error)

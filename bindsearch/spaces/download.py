@@ -19,11 +19,13 @@ CHUNK = 1 << 20
 PATIENCE = 60.0
 """Seconds without a byte after which a server is given up."""
 
-Told = Callable[[int, int], None]
+MediaFacts = Callable[[int, int], None]
 """Is told how many bytes there are, and how many there will be."""
 
 
-def download(address: str, target: Path, *, size: int | None = None, sha256: str | None = None, told: Told) -> Path:
+def download(
+    address: str, target: Path, *, size: int | None = None, sha256: str | None = None, told: MediaFacts
+) -> Path:
     """Bring what lies at an address to `target`, going on with `target.part` where there is one.
 
     Raises `MissingWeights` when it does not come whole (what came stays for the next try), `DamagedWeights` when
@@ -69,7 +71,7 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _fetch(address: str, file: IO[bytes], *, told: Told) -> int:
+def _fetch(address: str, file: IO[bytes], *, told: MediaFacts) -> int:
     """Add to a file what is missing of it, and give how many bytes the whole has."""
     have = file.seek(0, os.SEEK_END)
     request = urllib.request.Request(address, headers={"Range": f"bytes={have}-"} if have else {})

@@ -11,7 +11,7 @@ REMEMBERED = 256
 """Queries whose vectors are kept."""
 
 
-class Remembered:
+class LruCache:
     """The vectors of the last queries: those that were longest not asked for are dropped first."""
 
     def __init__(self, most: int = REMEMBERED) -> None:

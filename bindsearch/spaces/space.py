@@ -19,14 +19,14 @@ from bindsearch.core.names import modality_named
 from bindsearch.core.vectors import mean_vector
 from bindsearch.errors import BadQuery, MediaError, UnreadableMedia, UnsupportedMedia
 from bindsearch.ports import Encoder, Prepared
-from bindsearch.spaces.batching import Encoding
-from bindsearch.spaces.lru_cache import Remembered
+from bindsearch.spaces.batching import BatchEncoder
+from bindsearch.spaces.lru_cache import LruCache
 from bindsearch.types import Modality, Piece, Segment, SpaceSpec, Vectors
 
 if TYPE_CHECKING:
-    from bindsearch.media.in_memory import Handed
+    from bindsearch.media.in_memory import InMemoryMedia
 
-Thing: TypeAlias = "str | os.PathLike[str] | bytes | Piece | Handed"
+Thing: TypeAlias = "str | os.PathLike[str] | bytes | Piece | InMemoryMedia"
 """What can be embedded: a path, the bytes of a file, a decoded piece, a picture of Pillow's, an array of a picture
 (uint8, height x width x 3) or of mono sound (floats, at the rate of the space's windowing)."""
 FEW = 64
@@ -47,8 +47,8 @@ class Space:
 
     def __init__(self, encoder: Encoder) -> None:
         self.encoder = encoder
-        self._encoding = Encoding(encoder)
-        self._remembered = Remembered()
+        self._encoding = BatchEncoder(encoder)
+        self._remembered = LruCache()
 
     @classmethod
     def named(cls, name: str) -> Space:

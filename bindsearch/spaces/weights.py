@@ -20,7 +20,7 @@ from typing import Any
 from bindsearch import registry
 from bindsearch.core.paths import absolute, folder_of_weights, weights_folder
 from bindsearch.errors import DamagedWeights, LicenceRefused, MissingExtra, MissingWeights, UnknownSpace
-from bindsearch.spaces.download import Told, check, download
+from bindsearch.spaces.download import MediaFacts, check, download
 
 OFFLINE = ("BINDSEARCH_OFFLINE", "HF_HUB_OFFLINE")
 """Variables of the environment that forbid the network."""
@@ -283,7 +283,7 @@ def get(
     accept: Callable[[Weights], bool],
     commercial: bool = False,
     offline: bool = False,
-    told: Callable[[File], Told],
+    told: Callable[[File], MediaFacts],
 ) -> Iterator[tuple[File, Path]]:
     """Bring what is missing, and give each file with its path as it comes to be there.
 
@@ -324,7 +324,7 @@ def _accept_once(weights: Weights, accept: Callable[[Weights], bool]) -> None:
     remember(weights)
 
 
-def _fetched(weights: Weights, file: File, told: Told) -> Path | None:
+def _fetched(weights: Weights, file: File, told: MediaFacts) -> Path | None:
     """Bring a file; None if it is optional and the hub has none."""
     if file.address:
         return download(file.address, weights.folder / file.name, size=file.size, sha256=file.sha256, told=told)

@@ -27,9 +27,9 @@ from operator import methodcaller
 from pathlib import Path
 from typing import Any, TypeVar
 
-from bindsearch.storage.lmdb_env import FIRST_MAP, Storage
-from bindsearch.storage.snapshot import View
-from bindsearch.storage.write_transaction import Change
+from bindsearch.storage.lmdb_env import FIRST_MAP, LmdbEnvironment
+from bindsearch.storage.snapshot import Snapshot
+from bindsearch.storage.write_transaction import WriteTransaction
 
 Result = TypeVar("Result")
 
@@ -57,38 +57,38 @@ TABLES = {
 class Ledger:
     """The ledger of one library."""
 
-    def __init__(self, storage: Storage, dim: int) -> None:
+    def __init__(self, storage: LmdbEnvironment, dim: int) -> None:
         self.storage = storage
         self._dim = dim
 
     @classmethod
     def open(cls, folder: Path, *, dim: int, create: bool = False, first_map: int = FIRST_MAP) -> Ledger:
         """Open the ledger in a folder. Raises `LibraryNotFound`, `CorruptLibrary`."""
-        return cls(Storage.at(folder, TABLES, create=create, first_map=first_map), dim)
+        return cls(LmdbEnvironment.at(folder, TABLES, create=create, first_map=first_map), dim)
 
     def close(self) -> None:
         """Let go of the files."""
         self.storage.release()
 
     @contextmanager
-    def read(self) -> Iterator[View]:
+    def read(self) -> Iterator[Snapshot]:
         """See the ledger as it is at this moment, whatever is written meanwhile."""
         with self.storage.read() as transaction:
-            yield View(transaction, self._dim)
+            yield Snapshot(transaction, self._dim)
 
-    def write(self, change: Callable[[Change], Result]) -> Result:
-        """Run `change(Change)` in one transaction; see `Storage.write`."""
-        return self.storage.write(lambda transaction: change(Change(transaction, self._dim)))
+    def write(self, txn: Callable[[WriteTransaction], Result]) -> Result:
+        """Run `txn(WriteTransaction)` in one transaction; see `LmdbEnvironment.write`."""
+        return self.storage.write(lambda transaction: txn(WriteTransaction(transaction, self._dim)))
 
     def prune_log(self, upto: int) -> None:
         """Drop the log up to a position that all indexes on disk have reached, in transactions of bounded size."""
-        with self.read() as view:
-            start = view.log_start()
+        with self.read() as snapshot:
+            start = snapshot.log_start()
         for _ in range(start, upto, PRUNED):
-            self.write(lambda change: change.prune_log(upto, most=PRUNED))
+            self.write(lambda txn: txn.prune_log(upto, most=PRUNED))
 
     def write_each(self, method: str, things: Sequence[Any]) -> None:
-        """Call a method of `Change` for each thing, in transactions of bounded size."""
+        """Call a method of `WriteTransaction` for each thing, in transactions of bounded size."""
         for start in range(0, len(things), BATCH):
             calls = [methodcaller(method, thing) for thing in things[start : start + BATCH]]
-            self.write(lambda change, calls=calls: [call(change) for call in calls])  # type: ignore[misc]
+            self.write(lambda txn, calls=calls: [call(txn) for call in calls])  # type: ignore[misc]

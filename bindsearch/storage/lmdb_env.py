@@ -24,7 +24,7 @@ NO_ROOM = 1 << 24
 """Bytes below which a failing write means that the disk is full."""
 
 
-class Gate:
+class MapLock:
     """Lets many threads hold the map, or one change its size while nobody does.
 
     Who wants to change it goes before those that come later; a thread that holds the map already may hold it twice.
@@ -66,21 +66,21 @@ class Gate:
                 self._changed.notify_all()
 
 
-class Storage:
+class LmdbEnvironment:
     """One LMDB environment with named tables.
 
-    LMDB allows an environment to be open once in a process, so `Storage.at` gives everybody in the process the
+    LMDB allows an environment to be open once in a process, so `LmdbEnvironment.at` gives everybody in the process the
     same one and closes it after the last `release`.
     """
 
-    _open: dict[tuple[int, Path], Storage] = {}  # noqa: RUF012 - the process's own table, keyed by process id
+    _open: dict[tuple[int, Path], LmdbEnvironment] = {}  # noqa: RUF012 - the process's own table, keyed by process id
     _opening = threading.Lock()
 
     def __init__(self, folder: Path, tables: dict[str, bool], first_map: int) -> None:
         self.folder = folder
         self._key = (os.getpid(), folder)
         self._users = 0
-        self._gate = Gate()
+        self._gate = MapLock()
         self._tables = tables
         self._closed = False
         self._first_map = first_map
@@ -89,7 +89,9 @@ class Storage:
         self._env.reader_check()
 
     @classmethod
-    def at(cls, folder: Path, tables: dict[str, bool], *, create: bool = False, first_map: int = FIRST_MAP) -> Storage:
+    def at(
+        cls, folder: Path, tables: dict[str, bool], *, create: bool = False, first_map: int = FIRST_MAP
+    ) -> LmdbEnvironment:
         """Open an environment, or join the one that is open in this process.
 
         `tables` says for each name whether a key may have several values.
@@ -131,15 +133,15 @@ class Storage:
             handle.abort()
             self._gate.leave()
 
-    def write(self, change: Callable[[Transaction], Result]) -> Result:
-        """Run `change` in one transaction that happens whole or not at all.
+    def write(self, txn: Callable[[Transaction], Result]) -> Result:
+        """Run `txn` in one transaction that happens whole or not at all.
 
         It runs again from the start when the map had to grow, so it must not touch anything but its transaction.
         Raises `LibraryFull` when the disk has no room; then nothing of the change has happened.
         """
         while True:
             try:
-                return self._attempt(change)
+                return self._attempt(txn)
             except lmdb.MapFullError:
                 self._grow()
             except lmdb.ReadonlyError as error:
@@ -147,10 +149,10 @@ class Storage:
             except lmdb.Error as error:
                 raise self._full_or_corrupt(error) from error
 
-    def _attempt(self, change: Callable[[Transaction], Result]) -> Result:
+    def _attempt(self, txn: Callable[[Transaction], Result]) -> Result:
         handle = self._begin(write=True)
         try:
-            result = change(Transaction(handle, self._dbs))
+            result = txn(Transaction(handle, self._dbs))
             handle.commit()
             return result
         except BaseException:
@@ -221,7 +223,7 @@ class Storage:
                 raise CorruptLibrary(f"the ledger in {self.folder.parent} cannot be read: {error}") from error
 
     def _full_or_corrupt(self, error: lmdb.Error) -> LibraryError:
-        """Tell a disk that takes no more from a ledger that is damaged: half a page is an input/output error."""
+        """ProgressCallback a disk that takes no more from a ledger that is damaged: half a page is an input/output error."""
         free = shutil.disk_usage(self.folder).free
         signs = (os.strerror(errno.EFBIG), os.strerror(errno.EIO), os.strerror(errno.EDQUOT))
         if isinstance(error, lmdb.DiskError) or any(sign in str(error) for sign in signs) or free < NO_ROOM:
@@ -233,7 +235,7 @@ class Storage:
 
 
 class Transaction:
-    """Reads, and in `Storage.write` writes, the tables of one moment."""
+    """Reads, and in `LmdbEnvironment.write` writes, the tables of one moment."""
 
     def __init__(self, handle: Any, dbs: dict[str, Any]) -> None:
         self._handle = handle
@@ -254,7 +256,7 @@ class Transaction:
         self._handle.put(key, value, db=self._dbs[table], append=append)
 
     def drop(self, table: str, key: bytes, value: bytes = b"") -> bool:
-        """Remove a key, or one of its values. Tell whether it was there."""
+        """Remove a key, or one of its values. ProgressCallback whether it was there."""
         return bool(self._handle.delete(key, value, db=self._dbs[table]))
 
     def values(self, table: str, key: bytes) -> list[bytes]:
@@ -284,7 +286,7 @@ class Transaction:
             return (bytes(cursor.key()), memoryview(cursor.value())) if found else None
 
     def has(self, table: str) -> bool:
-        """Tell whether there is a table: an older library that cannot be written to lacks the newer ones."""
+        """ProgressCallback whether there is a table: an older library that cannot be written to lacks the newer ones."""
         return table in self._dbs
 
     def count(self, table: str) -> int:

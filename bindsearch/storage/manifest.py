@@ -13,11 +13,11 @@ from typing import Any
 
 from bindsearch.core.files import write_whole
 from bindsearch.errors import CorruptLibrary, LibraryError, LibraryNotFound, LicenceRefused, SchemaTooNew, SpaceMismatch
-from bindsearch.storage.settings import Wishes
+from bindsearch.storage.settings import Settings
 from bindsearch.types import SpaceSpec
 
 SCHEMA = 2
-CARD = "library.json"
+MANIFEST = "library.json"
 LONGEST_NAME = 60
 """Letters of a space's name in the name of its folder: a path in it may be longer than a folder's name may be."""
 _IN_A_FOLDER = ("local:", "bound:")
@@ -58,7 +58,7 @@ class Edition:
         return folder / "index" / (name if self.number == 1 else f"{self.number}-{name}")
 
     def is_of(self, spec: SpaceSpec) -> bool:
-        """Tell whether the vectors are of this space, wherever the folder lies that its name may hold."""
+        """ProgressCallback whether the vectors are of this space, wherever the folder lies that its name may hold."""
         mine, other = _without_place(self.space), _without_place(spec.name)
         return (mine, self.fingerprint) == (other, spec.fingerprint)
 
@@ -80,7 +80,7 @@ class Edition:
 
 
 @dataclass(frozen=True, slots=True)
-class Card:
+class Manifest:
     """What `library.json` says."""
 
     schema: int
@@ -99,13 +99,13 @@ class Card:
     """The edition that a migration is making."""
     commercial: bool = False
     """Whether only spaces are let in whose licences allow commercial use."""
-    wishes: Wishes = field(default_factory=Wishes)
+    settings: Settings = field(default_factory=Settings)
     """What its owner wishes of the indexes."""
     licence: str = ""
     """Of the space's weights, and what it does not allow."""
 
     @classmethod
-    def fresh(cls, spec: SpaceSpec) -> Card:
+    def fresh(cls, spec: SpaceSpec) -> Manifest:
         """Make the card of a new library."""
         now = datetime.now().astimezone().isoformat(timespec="seconds")
         made_by = f"bindsearch {version('bindsearch')}"
@@ -121,7 +121,7 @@ class Card:
         """The other editions, by what they are: `coming`, `kept`."""
         return {word: edition for word in ("coming", "kept") if (edition := getattr(self, word)) is not None}
 
-    def showing(self, edition: Edition) -> Card:
+    def showing(self, edition: Edition) -> Manifest:
         """Give the card with another edition that answers; the one that did is kept."""
         return replace(
             self,
@@ -138,7 +138,7 @@ class Card:
         """Raise `SpaceMismatch` unless the library's vectors are of this space."""
         self.current.check(spec, folder)
 
-    def called(self, spec: SpaceSpec) -> Card:
+    def called(self, spec: SpaceSpec) -> Manifest:
         """Give the card with the name that its space has now: the folder in it may have been moved."""
         return replace(self, space=spec.name) if self.current.is_of(spec) else self
 
@@ -156,9 +156,9 @@ def terms_of(spec: SpaceSpec) -> str:
     return spec.licence + ("" if spec.commercial else ", not for commercial use")
 
 
-def read_card(folder: Path) -> Card:
+def read_manifest(folder: Path) -> Manifest:
     """Read `library.json`. Raises `LibraryNotFound`, `SchemaTooNew`, `CorruptLibrary`."""
-    file = folder / CARD
+    file = folder / MANIFEST
     try:
         told = json.loads(file.read_text(encoding="utf-8"))
         schema = int(told["schema"])
@@ -167,7 +167,7 @@ def read_card(folder: Path) -> Card:
                 f"{folder} has schema {schema}, this bindsearch knows {SCHEMA}: a newer one wrote it "
                 f"({told.get('created_by', 'unknown')}); pip install --upgrade bindsearch"
             )
-        return _card(told)
+        return _manifest(told)
     except FileNotFoundError as error:
         raise LibraryNotFound(f"there is no library at {folder}; `bindsearch index FOLDER` makes one") from error
     except NotADirectoryError as error:
@@ -178,57 +178,57 @@ def read_card(folder: Path) -> Card:
         raise CorruptLibrary(f"{file} is damaged ({error}); if the folder is a library, restore this file") from error
 
 
-def _card(told: Mapping[str, Any]) -> Card:
+def _manifest(told: Mapping[str, Any]) -> Manifest:
     """Make a card of what the file says; what came into it later has its default."""
-    needed = {each.name for each in fields(Card) if each.default is each.default_factory is MISSING}
-    known = {each.name: told[each.name] for each in fields(Card) if each.name in told.keys() | needed}
-    wishes = known.pop("wishes", None) or {}
+    needed = {each.name for each in fields(Manifest) if each.default is each.default_factory is MISSING}
+    known = {each.name: told[each.name] for each in fields(Manifest) if each.name in told.keys() | needed}
+    settings = known.pop("settings", None) or {}
     for word in ("kept", "coming"):
         known[word] = Edition(**known[word]) if known.get(word) else None
-    return Card(**known, wishes=Wishes(**wishes))
+    return Manifest(**known, settings=Settings(**settings))
 
 
-def stamp_of_card(folder: Path) -> tuple[int, int, int] | None:
+def manifest_stamp(folder: Path) -> tuple[int, int, int] | None:
     """Give what tells whether the card was written anew; None where it cannot be looked at."""
     try:
-        status = (folder / CARD).stat()
+        status = (folder / MANIFEST).stat()
     except OSError:
         return None
     return status.st_ino, status.st_mtime_ns, status.st_size
 
 
-def strays(folder: Path, card: Card) -> list[Path]:
+def strays(folder: Path, manifest: Manifest) -> list[Path]:
     """Give the ledgers and indexes that no edition owns: what an interrupted removal left."""
-    owned = {edition.ledger(folder) for edition in (card.current, *card.beside.values())}
-    owned |= {edition.index(folder) for edition in (card.current, *card.beside.values())}
+    owned = {edition.ledger(folder) for edition in (manifest.current, *manifest.beside.values())}
+    owned |= {edition.index(folder) for edition in (manifest.current, *manifest.beside.values())}
     found = {*folder.glob("ledger"), *folder.glob("ledger-*"), *folder.glob("dropped-*"), *folder.glob("index/*")}
     return sorted(found - owned)
 
 
-def write_card(folder: Path, card: Card) -> None:
+def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write `library.json`, whole or not at all. Raises `LibraryError`."""
     try:
-        write_whole(folder / CARD, json.dumps(asdict(card), indent=1) + "\n")
+        write_whole(folder / MANIFEST, json.dumps(asdict(manifest), indent=1) + "\n")
     except OSError as error:
-        raise LibraryError(f"{folder / CARD} cannot be written: {error.strerror}") from error
+        raise LibraryError(f"{folder / MANIFEST} cannot be written: {error.strerror}") from error
 
 
-def upgrade(folder: Path, card: Card, migrations: Mapping[int, Migration] = MIGRATIONS) -> Card:
+def upgrade(folder: Path, manifest: Manifest, migrations: Mapping[int, Migration] = MIGRATIONS) -> Manifest:
     """Bring an older library to today's layout, one schema at a time. The caller holds the writing lock."""
-    while card.schema < SCHEMA:
-        if card.schema not in migrations:
-            raise CorruptLibrary(f"{folder} has schema {card.schema}, from which no way leads to {SCHEMA}")
-        migrations[card.schema](folder)
-        card = replace(card, schema=card.schema + 1)
-        write_card(folder, card)
-    return card
+    while manifest.schema < SCHEMA:
+        if manifest.schema not in migrations:
+            raise CorruptLibrary(f"{folder} has schema {manifest.schema}, from which no way leads to {SCHEMA}")
+        migrations[manifest.schema](folder)
+        manifest = replace(manifest, schema=manifest.schema + 1)
+        write_manifest(folder, manifest)
+    return manifest
 
 
 def make_folder(folder: Path) -> None:
     """Make the folder of a new library. Raises `LibraryError` where something else lies in its place."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        strangers = set(os.listdir(folder)) - {"ledger", "index", "writer.lock", CARD, CARD + ".new"}
+        strangers = set(os.listdir(folder)) - {"ledger", "index", "writer.lock", MANIFEST, MANIFEST + ".new"}
     except OSError as error:
         raise LibraryError(f"a library cannot be made at {folder}: {error.strerror}") from error
     if strangers:

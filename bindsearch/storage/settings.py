@@ -17,7 +17,7 @@ _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?i?)b?", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
-class Wishes:
+class Settings:
     """Kept in the library, and honoured whenever an index is chosen, built and certified.
 
     Raises `BadQuery` for what makes no sense.

@@ -28,7 +28,7 @@ from bindsearch.storage.records import (
 from bindsearch.types import Item, Modality, Segment, Vectors
 
 
-class View:
+class Snapshot:
     """The ledger as it was when the transaction began."""
 
     def __init__(self, transaction: Transaction, dim: int) -> None:
@@ -60,7 +60,7 @@ class View:
         return None if found is None else number_of(found)
 
     def is_live(self, digest: bytes) -> bool:
-        """Tell whether any path holds a content."""
+        """ProgressCallback whether any path holds a content."""
         return self._txn.get("owners", digest) is not None
 
     def quarantined(self, digest: bytes) -> str | None:

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from bindsearch.core.file_state import NO_CONTENT
 from bindsearch.storage.records import Content, PathRecord, Run, key_of, pack_path, pack_run, path_key
-from bindsearch.storage.snapshot import TAGGER, View, concept_key, digest_in
+from bindsearch.storage.snapshot import TAGGER, Snapshot, concept_key, digest_in
 
 
-class Change(View):
+class WriteTransaction(Snapshot):
     """A view that can also write; what it does happens whole or not at all."""
 
     def link(self, record: PathRecord) -> None:

@@ -14,11 +14,17 @@ from bindsearch.training.gathering import gather
 from bindsearch.training.recipe import Recipe
 from bindsearch.training.towers import architecture
 
-Told = Callable[[str], None]
+MediaFacts = Callable[[str], None]
 
 
 def bind(
-    pairs: Path, out: Path, space: Space, *, recipe: Recipe, licence: str = "", tell: Told = lambda line: None
+    pairs: Path,
+    out: Path,
+    space: Space,
+    *,
+    recipe: Recipe,
+    licence: str = "",
+    on_progress: MediaFacts = lambda line: None,
 ) -> Emergence:
     """Bind a new sound tower to a space by the pairs of a manifest; write `tower.safetensors` and `card.json` to `out`.
 
@@ -26,13 +32,13 @@ def bind(
     """
     given, shape = manifest.read(pairs), architecture(recipe.tower)
     shape.built(8)  # that torch is missing is better said before the media are decoded
-    sounds = gather(given, space, shape, skipped=lambda path, reason: tell(f"left out {path}: {reason}"))
+    sounds = gather(given, space, shape, skipped=lambda path, reason: on_progress(f"left out {path}: {reason}"))
     out.mkdir(parents=True, exist_ok=True)
     examiner = Examiner(sounds, space)
     binding = Binding(sounds, recipe)
 
     def watch(step: int, loss: float, at: Binding) -> None:
-        tell(f"step {step} of {recipe.steps}  loss {loss:.3f}  {examiner.examine(at.kept)}")
+        on_progress(f"step {step} of {recipe.steps}  loss {loss:.3f}  {examiner.examine(at.kept)}")
 
     train(binding, out / "checkpoint.pt", watch=watch, every=max(1, recipe.steps // 20))
     result = examiner.examine(binding.kept)

@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from bindsearch.zeroshot.classifier import NONE, Classifier, Prediction, Taught
 from bindsearch.zeroshot.label_sets import BACKGROUND, LABEL_SETS
-from bindsearch.zeroshot.media_vectors import Seen
+from bindsearch.zeroshot.media_vectors import MediaVectors
 
-__all__ = ["BACKGROUND", "LABEL_SETS", "NONE", "Classifier", "Prediction", "Seen", "Taught"]
+__all__ = ["BACKGROUND", "LABEL_SETS", "NONE", "Classifier", "Prediction", "MediaVectors", "Taught"]

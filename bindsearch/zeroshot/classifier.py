@@ -14,9 +14,9 @@ import numpy as np
 from bindsearch.errors import BadQuery
 from bindsearch.spaces.space import Space
 from bindsearch.types import Modality, Piece, Scores, SpaceSpec, Vectors
-from bindsearch.zeroshot.examples import Floats, Memory, blend, kind_of, log_shares, remembered
+from bindsearch.zeroshot.examples import ExampleCache, Floats, blend, kind_of, log_shares, remembered
 from bindsearch.zeroshot.label_sets import BACKGROUND, background_for, chosen_labels
-from bindsearch.zeroshot.media_vectors import Seen, look_at
+from bindsearch.zeroshot.media_vectors import MediaVectors, look_at
 from bindsearch.zeroshot.prompts import Prompts, Templates, checked_templates
 
 NONE = "none of these"
@@ -39,7 +39,7 @@ class Prediction:
 class Taught:
     """A file whose label is known."""
 
-    seen: Seen
+    seen: MediaVectors
     label: str
     group: str = ""
     """Files of one group, such as clips of one recording, are no independent evidence."""
@@ -75,7 +75,7 @@ class Classifier:
         """How probable "none of these" is beforehand: as this power of the number of labels."""
         self.centre: Mapping[Modality, Vectors] = {}
         """What is taken off the vectors of each modality before they are compared, where it was tuned so."""
-        self.memories: Mapping[Modality, Memory] = {}
+        self.memories: Mapping[Modality, ExampleCache] = {}
 
     @property
     def spec(self) -> SpaceSpec:
@@ -89,33 +89,33 @@ class Classifier:
 
     # -- files in, labels out
 
-    def predict(self, thing: str | os.PathLike[str] | Piece | Seen) -> list[Prediction]:
+    def predict(self, thing: str | os.PathLike[str] | Piece | MediaVectors) -> list[Prediction]:
         """Rank the labels for a file or a decoded piece, best first. Raises `MediaError`."""
         seen = self.look_at(thing)
         return self.ranked(self.probabilities([seen])[0], self.scores([seen])[0])
 
-    def classify(self, thing: str | os.PathLike[str] | Piece | Seen, *, k: int = 3) -> list[Prediction]:
+    def classify(self, thing: str | os.PathLike[str] | Piece | MediaVectors, *, k: int = 3) -> list[Prediction]:
         """Give the best `k` labels for a file. Raises `MediaError`."""
         return self.predict(thing)[:k]
 
-    def look_at(self, thing: str | os.PathLike[str] | Piece | Seen) -> Seen:
+    def look_at(self, thing: str | os.PathLike[str] | Piece | MediaVectors) -> MediaVectors:
         """Embed a file once, for whatever is asked of it. Raises `MediaError`."""
-        return thing if isinstance(thing, Seen) else look_at(self._space, thing)
+        return thing if isinstance(thing, MediaVectors) else look_at(self._space, thing)
 
     def ranked(self, probabilities: Floats, scores: Floats) -> list[Prediction]:
         """Order what `probabilities` and `scores` say of one file."""
         order = np.argsort(-probabilities, kind="stable").tolist()
         return [Prediction(self.answers[place], float(probabilities[place]), float(scores[place])) for place in order]
 
-    def scores(self, many: Sequence[Seen]) -> Floats:
+    def scores(self, many: Sequence[MediaVectors]) -> Floats:
         """Give the cosine of each answer; of "none of these", the best of the background. *Shape:* (files, answers)"""
         return self._folded(self._cosines(many, self.prompts.vectors), lambda rest: rest.max(axis=1))
 
-    def probabilities(self, many: Sequence[Seen]) -> Floats:
+    def probabilities(self, many: Sequence[MediaVectors]) -> Floats:
         """Give how probable each answer is. Each row adds up to 1. *Shape:* (files, answers)"""
         return self.shares(self.logits(many))
 
-    def logits(self, many: Sequence[Seen], *, words: Callable[[Modality], Vectors] | None = None) -> Floats:
+    def logits(self, many: Sequence[MediaVectors], *, words: Callable[[Modality], Vectors] | None = None) -> Floats:
         """Give what the softmax is over, labels first, then the background.
 
         `words` gives other vectors for the labels. *Shape:* (files, labels and background)
@@ -169,7 +169,9 @@ class Classifier:
 
     # -- inside
 
-    def _cosines(self, many: Sequence[Seen], words: Callable[[Modality], Vectors], *, centred: bool = False) -> Scores:
+    def _cosines(
+        self, many: Sequence[MediaVectors], words: Callable[[Modality], Vectors], *, centred: bool = False
+    ) -> Scores:
         """*Shape:* (files, labels and background); of what has several modalities, the mean."""
         total = np.zeros((len(many), len(self.prompts.labels)), dtype=np.float32)
         for modality in {modality for seen in many for modality in seen.vectors}:
@@ -188,7 +190,7 @@ class Classifier:
         wide: Floats = np.asarray(told, dtype=np.float64)
         return np.column_stack([wide[:, :count], fold(wide[:, count:])]) if self.background else wide
 
-    def _remind(self, many: Sequence[Seen], logits: Floats) -> None:
+    def _remind(self, many: Sequence[MediaVectors], logits: Floats) -> None:
         """Blend in what the examples say of each file of a kind that there are examples of."""
         for place, seen in enumerate(many):
             known = [
@@ -203,14 +205,14 @@ class Classifier:
                 ]
                 logits[place] = np.mean(heard, axis=0)
 
-    def _memory(self, kind: Modality, examples: Sequence[Taught]) -> Memory:
+    def _memory(self, kind: Modality, examples: Sequence[Taught]) -> ExampleCache:
         """Remember the examples that have something of a kind."""
         rows, codes, groups, parts = [], [], [], []
         for number, example in enumerate(examples):
             for modality, row in example.seen.vectors.items():
                 if kind_of(modality) == kind:
                     rows.append(row)
-                    parts.append(Seen({modality: row}))
+                    parts.append(MediaVectors({modality: row}))
                     codes.append(self.labels.index(example.label))
                     groups.append(example.group or str(number))
         logits = self.logits(parts)[:, : len(self.labels)]

@@ -24,7 +24,7 @@ EVEN = 0.5
 
 
 @dataclass(frozen=True, eq=False)
-class Memory:
+class ExampleCache:
     """Examples of one kind of media."""
 
     keys: Vectors
@@ -51,14 +51,14 @@ def kind_of(modality: Modality) -> Modality:
 
 def remembered(
     keys: Vectors, codes: Sequence[int], groups: Sequence[str], *, logits: Floats, temperature: float
-) -> Memory:
+) -> ExampleCache:
     """Remember examples, and choose by leaving each out how much they count. *Shape of logits:* (examples, labels)"""
     truth = np.asarray(codes, dtype=np.int64)
     same = np.unique(np.asarray(groups), return_inverse=True)[1]
     others = same[:, None] != same[None, :]
     has_peers = (others & (truth[:, None] == truth[None, :])).any(axis=1)
     if not has_peers.any():
-        return Memory(keys, truth, EVEN, temperature)
+        return ExampleCache(keys, truth, EVEN, temperature)
     tried = [
         (_surprise(logits[has_peers], kept[has_peers], truth[has_peers], share), share, width)
         for width in WIDTHS
@@ -66,7 +66,7 @@ def remembered(
         for share in SHARES
     ]
     _, share, width = min(tried)
-    return Memory(keys, truth, share, width, int(has_peers.sum()))
+    return ExampleCache(keys, truth, share, width, int(has_peers.sum()))
 
 
 def densities(kernel: Floats, codes: Ids, count: int, *, among: NDArray[np.bool_] | None = None) -> Floats:
@@ -93,10 +93,10 @@ def _kernel(rows: Vectors, keys: Vectors, width: float) -> Floats:
 
 
 def _surprise(logits: Floats, evidence: Floats, truth: Ids, share: float) -> float:
-    return surprise(blend(logits, evidence, share), truth)
+    return surprisal(blend(logits, evidence, share), truth)
 
 
-def surprise(logits: Floats, truth: Ids) -> float:
+def surprisal(logits: Floats, truth: Ids) -> float:
     """Give the mean of minus the logarithm of the probability of what is true."""
     return float(-log_shares(logits)[np.arange(len(truth)), truth].mean())
 

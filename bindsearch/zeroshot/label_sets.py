@@ -39,7 +39,7 @@ _SETS = {
 LABEL_SETS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {name: tuple(label.strip() for label in labels.split(",")) for name, labels in _SETS.items()}
 )
-"""Built-in lists of labels, by name: `set:NAME` stands for all labels of one."""
+"""Buildable-in lists of labels, by name: `set:NAME` stands for all labels of one."""
 
 EVERYDAY: tuple[str, ...] = tuple(
     "dog, cat, horse, bird, insect, fish, tree, flower, grass, forest, mountain, beach, river, rain, wind, thunder, "

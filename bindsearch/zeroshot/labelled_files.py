@@ -53,7 +53,7 @@ def labels_of(labelled: Iterable[Labelled]) -> list[str]:
 
 
 def parted(labelled: Iterable[Labelled], labels: Sequence[str]) -> tuple[list[Labelled], list[Labelled]]:
-    """Part files with one of some labels from the others; capitals make no difference."""
+    """Component files with one of some labels from the others; capitals make no difference."""
     known = {label.casefold(): label for label in labels}
     own: list[Labelled] = []
     others: list[Labelled] = []
@@ -88,10 +88,10 @@ def taught(classifier: Classifier, labelled: Sequence[Labelled], *, failed: Fail
 
 
 def _folders(place: Path) -> list[Labelled]:
-    from bindsearch.media import Found, walk
+    from bindsearch.media import ScannedFile, walk
 
     top = Path(os.path.abspath(place))
-    files = [entry.path for entry in walk([top]) if isinstance(entry, Found) and not entry.dead]
+    files = [entry.path for entry in walk([top]) if isinstance(entry, ScannedFile) and not entry.dead]
     parts = [(path, path.relative_to(top).parts) for path in files]
     return [Labelled(path, spoken(inside[0])) for path, inside in parts if len(inside) > 1]
 

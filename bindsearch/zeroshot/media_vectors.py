@@ -15,7 +15,7 @@ from bindsearch.types import Modality, Piece, Vectors
 
 
 @dataclass(frozen=True, eq=False)
-class Seen:
+class MediaVectors:
     """By modality, the unit mean of the vectors of a file: of a film, what is seen and what is heard."""
 
     vectors: Mapping[Modality, Vectors]
@@ -27,16 +27,16 @@ class Seen:
         return min(self.vectors, key=list(Modality).index) if Modality.VIDEO not in self.vectors else Modality.VIDEO
 
     @classmethod
-    def of(cls, modalities: Sequence[Modality], rows: Vectors) -> Seen:
+    def of(cls, modalities: Sequence[Modality], rows: Vectors) -> MediaVectors:
         """Bring the vectors of a file's segments together."""
         kinds = np.array([str(modality) for modality in modalities])
         means = {kind: rows[kinds == kind].mean(axis=0, dtype=np.float64) for kind in dict.fromkeys(kinds.tolist())}
         return cls({Modality(kind): unit(mean[None, :])[0] for kind, mean in means.items()})
 
 
-def look_at(space: Space, thing: str | os.PathLike[str] | Piece) -> Seen:
+def look_at(space: Space, thing: str | os.PathLike[str] | Piece) -> MediaVectors:
     """Embed a file or a decoded piece. Raises `MediaError`."""
     if isinstance(thing, Piece):
-        return Seen.of([thing.modality], space.embed_pieces([thing]))
+        return MediaVectors.of([thing.modality], space.embed_pieces([thing]))
     segments, rows = space.embed_whole(Path(thing))
-    return Seen.of([segment.modality for segment in segments], rows)
+    return MediaVectors.of([segment.modality for segment in segments], rows)

@@ -16,7 +16,7 @@ from bindsearch.errors import BadQuery, SpaceMismatch
 from bindsearch.spaces.space import Space
 from bindsearch.types import Modality, Vectors
 from bindsearch.zeroshot.classifier import Classifier
-from bindsearch.zeroshot.examples import Memory
+from bindsearch.zeroshot.examples import ExampleCache
 from bindsearch.zeroshot.prompts import Prompts
 
 FORMAT = "bindsearch classifier 1"
@@ -135,13 +135,13 @@ def _made(told: Mapping[str, Any], arrays: Mapping[str, Any], space: Space) -> C
     return made
 
 
-def _memory(told: Mapping[str, Any], arrays: Mapping[str, Any], kind: Modality, made: Classifier) -> Memory:
+def _memory(told: Mapping[str, Any], arrays: Mapping[str, Any], kind: Modality, made: Classifier) -> ExampleCache:
     codes = arrays[f"labels.{kind}"]
     keys = _shaped(arrays[f"examples.{kind}"], (len(codes), made.spec.dim))
     if codes.dtype != np.int64 or not len(codes) or not 0 <= codes.min() <= codes.max() < len(made.labels):
         raise ValueError("an example has a label that there is not")
     about = told["examples"][kind]
-    return Memory(keys, codes, float(about["share"]), _positive(about["width"]), int(about["judged"]))
+    return ExampleCache(keys, codes, float(about["share"]), _positive(about["width"]), int(about["judged"]))
 
 
 def _of(arrays: Mapping[str, Any], what: str) -> dict[Modality, Any]:

@@ -14,14 +14,14 @@ from bindsearch.evaluation.tasks import Confusion
 from bindsearch.types import Modality
 from bindsearch.zeroshot.classifier import Classifier
 from bindsearch.zeroshot.examples import Floats
-from bindsearch.zeroshot.media_vectors import Seen
+from bindsearch.zeroshot.media_vectors import MediaVectors
 from bindsearch.zeroshot.prompts import blended
 
 Places = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Verdict:
+class AccuracyReport:
     """How many answers were right, with an interval, for each label, and what was taken for what."""
 
     accuracy: float
@@ -51,7 +51,7 @@ class Verdict:
 
 def verdict(
     answers: Sequence[str], probabilities: Floats, truth: Sequence[str], *, groups: Sequence[str] = (), k: int = 3
-) -> Verdict:
+) -> AccuracyReport:
     """Compare answers with the truth. Every truth must be an answer that can be given. *Shape:* (files, answers)"""
     place = {answer: number for number, answer in enumerate(answers)}
     codes = np.array([place[label] for label in truth], dtype=np.int64)
@@ -62,7 +62,7 @@ def verdict(
     low, high = interval(right, group_codes(groups, len(truth)))
     among = (order[:, :k] == codes[:, None]).any(axis=1)
     files = Confusion(f"{len(truth):,} files", tuple(answers), counts)
-    return Verdict(float(right.mean()), low, high, len(truth), k, float(among.mean()), files)
+    return AccuracyReport(float(right.mean()), low, high, len(truth), k, float(among.mean()), files)
 
 
 def group_codes(groups: Sequence[str], count: int) -> NDArray[np.intp]:
@@ -119,7 +119,7 @@ class Sensitivity:
 
 
 def sensitivity(
-    classifier: Classifier, many: Sequence[Seen], modality: Modality, *, truth: Sequence[str] | None = None
+    classifier: Classifier, many: Sequence[MediaVectors], modality: Modality, *, truth: Sequence[str] | None = None
 ) -> Sensitivity:
     """Ask each template of a modality alone about files that have it; of films, what else there is stays the same."""
     rows = classifier.prompts.rows(modality)

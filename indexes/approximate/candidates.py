@@ -16,16 +16,16 @@ from bindsearch.errors import IndexUnavailable
 from bindsearch.types import Ids, Mask, Scores, Vectors
 
 from ..scan.int8_codes import Coder
-from ..scan.shortlist import AT_ONCE, Look, Part, Shortlist
+from ..scan.shortlist import AT_ONCE, RowSelection, Scan, Shortlist
 
 LEAST = 1 / 256
 """The share of cells below which an effort is not lowered."""
-Tell = Callable[[int, int], None]
+ProgressCallback = Callable[[int, int], None]
 """Is told how many rows of how many are in their places."""
 
 
 @dataclass(frozen=True, slots=True)
-class Effort:
+class SearchEffort:
     """How far a search goes."""
 
     share: float = 1 / 16
@@ -35,13 +35,13 @@ class Effort:
     breadth: int = 0
     """Rows that a walk keeps in sight, where there is one; at least its candidates."""
 
-    def raised(self) -> Effort:
+    def raised(self) -> SearchEffort:
         """Give the next step up: twice the cells; where all are open, twice the candidates, and the breadth."""
         if self.share < 1:
             return replace(self, share=min(1.0, 2 * self.share))
         return replace(self, candidates=2 * self.candidates, breadth=2 * self.breadth)
 
-    def lowered(self) -> Effort:
+    def lowered(self) -> SearchEffort:
         """Give the next step down: half the cells. There is one only where some are closed."""
         return self if self.share >= 1 or self.share <= LEAST else replace(self, share=self.share / 2)
 
@@ -55,7 +55,7 @@ class Candidates(NamedTuple):
     """For which queries they are so many that not everything has to be looked at. *Shape:* (queries,)"""
 
 
-class Finder(Protocol):
+class CandidateGenerator(Protocol):
     """Names rows of one block; read only once made, and used by several threads."""
 
     file: ClassVar[str]
@@ -66,11 +66,11 @@ class Finder(Protocol):
     """Times as many candidates as are wanted must be named, or everything is looked at."""
 
     @classmethod
-    def of(cls, vectors: Vectors, coder: Coder, *, tell: Tell) -> Self:
+    def of(cls, vectors: Vectors, coder: Coder, *, on_progress: ProgressCallback) -> Self:
         """Make it. Raises `IndexUnavailable` without faiss."""
         ...
 
-    def candidates(self, turned: Vectors, *, part: Part, effort: Effort, wanted: int) -> Candidates:
+    def candidates(self, turned: Vectors, *, part: RowSelection, effort: SearchEffort, wanted: int) -> Candidates:
         """Name rows of a part that may be among the best `wanted` of queries that were turned.
 
         What a query needs travels with it: the shared structure is not touched.
@@ -90,21 +90,21 @@ class Finder(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class LookAtFound:
-    """Looks at what finders name for each query, and at everything where that would not do."""
+class CandidateScan:
+    """ScanStrategy at what finders name for each query, and at everything where that would not do."""
 
-    effort: Effort
+    effort: SearchEffort
     coder: Coder
-    everywhere: Look
+    everywhere: Scan
 
-    def __call__(self, part: Part, queries: Vectors, shortlist: Shortlist) -> None:
-        """Look at a part. Which way a query takes depends neither on others nor, if little is wanted, on how much."""
-        finder, codes, many = part.block.finder, part.block.codes, self.effort.candidates
-        if finder is None or codes is None or self._looks_everywhere(part, finder, shortlist.wanted):
+    def __call__(self, part: RowSelection, queries: Vectors, shortlist: Shortlist) -> None:
+        """Scan at a part. Which way a query takes depends neither on others nor, if little is wanted, on how much."""
+        generator, codes, many = part.block.generator, part.block.codes, self.effort.candidates
+        if generator is None or codes is None or self._looks_everywhere(part, generator, shortlist.wanted):
             self.everywhere(part, queries, shortlist)
             return
         turned = self.coder.turn(queries)
-        rows, enough = finder.candidates(turned, part=part, effort=self.effort, wanted=shortlist.wanted)
+        rows, enough = generator.candidates(turned, part=part, effort=self.effort, wanted=shortlist.wanted)
         places, which = np.nonzero((rows >= 0) & enough[:, None])
         near = rows[places, which]
         if many <= AT_ONCE:  # of all these the vectors are read
@@ -119,9 +119,9 @@ class LookAtFound:
             self.everywhere(part, queries[lacking], rest)
             shortlist.adopt(rest, lacking)
 
-    def _looks_everywhere(self, part: Part, finder: Finder, wanted: int) -> bool:
+    def _looks_everywhere(self, part: RowSelection, generator: CandidateGenerator, wanted: int) -> bool:
         many = self.effort.candidates
-        return finder.plenty * wanted > many or part.count < max(4 * many, finder.least * len(part.block.ids))
+        return generator.plenty * wanted > many or part.count < max(4 * many, generator.least * len(part.block.ids))
 
 
 def _unknown(many: int, queries: int) -> tuple[Scores, Scores]:
@@ -147,7 +147,7 @@ def mapped(faiss: Any, file: Path) -> Any:
         raise ValueError(f"{file}: not an index that this faiss reads") from error
 
 
-def bitmap(faiss: Any, part: Part) -> Any:
+def bitmap(faiss: Any, part: RowSelection) -> Any:
     """Give what keeps FAISS to the rows of a part."""
     assert part.mask is not None
     return faiss.IDSelectorBitmap(np.packbits(part.mask, bitorder="little"))

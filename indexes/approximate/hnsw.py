@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from .candidates import Effort
+from .candidates import SearchEffort
 from .hnsw_graph import Graph
-from .two_stage import BuiltIndex
+from .two_stage import TwoStageIndex
 
 
-class HnswIndex(BuiltIndex):
+class HnswIndex(TwoStageIndex):
     """An exact index whose large block has a graph."""
 
     kind = "hnsw"
-    finder = Graph
-    usual: ClassVar[Effort] = Effort(share=1.0, candidates=128)
+    generator = Graph
+    usual: ClassVar[SearchEffort] = SearchEffort(share=1.0, candidates=128)

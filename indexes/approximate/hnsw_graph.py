@@ -17,8 +17,8 @@ import numpy as np
 from bindsearch.types import Scores, Vectors
 
 from ..scan.int8_codes import Coder
-from ..scan.shortlist import Part
-from .candidates import Candidates, Effort, Tell, bitmap, faiss_for, mapped
+from ..scan.shortlist import RowSelection
+from .candidates import Candidates, ProgressCallback, SearchEffort, bitmap, faiss_for, mapped
 
 LINKS = 16
 BREADTH = 128
@@ -46,7 +46,7 @@ class Graph:
         return int(self._walked.ntotal)
 
     @classmethod
-    def of(cls, vectors: Vectors, coder: Coder, *, tell: Tell = lambda done, total: None) -> Self:
+    def of(cls, vectors: Vectors, coder: Coder, *, on_progress: ProgressCallback = lambda done, total: None) -> Self:
         """Link all rows. Raises `IndexUnavailable` without faiss."""
         faiss = faiss_for("hnsw")
         count, dim = vectors.shape
@@ -54,7 +54,7 @@ class Graph:
         walked: Any = faiss.IndexHNSWSQ(dim, byte, LINKS, product)
         walked.hnsw.efConstruction = BREADTH
         store: Any = faiss.IndexScalarQuantizer(dim, six, product)
-        tell(0, count)
+        on_progress(0, count)
         sample = vectors[np.linspace(0, count - 1, min(count, TRAIN_ROWS)).astype(np.int64)] @ coder.rotation
         walked.train(sample)
         store.train(sample)
@@ -62,14 +62,14 @@ class Graph:
             turned = vectors[start : start + ROWS] @ coder.rotation
             walked.add(turned)
             store.add(turned)
-            tell(min(start + ROWS, count), count)
+            on_progress(min(start + ROWS, count), count)
         built = walked.storage
         walked.storage = store
         store.this.disown()  # it is the graph's from now on, as the one before it was
         faiss.downcast_index(built).this.own()
         return cls(walked)
 
-    def candidates(self, turned: Vectors, *, part: Part, effort: Effort, wanted: int) -> Candidates:
+    def candidates(self, turned: Vectors, *, part: RowSelection, effort: SearchEffort, wanted: int) -> Candidates:
         """Name rows of a part that may be among the best `wanted` of queries that were turned.
 
         A walk sees as many more rows as there are fewer that count, and may end in a corner. What it scores so far

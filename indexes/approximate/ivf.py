@@ -6,20 +6,20 @@ from pathlib import Path
 from typing import ClassVar, Self
 
 from ..scan.blocks import Block
-from .candidates import Effort, Finder, Tell
+from .candidates import CandidateGenerator, ProgressCallback, SearchEffort
 from .ivf_lists import Cells
-from .two_stage import BuiltIndex
+from .two_stage import TwoStageIndex
 
 
-class IvfIndex(BuiltIndex):
+class IvfIndex(TwoStageIndex):
     """An exact index whose large block has cells.
 
     `bits` says how much of each dimension the cells keep: one, until `refine` makes it four.
     """
 
     kind = "ivf"
-    finder = Cells
-    usual: ClassVar[Effort] = Effort()
+    generator = Cells
+    usual: ClassVar[SearchEffort] = SearchEffort()
     bits = 1
 
     def refine(self) -> bool:
@@ -37,9 +37,9 @@ class IvfIndex(BuiltIndex):
         Raises `ValueError` for files that do not belong together.
         """
         index = super().load(folder)
-        finders: list[object] = [block.finder for block in index._now.blocks]
-        index.bits = next((finder.bits for finder in finders if isinstance(finder, Cells)), 1)
+        generators: list[object] = [block.generator for block in index._now.blocks]
+        index.bits = next((generator.bits for generator in generators if isinstance(generator, Cells)), 1)
         return index
 
-    def _make(self, block: Block, tell: Tell) -> Finder:
-        return Cells.of(block.vectors, self._looks.coder, bits=self.bits, tell=tell)
+    def _make(self, block: Block, on_progress: ProgressCallback) -> CandidateGenerator:
+        return Cells.of(block.vectors, self._looks.coder, bits=self.bits, on_progress=on_progress)

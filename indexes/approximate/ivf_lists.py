@@ -14,8 +14,8 @@ import numpy as np
 from bindsearch.types import Ids, Vectors
 
 from ..scan.int8_codes import Coder
-from ..scan.shortlist import Part
-from .candidates import Candidates, Effort, Tell, bitmap, faiss_for, mapped
+from ..scan.shortlist import RowSelection
+from .candidates import Candidates, ProgressCallback, SearchEffort, bitmap, faiss_for, mapped
 
 TRAIN_ROWS = 1 << 16
 ROWS = 1 << 16
@@ -40,7 +40,9 @@ class Cells:
         return int(self._inverted.ntotal)
 
     @classmethod
-    def of(cls, vectors: Vectors, coder: Coder, *, bits: int = 1, tell: Tell = lambda done, total: None) -> Self:
+    def of(
+        cls, vectors: Vectors, coder: Coder, *, bits: int = 1, on_progress: ProgressCallback = lambda done, total: None
+    ) -> Self:
         """Train on an even sample, then place all rows; the memory that it takes beside the cells is bounded.
 
         `bits` is how much of each dimension is kept: one, or four where one tells too little. Raises `IndexUnavailable`
@@ -52,12 +54,12 @@ class Cells:
         inverted: Any = faiss.index_factory(dim, f"IVF{cells_for(count)},{kept}", faiss.METRIC_INNER_PRODUCT)
         inverted.cp.niter = ROUNDS
         inverted.cp.min_points_per_centroid = 1
-        tell(0, count)
+        on_progress(0, count)
         sample = vectors[np.linspace(0, count - 1, min(count, TRAIN_ROWS)).astype(np.int64)]
         inverted.train(sample @ coder.rotation)
         for start in range(0, count, ROWS):
             inverted.add(vectors[start : start + ROWS] @ coder.rotation)
-            tell(min(start + ROWS, count), count)
+            on_progress(min(start + ROWS, count), count)
         return cls(inverted)
 
     @property
@@ -65,7 +67,7 @@ class Cells:
         """How much of each dimension is kept."""
         return 1 if "RaBitQ" in type(self._inverted).__name__ else 4
 
-    def candidates(self, turned: Vectors, *, part: Part, effort: Effort, wanted: int) -> Candidates:
+    def candidates(self, turned: Vectors, *, part: RowSelection, effort: SearchEffort, wanted: int) -> Candidates:
         """Name rows of a part that may be among the best of queries that were turned: cells should fill them all."""
         import faiss
 

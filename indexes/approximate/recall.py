@@ -15,7 +15,7 @@ import numpy as np
 
 from bindsearch.types import Ids, Scores, Vectors
 
-from .candidates import Effort
+from .candidates import SearchEffort
 
 TARGET = 0.99
 AT = (10, 100)
@@ -28,7 +28,7 @@ _SURE = 1.96
 class Measurable(Protocol):
     """An index that can be compared with itself, looking at everything."""
 
-    effort: Effort
+    effort: SearchEffort
 
     def search(self, queries: Vectors, k: int) -> tuple[Scores, Ids]:
         """Find the best, or most of them."""
@@ -49,7 +49,7 @@ class Recall:
 
 
 @dataclass(frozen=True, slots=True)
-class Certificate:
+class RecallCertificate:
     """What an index finds."""
 
     at10: Mapping[str, Recall] = field(default_factory=dict)
@@ -57,7 +57,7 @@ class Certificate:
     at100: Mapping[str, Recall] = field(default_factory=dict)
     queries: int = 0
     target: float = TARGET
-    effort: Effort = field(default_factory=Effort)
+    effort: SearchEffort = field(default_factory=SearchEffort)
 
     @property
     def worst(self) -> float:
@@ -74,12 +74,12 @@ class Certificate:
         return asdict(self) | {"worst": self.worst, "holds": self.holds}
 
 
-def certify(index: Measurable, queries: Mapping[str, Vectors], *, target: float = TARGET) -> Certificate:
+def certify(index: Measurable, queries: Mapping[str, Vectors], *, target: float = TARGET) -> RecallCertificate:
     """Measure an index with queries by their origin; vectors that are in the index are good ones too."""
     return _measured(index, queries, _truth(index, queries), target)
 
 
-def mend(index: Measurable, queries: Mapping[str, Vectors], *, target: float = TARGET) -> Certificate:
+def mend(index: Measurable, queries: Mapping[str, Vectors], *, target: float = TARGET) -> RecallCertificate:
     """Raise the effort of an index until it finds what it should, or lower it while it finds more; certify that.
 
     Where even a wide search finds too little, finer bits are kept, if the index can. There is an end: with enough
@@ -99,8 +99,11 @@ def mend(index: Measurable, queries: Mapping[str, Vectors], *, target: float = T
 
 
 def _eased(
-    index: Measurable, queries: Mapping[str, Vectors], truth: Mapping[tuple[str, int], Ids], certificate: Certificate
-) -> Certificate:
+    index: Measurable,
+    queries: Mapping[str, Vectors],
+    truth: Mapping[tuple[str, int], Ids],
+    certificate: RecallCertificate,
+) -> RecallCertificate:
     """Lower the effort while at most half of what may be missed is: the queries are few, and chance is in them."""
     spare = (1 + certificate.target) / 2
     while True:
@@ -121,11 +124,11 @@ def _truth(index: Measurable, queries: Mapping[str, Vectors]) -> Mapping[tuple[s
 
 def _measured(
     index: Measurable, queries: Mapping[str, Vectors], truth: Mapping[tuple[str, int], Ids], target: float
-) -> Certificate:
+) -> RecallCertificate:
     at10, at100 = (
         {origin: _recall(index, asked, truth[origin, k]) for origin, asked in queries.items() if len(asked)} for k in AT
     )
-    return Certificate(at10, at100, sum(map(len, queries.values())), target, index.effort)
+    return RecallCertificate(at10, at100, sum(map(len, queries.values())), target, index.effort)
 
 
 def _recall(index: Measurable, queries: Vectors, exact: Ids) -> Recall:

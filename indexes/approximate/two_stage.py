@@ -13,14 +13,14 @@ import numpy as np
 from bindsearch.types import Ids, Scores, Vectors
 
 from ..exact import ExactIndex
-from ..scan.blocks import Block, Moment
-from .candidates import Effort, Finder, LookAtFound, Tell
+from ..scan.blocks import Block, BlockSnapshot
+from .candidates import CandidateGenerator, CandidateScan, ProgressCallback, SearchEffort
 
 MIN_ROWS = 1 << 14
 """Fewer rows need no finder: all are looked at."""
 
 
-class BuiltIndex(ExactIndex):
+class TwoStageIndex(ExactIndex):
     """An exact index whose large block has a finder.
 
     What is added later is searched exactly beside it, and what is removed is masked, until `build` makes the finder
@@ -28,10 +28,10 @@ class BuiltIndex(ExactIndex):
     how far it goes.
     """
 
-    finder: ClassVar[type[Finder]]
-    usual: ClassVar[Effort]
+    generator: ClassVar[type[CandidateGenerator]]
+    usual: ClassVar[SearchEffort]
 
-    def __init__(self, dim: int, *, min_rows: int = MIN_ROWS, effort: Effort | None = None) -> None:
+    def __init__(self, dim: int, *, min_rows: int = MIN_ROWS, effort: SearchEffort | None = None) -> None:
         super().__init__(dim)
         self.effort = effort or self.usual
         self._min_rows = min_rows
@@ -44,7 +44,7 @@ class BuiltIndex(ExactIndex):
 
         Raises `ValueError` for queries of a wrong shape and for values that are not finite.
         """
-        return self._search(queries, k, allowed, LookAtFound(self.effort, self._looks.coder, self._looks))
+        return self._search(queries, k, allowed, CandidateScan(self.effort, self._looks.coder, self._looks))
 
     def search_exactly(self, queries: Vectors, k: int, *, allowed: Ids | None = None) -> tuple[Scores, Ids]:
         """Find as `search` does, but look at everything: what the finding is measured by."""
@@ -56,14 +56,14 @@ class BuiltIndex(ExactIndex):
             super().remove(ids)
             self._gone.append(np.asarray(ids, dtype=np.int64))
 
-    def twin(self) -> Self:
+    def copy(self) -> Self:
         """Give an index of the same, as it is at this moment; what is changed in one does not change the other."""
         with self._changing:
-            twin = super().twin()
-        twin._building, twin._gone = threading.Lock(), []
-        return twin
+            copy = super().copy()
+        copy._building, copy._gone = threading.Lock(), []
+        return copy
 
-    def build(self, *, tell: Tell = lambda done, total: None) -> None:
+    def build(self, *, on_progress: ProgressCallback = lambda done, total: None) -> None:
         """Make the finder of everything. Searching, adding and removing go on meanwhile.
 
         Raises `IndexUnavailable` without faiss.
@@ -71,7 +71,7 @@ class BuiltIndex(ExactIndex):
         with self._building:
             with self._changing:
                 start, self._gone = self._now, []
-            block = self._with_finder(start, tell)
+            block = self._with_finder(start, on_progress)
             if block is not None:
                 with self._changing:
                     self._now = _joined(block, start, self._now, np.concatenate([np.empty(0, np.int64), *self._gone]))
@@ -82,9 +82,9 @@ class BuiltIndex(ExactIndex):
             self.build()
         now = self._now
         self._save(now, folder)
-        finder = now.blocks[0].finder if now.blocks else None
-        if finder is not None:
-            finder.save(folder / self.finder.file)
+        generator = now.blocks[0].generator if now.blocks else None
+        if generator is not None:
+            generator.save(folder / self.generator.file)
         (folder / "effort.json").write_text(json.dumps(asdict(self.effort)))
 
     @classmethod
@@ -94,37 +94,39 @@ class BuiltIndex(ExactIndex):
         Raises `ValueError` for files that do not belong together.
         """
         index = super().load(folder)
-        index.effort = Effort(**json.loads((folder / "effort.json").read_text()))
-        if (folder / cls.finder.file).exists():
-            finder = cls.finder.load(folder / cls.finder.file)
-            if len(finder) != len(index):
-                raise ValueError(f"{folder}: {cls.finder.file} and vectors do not belong together")
-            index._now = Moment(index.dim, (replace(index._now.blocks[0], finder=finder),))
+        index.effort = SearchEffort(**json.loads((folder / "effort.json").read_text()))
+        if (folder / cls.generator.file).exists():
+            generator = cls.generator.load(folder / cls.generator.file)
+            if len(generator) != len(index):
+                raise ValueError(f"{folder}: {cls.generator.file} and vectors do not belong together")
+            index._now = BlockSnapshot(index.dim, (replace(index._now.blocks[0], generator=generator),))
         elif any(folder.glob("*.faiss")):
             raise ValueError(f"{folder}: made by an earlier release, in another way")
         return index
 
-    def _make(self, block: Block, tell: Tell) -> Finder:
-        return self.finder.of(block.vectors, self._looks.coder, tell=tell)
+    def _make(self, block: Block, on_progress: ProgressCallback) -> CandidateGenerator:
+        return self.generator.of(block.vectors, self._looks.coder, on_progress=on_progress)
 
-    def _is_built(self, now: Moment) -> bool:
-        if len(now) < self._min_rows and not any(block.finder for block in now.blocks):
+    def _is_built(self, now: BlockSnapshot) -> bool:
+        if len(now) < self._min_rows and not any(block.generator for block in now.blocks):
             return True
-        return len(now.blocks) == 1 and now.blocks[0].alive is None and now.blocks[0].finder is not None
+        return len(now.blocks) == 1 and now.blocks[0].alive is None and now.blocks[0].generator is not None
 
-    def _with_finder(self, now: Moment, tell: Tell) -> Block | None:
+    def _with_finder(self, now: BlockSnapshot, on_progress: ProgressCallback) -> Block | None:
         """Give one block of all rows that are alive, with a finder if they are enough; None where there are none."""
         if not len(now):
             return None
         block = now.blocks[0].compact() if len(now.blocks) == 1 else Block(now.ids, now.gather(now.ids))
         codes = block.encode(self._looks.coder)
-        finder = self._make(block, tell) if len(block.ids) >= self._min_rows else None
-        return Block(block.ids, block.vectors, codes=codes, settled=block.settled or finder is not None, finder=finder)
+        generator = self._make(block, on_progress) if len(block.ids) >= self._min_rows else None
+        return Block(
+            block.ids, block.vectors, codes=codes, settled=block.settled or generator is not None, generator=generator
+        )
 
 
-def _joined(block: Block, start: Moment, now: Moment, gone: Ids) -> Moment:
+def _joined(block: Block, start: BlockSnapshot, now: BlockSnapshot, gone: Ids) -> BlockSnapshot:
     """Put a block that holds what was there at the start in its place, and keep what changed since."""
     came = np.union1d(np.setdiff1d(now.ids, start.ids, assume_unique=True), np.intersect1d(gone, now.ids))
     left = block.without(gone)
-    joined = Moment(now.dim, () if left is None else (left,))
+    joined = BlockSnapshot(now.dim, () if left is None else (left,))
     return joined.plus(Block.of(came, now.gather(came))) if len(came) else joined

@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import Any
 
-from .faiss_probe import Verdict, may_have_card, verdict
+from .faiss_probe import ProbeResult, may_have_card, verdict
 
 FAISS_PACKAGES = ("faiss-cpu", "faiss-gpu", "faiss-gpu-cu11", "faiss-gpu-cu12", "faiss-gpu-cuvs", "faiss")
 """All install the same module, so that there must be one of them at the most."""
@@ -50,7 +50,7 @@ class Devices:
 
 @cache
 def devices() -> Devices:
-    """Look once at what there is. Loads faiss and torch only on a machine that seems to have a card."""
+    """Scan once at what there is. Loads faiss and torch only on a machine that seems to have a card."""
     packages = tuple(name for name in FAISS_PACKAGES if _version(name))
     told = _version(packages[0]) if packages else None
     if find_spec("faiss") is None:
@@ -60,12 +60,12 @@ def devices() -> Devices:
 
         told = str(faiss.__version__)
     card = may_have_card()
-    tried = verdict() if card and told else Verdict()
+    tried = verdict() if card and told else ProbeResult()
     gpus = _torch_gpus() if card and find_spec("torch") else ()
     return Devices(told, packages, tried.seen, tried.runs, tried.why, gpus, _why(card=card, gpus=gpus, tried=tried))
 
 
-def _why(*, card: bool, gpus: tuple[Gpu, ...], tried: Verdict) -> str:
+def _why(*, card: bool, gpus: tuple[Gpu, ...], tried: ProbeResult) -> str:
     """Say in a line why no card is used by itself, or by whom."""
     if not card:
         return "no GPU is here"

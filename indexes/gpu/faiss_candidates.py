@@ -12,10 +12,10 @@ import numpy as np
 from bindsearch.errors import IndexUnavailable
 from bindsearch.types import Ids, Vectors
 
-from ..approximate.candidates import Candidates, Effort, Tell, bitmap, faiss_for, mapped
+from ..approximate.candidates import Candidates, ProgressCallback, SearchEffort, bitmap, faiss_for, mapped
 from ..approximate.ivf_lists import ROUNDS, ROWS, TRAIN_ROWS, cells_for
 from ..scan.int8_codes import Coder
-from ..scan.shortlist import Part
+from ..scan.shortlist import RowSelection
 from .faiss_copies import MOST, CardFull, Clone
 from .faiss_probe import Cards, lack
 
@@ -50,12 +50,12 @@ class CardFinder:
     def __len__(self) -> int:
         return int(self._kept.ntotal)
 
-    def candidates(self, turned: Vectors, *, part: Part, effort: Effort, wanted: int) -> Candidates:
+    def candidates(self, turned: Vectors, *, part: RowSelection, effort: SearchEffort, wanted: int) -> Candidates:
         """Name rows of a part that may be among the best of queries that were turned."""
         rows = self._rows(turned, part, effort)
         return Candidates(rows, rows[:, effort.candidates // 2 - 1] >= 0)
 
-    def _rows(self, turned: Vectors, part: Part, effort: Effort) -> Ids:
+    def _rows(self, turned: Vectors, part: RowSelection, effort: SearchEffort) -> Ids:
         many = effort.candidates
         asked = many if part.mask is None else min(MOST, -(-5 * many * len(self) // (4 * part.count)))
         clone = self._on_cards() if many <= MOST else None
@@ -107,7 +107,7 @@ class CardFinder:
             self.lack = f"the GPU has no room ({full})"
             _log.warning("%s: the processor searches instead", self.lack)
 
-    def _parameters(self, effort: Effort, many: int, *, on_card: bool) -> Any:
+    def _parameters(self, effort: SearchEffort, many: int, *, on_card: bool) -> Any:
         faiss = faiss_for(self.kind)
         probes = max(1, round(effort.share * self._kept.nlist))
         return faiss.SearchParametersIVF(nprobe=min(probes, MOST) if on_card else probes)
@@ -118,7 +118,12 @@ class CardCells(CardFinder):
 
     @classmethod
     def of(
-        cls, vectors: Vectors, coder: Coder, *, cards: Cards | None = None, tell: Tell = lambda done, total: None
+        cls,
+        vectors: Vectors,
+        coder: Coder,
+        *,
+        cards: Cards | None = None,
+        on_progress: ProgressCallback = lambda done, total: None,
     ) -> Self:
         """Train on an even sample, then place all rows. Raises `IndexUnavailable` without faiss."""
         faiss = faiss_for(cls.kind)
@@ -132,11 +137,11 @@ class CardCells(CardFinder):
             kept.do_polysemous_training = False  # for hamming distances, and it takes minutes
             kept.pq.cp.niter = ROUNDS
             kept.pq.cp.min_points_per_centroid = 1
-        tell(0, count)
+        on_progress(0, count)
         kept.train(vectors[np.linspace(0, count - 1, min(count, TRAIN_ROWS)).astype(np.int64)] @ coder.rotation)
         for start in range(0, count, ROWS):
             kept.add(vectors[start : start + ROWS] @ coder.rotation)
-            tell(min(start + ROWS, count), count)
+            on_progress(min(start + ROWS, count), count)
         return cls(kept, cards)
 
     @classmethod
@@ -164,7 +169,12 @@ class CardGraph(CardFinder):
 
     @classmethod
     def of(
-        cls, vectors: Vectors, coder: Coder, *, cards: Cards | None = None, tell: Tell = lambda done, total: None
+        cls,
+        vectors: Vectors,
+        coder: Coder,
+        *,
+        cards: Cards | None = None,
+        on_progress: ProgressCallback = lambda done, total: None,
     ) -> Self:
         """Link all rows on a card. Raises `IndexUnavailable` where faiss has no such graphs, or no card runs."""
         cards = Cards.here() if cards is None else cards
@@ -172,7 +182,7 @@ class CardGraph(CardFinder):
             missing = "a faiss with cuVS" if cards else f"a GPU on which faiss runs ({lack()})"
             raise IndexUnavailable(f"the index {cls.kind} needs {missing}: take hnsw, which needs none")
         faiss = cards.faiss
-        tell(0, len(vectors))
+        on_progress(0, len(vectors))
         resources = faiss.StandardGpuResources()
         # Unit vectors are near in a straight line exactly where their product is large, and every release takes lines.
         built = faiss.GpuIndexCagra(resources, vectors.shape[1], faiss.METRIC_L2)
@@ -181,10 +191,10 @@ class CardGraph(CardFinder):
         except RuntimeError as error:
             raise IndexUnavailable(f"the index {cls.kind} does not fit on the GPU: take faiss-gpu-pq") from error
         kept = faiss.index_gpu_to_cpu(built)
-        tell(len(vectors), len(vectors))
+        on_progress(len(vectors), len(vectors))
         return cls(kept, cards)
 
-    def _parameters(self, effort: Effort, many: int, *, on_card: bool) -> Any:
+    def _parameters(self, effort: SearchEffort, many: int, *, on_card: bool) -> Any:
         if on_card and self._cards is not None:
             parameters = self._cards.faiss.SearchParametersCagra()
             parameters.itopk_size = -(-max(LINKED, many) // 32) * 32
@@ -192,7 +202,7 @@ class CardGraph(CardFinder):
         return faiss_for(self.kind).SearchParametersHNSW(efSearch=max(LINKED, many))
 
 
-def _counting(rows: Ids, part: Part, many: int) -> Ids:
+def _counting(rows: Ids, part: RowSelection, many: int) -> Ids:
     """Keep of each query's rows those that count, in their order, and make them `many` columns."""
     if part.mask is None:
         counts = rows >= 0

@@ -13,7 +13,7 @@ from bindsearch.types import Ids, Scores, Vectors
 from ..exact import ExactIndex
 from ..scan.blocks import Block
 from ..scan.error_bounds import half_margin
-from ..scan.shortlist import Part, Shortlist
+from ..scan.shortlist import RowSelection, Shortlist
 from .faiss_copies import MOST, CardFull, FlatClone
 from .faiss_probe import Cards, lack
 
@@ -57,7 +57,7 @@ class FaissGpuIndex(ExactIndex):
         """
         return self._search(queries, k, allowed, self._look)
 
-    def _look(self, part: Part, queries: Vectors, shortlist: Shortlist) -> None:
+    def _look(self, part: RowSelection, queries: Vectors, shortlist: Shortlist) -> None:
         clone = self._clone(part.block)
         left = np.arange(len(queries))
         if clone is not None:
@@ -74,7 +74,7 @@ class FaissGpuIndex(ExactIndex):
             self._looks(part, queries[left], rest)
             shortlist.adopt(rest, left)
 
-    def _look_on_cards(self, clone: FlatClone, part: Part, queries: Vectors, shortlist: Shortlist) -> Ids:
+    def _look_on_cards(self, clone: FlatClone, part: RowSelection, queries: Vectors, shortlist: Shortlist) -> Ids:
         """Offer what the cards find of those queries for which nothing can be missing, and give the other queries."""
         margin, count = half_margin(queries), len(part.block.ids)
         left, many = np.arange(len(queries)), min(count, shortlist.wanted + SPARE)
@@ -109,7 +109,7 @@ class FaissGpuIndex(ExactIndex):
 
 
 def _sure(scores: Scores, counts: np.ndarray, window: Scores, shortlist: Shortlist, left: Ids) -> np.ndarray:
-    """Tell for which queries all that may be among the best is there: the last is too far below the `wanted`-th."""
+    """ProgressCallback for which queries all that may be among the best is there: the last is too far below the `wanted`-th."""
     wanted = shortlist.wanted
     floors = shortlist.floors[left] + window / 2
     if counts.shape[1] >= wanted:

@@ -45,7 +45,7 @@ DRIVER = Path("/proc/driver/nvidia/version")
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class ProbeResult:
     """What the probe found."""
 
     seen: int = 0
@@ -69,7 +69,7 @@ class Cards:
     @classmethod
     def here(cls) -> Cards:
         """Give those that run on this machine; none is an answer too. Loads faiss only where one does."""
-        told = verdict() if may_have_card() else Verdict()
+        told = verdict() if may_have_card() else ProbeResult()
         if not told.runs:
             return cls(None)
         import faiss
@@ -81,11 +81,11 @@ class Cards:
 
 
 @cache
-def verdict() -> Verdict:
-    """Tell which cards faiss runs on. Starts a process, if nobody did before with this faiss and driver."""
+def verdict() -> ProbeResult:
+    """ProgressCallback which cards faiss runs on. Starts a process, if nobody did before with this faiss and driver."""
     found = find_spec("faiss")
     if found is None or found.origin is None:
-        return Verdict()
+        return ProbeResult()
     kept = _kept_at(Path(found.origin))
     told = _read(kept)
     if told is None:
@@ -100,14 +100,14 @@ def lack() -> str:
 
 
 def may_have_card() -> bool:
-    """Tell, without loading anything, whether there might be a card."""
+    """ProgressCallback, without loading anything, whether there might be a card."""
     torch: Any = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
         return True
     return any(map(_is_there, CARD_FILES)) or shutil.which("nvidia-smi") is not None
 
 
-def probed(program: str, *, seconds: float = SECONDS) -> Verdict:
+def probed(program: str, *, seconds: float = SECONDS) -> ProbeResult:
     """Run a program that prints what it found so far as it goes on, and say how that ended."""
     try:
         run = subprocess.run(
@@ -117,20 +117,20 @@ def probed(program: str, *, seconds: float = SECONDS) -> Verdict:
     except subprocess.TimeoutExpired as late:
         out, err, ended = _text(late.stdout), f"no answer within {seconds:.0f} s", -1
     except OSError as error:
-        return Verdict(why=f"it cannot be tried: {error.strerror}")
+        return ProbeResult(why=f"it cannot be tried: {error.strerror}")
     told = _last(out)
     why = "" if told.seen == len(told.runs) else _reason(err) or f"the trial ended with status {ended}"
-    return Verdict(told.seen, told.runs, told.graphs, why)
+    return ProbeResult(told.seen, told.runs, told.graphs, why)
 
 
-def _last(out: str) -> Verdict:
+def _last(out: str) -> ProbeResult:
     for line in reversed(out.splitlines()):
         try:
             told = json.loads(line)
-            return Verdict(int(told["seen"]), tuple(map(int, told["runs"])), bool(told["graphs"]))
+            return ProbeResult(int(told["seen"]), tuple(map(int, told["runs"])), bool(told["graphs"]))
         except (ValueError, KeyError, TypeError):
             continue
-    return Verdict()
+    return ProbeResult()
 
 
 def _reason(err: str) -> str:
@@ -164,15 +164,15 @@ def _changed(faiss: Path) -> int:
         return 0
 
 
-def _read(file: Path) -> Verdict | None:
+def _read(file: Path) -> ProbeResult | None:
     try:
         told = json.loads(file.read_text(encoding="utf-8"))
-        return Verdict(int(told["seen"]), tuple(map(int, told["runs"])), bool(told["graphs"]), str(told["why"]))
+        return ProbeResult(int(told["seen"]), tuple(map(int, told["runs"])), bool(told["graphs"]), str(told["why"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def _write(file: Path, told: Verdict) -> None:
+def _write(file: Path, told: ProbeResult) -> None:
     """Keep a verdict; where it cannot be written it is found out again."""
     draft = file.with_suffix(f".{os.getpid()}")
     try:

@@ -15,7 +15,7 @@ from bindsearch.types import Ids, Scores, Vectors
 from ..exact import ExactIndex
 from ..scan.blocks import Block
 from ..scan.error_bounds import half_margin, single_margin
-from ..scan.shortlist import Part, Shortlist
+from ..scan.shortlist import RowSelection, Shortlist
 
 PIECE_ROWS = 1 << 18
 """Rows whose scores are held on the device at once, for each of up to 256 queries."""
@@ -52,7 +52,7 @@ class TorchIndex(ExactIndex):
         """
         return self._search(queries, k, allowed, self._look)
 
-    def _look(self, part: Part, queries: Vectors, shortlist: Shortlist) -> None:
+    def _look(self, part: RowSelection, queries: Vectors, shortlist: Shortlist) -> None:
         if self.device is None:
             self._looks(part, queries, shortlist)
             return
@@ -69,7 +69,7 @@ class TorchIndex(ExactIndex):
                 _log.warning("%s: the processor searches instead", self._lack)
             self._looks(part, queries, shortlist)
 
-    def _look_on_device(self, part: Part, queries: Vectors, shortlist: Shortlist, device: str) -> None:
+    def _look_on_device(self, part: RowSelection, queries: Vectors, shortlist: Shortlist, device: str) -> None:
         import torch
 
         held = self._on_device(part.block, device)

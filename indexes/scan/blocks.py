@@ -14,7 +14,7 @@ from bindsearch.types import Ids, Mask, Vectors
 from .int8_codes import Coder, Codes
 
 if TYPE_CHECKING:
-    from ..approximate.candidates import Finder
+    from ..approximate.candidates import CandidateGenerator
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +29,7 @@ class Block:
     """None until they are asked for."""
     settled: bool = False
     """Whether the block stays when others come: its vectors lie on disk, or it has a finder."""
-    finder: Finder | None = None
+    generator: CandidateGenerator | None = None
     """What names candidates, in those indexes that have it; a copy of the rows has none."""
 
     @classmethod
@@ -83,7 +83,7 @@ class Block:
 
 
 @dataclass(frozen=True, eq=False)
-class Moment:
+class BlockSnapshot:
     """All blocks as they are at one moment, the largest first."""
 
     dim: int
@@ -113,18 +113,18 @@ class Moment:
         self._samples[n] = sample
         return sample
 
-    def plus(self, block: Block) -> Moment:
+    def plus(self, block: Block) -> BlockSnapshot:
         """Give the moment after a block came. Raises `ValueError` for an id that is present."""
         for other in self.blocks:
             places, _ = other.find(block.ids)
             if len(places):
                 raise ValueError(f"id {block.ids[places[0]]} is in the index already")
-        return Moment(self.dim, _merged([*self.blocks, block]))
+        return BlockSnapshot(self.dim, _merged([*self.blocks, block]))
 
-    def minus(self, ids: Ids) -> Moment:
+    def minus(self, ids: Ids) -> BlockSnapshot:
         """Give the moment after ids went."""
         left = [block.without(ids) for block in self.blocks]
-        return Moment(self.dim, tuple(block for block in left if block is not None))
+        return BlockSnapshot(self.dim, tuple(block for block in left if block is not None))
 
     def gather(self, ids: Ids) -> Vectors:
         """Copy the vectors of ids, in their order. Raises `KeyError` for an id that is absent."""

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from bindsearch.types import Ids, Mask, Scores
 
 from .int8_codes import Coder, Codes, CodeValues, Questions
-from .shortlist import Part, Shortlist
+from .shortlist import RowSelection, Shortlist
 from .threads import each
 
 PIECE_ROWS = 1 << 16
@@ -59,7 +59,7 @@ class BytePieces:
         return products[0, found], rows[0, found] + start
 
 
-def look_at_pieces(part: Part, pieces: BytePieces, coder: Coder, asked: Questions, shortlist: Shortlist) -> None:
+def scan_pieces(part: RowSelection, pieces: BytePieces, coder: Coder, asked: Questions, shortlist: Shortlist) -> None:
     """Offer, for each query, what of all pieces is within the bound of the best."""
     codes = part.block.codes
     assert codes is not None
@@ -97,7 +97,7 @@ def _scanned(
 
 
 def _may_lack(products: Scores, many: int, floor: float) -> bool:
-    """Tell whether a piece was cut off before the floor."""
+    """ProgressCallback whether a piece was cut off before the floor."""
     return len(products) == many and products[-1] >= floor and many < PIECE_ROWS
 
 
@@ -139,7 +139,7 @@ def _madvise() -> Any:
 
 @cache
 def faiss_scans_bytes() -> bool:
-    """Tell whether the faiss at hand, if any, multiplies bytes exactly in the way that is used here."""
+    """ProgressCallback whether the faiss at hand, if any, multiplies bytes exactly in the way that is used here."""
     if find_spec("faiss") is None:
         return False
     drawn = np.random.default_rng(0).integers(-127, 128, (66, 256), dtype=np.int8)
@@ -153,7 +153,7 @@ def faiss_scans_bytes() -> bool:
 
 
 def room_for(codes: Codes) -> bool:
-    """Tell whether a copy of codes leaves most of the memory that is available, where the system says how much is."""
+    """ProgressCallback whether a copy of codes leaves most of the memory that is available, where the system says how much is."""
     try:
         told = Path("/proc/meminfo").read_text()
     except OSError:

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from bindsearch.types import Ids, Scores, Vectors
 
-from .faiss_int8 import BytePieces, faiss_scans_bytes, look_at_pieces, room_for
+from .faiss_int8 import BytePieces, faiss_scans_bytes, room_for, scan_pieces
 from .int8_codes import Coder, Codes, CodeValues, Questions
-from .shortlist import FOLD, Part, Shortlist, look_at_floats, reaching
+from .shortlist import FOLD, RowSelection, Shortlist, reaching, scan_floats
 from .threads import THREADS, each, room
 
 Products = NDArray[np.int32]
@@ -40,7 +40,7 @@ SECONDS_TO_LOAD = {"faiss": 0.3, "torch": 1.5}
 _NEVER = np.iinfo(np.int32).min
 
 
-class Looks:
+class ScanStrategy:
     """Chooses how an index looks at its blocks. What is found does not depend on it.
 
     `by` is `best`, or the one way that is to be taken: `floats`, `faiss`, `torch`, or `bytes` for NumPy's slow product.
@@ -54,12 +54,12 @@ class Looks:
         self._making = threading.Lock()
         self._pieces: WeakKeyDictionary[Codes, BytePieces] = WeakKeyDictionary()
 
-    def __call__(self, part: Part, queries: Vectors, shortlist: Shortlist) -> None:
-        """Look at a part: at its codes where bytes multiply fast here, at its floats otherwise."""
+    def __call__(self, part: RowSelection, queries: Vectors, shortlist: Shortlist) -> None:
+        """Scan at a part: at its codes where bytes multiply fast here, at its floats otherwise."""
         way = self._way(len(queries)) if len(part.block.ids) >= self._coded_rows else "floats"
         if way == "floats":
             before = time.perf_counter()
-            look_at_floats(part, queries, shortlist)
+            scan_floats(part, queries, shortlist)
             self._seconds += time.perf_counter() - before
             return
         with self._making:
@@ -67,9 +67,9 @@ class Looks:
             pieces = self._pieces_of(codes) if way == "faiss" else None
         asked = self.coder.ask(queries, self.coder.turn(queries))
         if pieces is not None:
-            look_at_pieces(part, pieces, self.coder, asked, shortlist)
+            scan_pieces(part, pieces, self.coder, asked, shortlist)
         else:
-            look_at_codes(part, self.coder, asked, shortlist, _multiply(way))
+            scan_codes(part, self.coder, asked, shortlist, _multiply(way))
 
     def _way(self, queries: int) -> str:
         if self._by != "best":
@@ -93,21 +93,21 @@ def _multiply(way: str) -> Multiply:
     return (multiply_by_torch() if way != "bytes" else None) or multiply_by_numpy
 
 
-def look_at_codes(part: Part, coder: Coder, asked: Questions, shortlist: Shortlist, multiply: Multiply) -> None:
+def scan_codes(part: RowSelection, coder: Coder, asked: Questions, shortlist: Shortlist, multiply: Multiply) -> None:
     """Multiply codes, and offer what reaches the floors within the bound on what coding can change."""
     codes = part.block.codes
     assert codes is not None
     margin = coder.margin(codes, asked)
     caps = None if part.mask is None else np.where(part.mask, np.iinfo(np.int32).max, _NEVER).astype(np.int32)
 
-    def look(piece: slice) -> tuple[Ids, Ids, Scores]:
+    def scan(piece: slice) -> tuple[Ids, Ids, Scores]:
         products = multiply(asked.values, codes.values[piece])
         if caps is not None:
             np.minimum(products, caps[piece], out=products)
         places, rows = reaching(products, margin, shortlist, asked.steps)
         return places, rows + piece.start, products[places, rows].astype(np.float32) * asked.steps[places]
 
-    for found in each(look, _pieces(len(codes.values), len(asked.values))):
+    for found in each(scan, _pieces(len(codes.values), len(asked.values))):
         shortlist.offer(*found, margin)
 
 

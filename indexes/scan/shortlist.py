@@ -42,7 +42,7 @@ LOWEST = np.finfo(np.float32).min
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class RowSelection:
     """The rows of a block that a search may look at."""
 
     block: Block
@@ -79,10 +79,10 @@ class Part:
             yield np.arange(start, start + len(vectors)), vectors, None if mask is None else mask[piece]
 
 
-class Look(Protocol):
+class Scan(Protocol):
     """A way to see what of a part may be among the best, and to offer it to the shortlist of that part."""
 
-    def __call__(self, part: Part, queries: Vectors, shortlist: Shortlist) -> None: ...
+    def __call__(self, part: RowSelection, queries: Vectors, shortlist: Shortlist) -> None: ...
 
 
 class Shortlist:
@@ -138,8 +138,8 @@ class Shortlist:
         self._offers.append(mine)
         self._pending += len(mine.places)
 
-    def settle(self, parts: Sequence[Part], queries: Vectors) -> tuple[Scores, Ids]:
-        """Look carefully at what may count, and give the best of each query as a row: by score, then by id."""
+    def settle(self, parts: Sequence[RowSelection], queries: Vectors) -> tuple[Scores, Ids]:
+        """Scan carefully at what may count, and give the best of each query as a row: by score, then by id."""
         offer = self._narrow() if self._pending > AT_ONCE * len(queries) else self._all()
         if len(offer.places) > AT_ONCE:
             scores, around = _quick(parts, offer, queries), _rounding(queries)[offer.places]
@@ -179,7 +179,7 @@ class _Offer:
         return _Offer(self.places[which], self.parts[which], self.rows[which], self.low[which], self.high[which])
 
 
-def best(parts: Sequence[Part], queries: Vectors, wanted: int, look: Look) -> tuple[Scores, Ids]:
+def best(parts: Sequence[RowSelection], queries: Vectors, wanted: int, scan: Scan) -> tuple[Scores, Ids]:
     """Find the best `wanted` for each query, best first, equal ones by id. There must be as many."""
     scores = np.empty((len(queries), wanted), dtype=np.float32)
     ids = np.empty((len(queries), wanted), dtype=np.int64)
@@ -188,13 +188,13 @@ def best(parts: Sequence[Part], queries: Vectors, wanted: int, look: Look) -> tu
             batch = queries[start : start + BATCH]
             shortlist = Shortlist(len(batch), wanted)
             for part in parts:
-                (look if part.rows is None else look_at_floats)(part, batch, shortlist)
+                (scan if part.rows is None else scan_floats)(part, batch, shortlist)
                 shortlist.next_part()
             scores[start : start + BATCH], ids[start : start + BATCH] = shortlist.settle(parts, batch)
     return scores, ids
 
 
-def look_at_floats(part: Part, queries: Vectors, shortlist: Shortlist) -> None:
+def scan_floats(part: RowSelection, queries: Vectors, shortlist: Shortlist) -> None:
     """Multiply in float32 everything with everything."""
     margin = _rounding(queries)
     for rows, vectors, mask in part.chunks(max(1, min(CHUNK_ROWS, CHUNK_SCORES // len(queries)))):
@@ -260,7 +260,7 @@ def _rounding(queries: Vectors) -> Scores:
     return margin
 
 
-def _quick(parts: Sequence[Part], offer: _Offer, queries: Vectors) -> Scores:
+def _quick(parts: Sequence[RowSelection], offer: _Offer, queries: Vectors) -> Scores:
     """Multiply pairs in float32."""
 
     def multiply(vectors: Vectors, places: Ids) -> Scores:
@@ -272,7 +272,7 @@ def _quick(parts: Sequence[Part], offer: _Offer, queries: Vectors) -> Scores:
     return _by_pieces(multiply, parts, offer)
 
 
-def _careful(parts: Sequence[Part], offer: _Offer, queries: Vectors) -> Scores:
+def _careful(parts: Sequence[RowSelection], offer: _Offer, queries: Vectors) -> Scores:
     """Multiply pairs in double precision and round once."""
 
     def multiply(vectors: Vectors, places: Ids) -> Scores:
@@ -284,7 +284,7 @@ def _careful(parts: Sequence[Part], offer: _Offer, queries: Vectors) -> Scores:
     return _by_pieces(multiply, parts, offer)
 
 
-def _by_pieces(multiply: Callable[[Vectors, Ids], Scores], parts: Sequence[Part], offer: _Offer) -> Scores:
+def _by_pieces(multiply: Callable[[Vectors, Ids], Scores], parts: Sequence[RowSelection], offer: _Offer) -> Scores:
     """Multiply some pairs at once, those of a query beside each other; where they are many, in threads."""
     scores = np.empty(len(offer.places), dtype=np.float32)
     order = np.lexsort((offer.places, offer.parts))
@@ -300,7 +300,7 @@ def _by_pieces(multiply: Callable[[Vectors, Ids], Scores], parts: Sequence[Part]
     return scores
 
 
-def _ranked(offer: _Offer, scores: Scores, parts: Sequence[Part], wanted: int) -> tuple[Scores, Ids]:
+def _ranked(offer: _Offer, scores: Scores, parts: Sequence[RowSelection], wanted: int) -> tuple[Scores, Ids]:
     ids = np.empty(len(scores), dtype=np.int64)
     for number, part in enumerate(parts):
         mine = offer.parts == number

@@ -73,7 +73,7 @@ def ours(vectors: Vectors, asked: Mapping[str, Vectors], *, graphs: bool) -> Ite
     if graphs:
         graph, took = timed(lambda: built(beside(exact, "hnsw")))
         for breadth in BREADTHS:
-            tuned = graph.twin()
+            tuned = graph.copy()
             tuned.effort = replace(graph.usual, candidates=min(graph.usual.candidates, breadth), breadth=breadth)
             yield _ours(f"hnsw ef={breadth}", tuned, took, memory_per_segment("hnsw", dim))
 

@@ -68,14 +68,14 @@ def filled(folder: Path, vectors: Vectors, space: Space) -> bindsearch.Library:
     files = len(vectors) // WINDOWS
     for start in range(0, files, TOGETHER):
 
-        def put(change: object, start: int = start) -> None:
+        def put(txn: object, start: int = start) -> None:
             for number in range(start, min(start + TOGETHER, files)):
                 rows = vectors[number * WINDOWS : (number + 1) * WINDOWS]
                 digest = hashlib.blake2b(str(number).encode(), digest_size=16).digest()
                 spans = [Span(2.0 * place, 2.0 * place + 2.0) for place in range(WINDOWS)]
                 content = Content(Modality.AUDIO, "wav", 1, 2.0 * WINDOWS, 1.0, [Run(Modality.AUDIO, spans, rows)])
-                change.put_item(digest, content)  # type: ignore[attr-defined]
-                change.link(PathRecord(folder / f"{number:07d}.wav", Stamp(1, 1), digest))  # type: ignore[attr-defined]
+                txn.put_item(digest, content)  # type: ignore[attr-defined]
+                txn.link(PathRecord(folder / f"{number:07d}.wav", Stamp(1, 1), digest))  # type: ignore[attr-defined]
 
         ledger.write(put)
     return library
@@ -100,8 +100,8 @@ def measure(n: int, options: argparse.Namespace) -> None:
         library = filled(folder, vectors, space)
         del vectors
         library.rebuild_index("exact")
-        with library._editions.now().ledger.read() as view:
-            index = library._editions.now().gallery.follow(view)[Modality.AUDIO]
+        with library._editions.now().ledger.read() as snapshot:
+            index = library._editions.now().index_store.follow(snapshot)[Modality.AUDIO]
         first = seconds(lambda: library.search(words[0]))
         seconds(lambda: library.search(words[1]))
         ways: dict[str, Callable[[int], object]] = {

@@ -29,13 +29,13 @@ from plot_evalues import Series, plot
 
 import bindsearch
 from bindsearch.calibration.background_queries import questions
-from bindsearch.calibration.calibration import Chances
-from bindsearch.calibration.null_distribution import Manner
+from bindsearch.calibration.calibration import CalibrationStore
+from bindsearch.calibration.null_distribution import CalibrationOptions
 from bindsearch.evaluation.dataset import Dataset, Example
 from bindsearch.evaluation.layouts import read
 from bindsearch.library.library import Library
-from bindsearch.query.query_vector import Asking, Part
-from bindsearch.retrieval.candidates import Candidate, Probe
+from bindsearch.query.query_vector import Component, QueryVector
+from bindsearch.retrieval.candidates import BoundQuery, Candidate
 from bindsearch.spaces.space import Space
 from bindsearch.types import Modality
 
@@ -251,7 +251,7 @@ class Owners:
 def cost(count: int, dim: int = 256) -> None:
     """Print what expectations cost a question, beside the search itself, in made-up vectors of all modalities."""
     chance = np.random.default_rng(0)
-    view, indexes = Owners(), {}
+    snapshot, indexes = Owners(), {}
     for modality in Modality:
         rows = chance.standard_normal((count // len(Modality), dim), dtype=np.float32)
         indexes[modality] = ExactIndex(dim)
@@ -259,16 +259,16 @@ def cost(count: int, dim: int = 256) -> None:
     words = chance.standard_normal((len(questions()), dim), dtype=np.float32) + 1
     words /= np.linalg.norm(words, axis=1, keepdims=True)
     with tempfile.TemporaryDirectory() as folder:
-        chances, kinds = Chances(Path(folder), dim=dim, texts=lambda: words), frozenset({Modality.TEXT})
-        fit = timed(lambda: chances.at(view, indexes, kinds, Manner()), turns=1)
-        again = Chances(Path(folder), dim=dim, texts=lambda: words)
-        read = timed(lambda: again.at(view, indexes, kinds, Manner()), turns=1)
-        asking = Asking(words[0], (Part(1.0, Modality.TEXT, words[0]),))
+        chances, kinds = CalibrationStore(Path(folder), dim=dim, texts=lambda: words), frozenset({Modality.TEXT})
+        fit = timed(lambda: chances.at(snapshot, indexes, kinds, CalibrationOptions()), turns=1)
+        again = CalibrationStore(Path(folder), dim=dim, texts=lambda: words)
+        read = timed(lambda: again.at(snapshot, indexes, kinds, CalibrationOptions()), turns=1)
+        asking = QueryVector(words[0], (Component(1.0, Modality.TEXT, words[0]),))
 
         def judge() -> None:
-            moment = chances.at(view, indexes, kinds, Manner())
+            moment = chances.at(snapshot, indexes, kinds, CalibrationOptions())
             aim = moment.aim(asking, searched={kind: len(index) for kind, index in indexes.items()})
-            probe = Probe(aim, raw=False, own=None)
+            probe = BoundQuery(aim, raw=False, own=None)
             for modality in Modality:
                 for segment in range(DEEP):
                     probe.found(segment, segment, modality, score=0.1)
@@ -327,7 +327,7 @@ def trial(given: argparse.Namespace, home: Path) -> int:
         plot([Series(name, values) for name, values in found.items()], given.plot, factor=FACTOR)
     for name, manner in MANNERS.items():
         for library in libraries.values():
-            library.wishes = replace(library.wishes, **manner)
+            library.settings = replace(library.settings, **manner)
         print(f"\n{name}")
         print(f"  unrelated      {shares(first_expectations(libraries['mixed'], strangers[:SOME]))}")
         related(libraries, files)

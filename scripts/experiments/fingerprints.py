@@ -60,15 +60,15 @@ def resized(picture: Image.Image, chance: random.Random) -> Image.Image:
 
 
 def brightened(picture: Image.Image, chance: random.Random) -> Image.Image:
-    """Change brightness and contrast by up to 30 %."""
+    """WriteTransaction brightness and contrast by up to 30 %."""
     picture = ImageEnhance.Brightness(picture).enhance(chance.uniform(0.7, 1.3))
     return ImageEnhance.Contrast(picture).enhance(chance.uniform(0.7, 1.3))
 
 
 def all_of_it(picture: Image.Image, chance: random.Random) -> Image.Image:
     """Crop, resize, brighten, encode."""
-    for change in (cropped, resized, brightened, encoded):
-        picture = change(picture, chance)
+    for txn in (cropped, resized, brightened, encoded):
+        picture = txn(picture, chance)
     return picture
 
 
@@ -155,10 +155,10 @@ def chosen(folder: Path, more: Sequence[Path], part: str, count: int, chance: ra
     return kept[:count], kept[count:] + [example for each in rest for example in each]
 
 
-def tell(what: str, found: dict[str, list[bool]], tried: int, wrong: Sequence[tuple[str, str, float]]) -> bool:
+def on_progress(what: str, found: dict[str, list[bool]], tried: int, wrong: Sequence[tuple[str, str, float]]) -> bool:
     """Print one kind's figures; whether they are good enough."""
-    for change, hits in found.items():
-        print(f"  {change:12} found {sum(hits):5} of {len(hits):5}  {np.mean(hits):.3f}")
+    for txn, hits in found.items():
+        print(f"  {txn:12} found {sum(hits):5} of {len(hits):5}  {np.mean(hits):.3f}")
     every = [hit for hits in found.values() for hit in hits]
     share = len({one for one, _, _ in wrong}) / max(1, tried)
     print(f"{what}: found {np.mean(every):.4f} of {len(every)} copies, false {share:.4%} of {tried} tried", flush=True)
@@ -174,8 +174,8 @@ def trial(what: str, plan: Sorted, kind: Kind, chance: random.Random) -> bool:
     references = [kind.mark(original) for original in originals]
     found: dict[str, list[bool]] = {}
     wrong: list[tuple[str, str, float]] = []
-    for name, change in kind.changes.items():
-        met = list(kind.matches([kind.mark(change(original, chance)) for original in originals], references))
+    for name, txn in kind.changes.items():
+        met = list(kind.matches([kind.mark(txn(original, chance)) for original in originals], references))
         own = {one for one, other, _ in met if one == other}
         found[name] = [place in own for place in range(len(planted))]
         for place in [place for place in range(len(planted)) if place not in own][:5]:
@@ -184,7 +184,7 @@ def trial(what: str, plan: Sorted, kind: Kind, chance: random.Random) -> bool:
         wrong += [(f"{planted[one].media} {name}", str(planted[other].media), agreed) for one, other, agreed in mixed]
     strangers = kind.matches([kind.mark(kind.read(example.media)) for example in others], references)
     wrong += [(str(others[one].media), str(planted[other].media), agreed) for one, other, agreed in strangers]
-    return tell(f"{what}, {len(planted)} copied", found, len(others) + len(planted) * len(found), wrong)
+    return on_progress(f"{what}, {len(planted)} copied", found, len(others) + len(planted) * len(found), wrong)
 
 
 @dataclass(frozen=True)

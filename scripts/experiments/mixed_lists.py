@@ -19,7 +19,7 @@ thing that the library has, asking for what is like them (themselves, and clips 
 and among all that is right (0 where they are equal). Both are averaged over draws and questions for each thing; the
 95 % intervals come from resampling things.
 
-*Outcome that counts*: the difference of nDCG@10, by expectation less raw, of questions in words about things of which a
+*ItemMatch that counts*: the difference of nDCG@10, by expectation less raw, of questions in words about things of which a
 draw has photos, sounds and texts. All else is told beside it: each wording, questions by photo and by sound, things
 there in two modalities, lists without the notes, and without centring.
 """
@@ -282,11 +282,11 @@ def of_label(label: str, kind: str) -> dict[str, bool]:
     return {name: name in right for name, thing in THINGS.items() if name in right or label in thing.hints}
 
 
-# Asking -----------------------------------------------------------------------------------------------------------
+# QueryVector -----------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class Told:
+class MediaFacts:
     """What one list was worth."""
 
     draw: int
@@ -314,7 +314,7 @@ class Asker:
     folder: Path
     way: str
 
-    def about(self, name: str) -> Iterator[Told]:
+    def about(self, name: str) -> Iterator[MediaFacts]:
         """Ask everything about a thing."""
         right, hinted = self.files.right[name], self.files.hinted[name]
         for wording in WORDINGS:
@@ -351,7 +351,7 @@ class Asker:
         kinds = [self._kind(path) for path in paths]
         return tuple(kinds.count(kind) / max(1, len(kinds)) for kind in KINDS)
 
-    def _told(self, name: str, asked: str, wording: str, hits: Hits, right: set[Path], aside: set[Path]) -> Told:
+    def _told(self, name: str, asked: str, wording: str, hits: Hits, right: set[Path], aside: set[Path]) -> MediaFacts:
         """Judge a list without what lies aside."""
         judged = [hit for hit in hits if not {hit.path, *hit.copies} & aside][:DEEP]
         own = [bool({hit.path, *hit.copies} & right) for hit in judged]
@@ -360,24 +360,24 @@ class Asker:
         value = float(ndcg(whole, DEEP)[0]) if right else float("nan")
         of = self._shares(sorted(right))
         shown = self._shares([hit.path for hit in judged])
-        return Told(self.draw, name, asked, wording, self.way, sum(share > 0 for share in of), value, shown, of)
+        return MediaFacts(self.draw, name, asked, wording, self.way, sum(share > 0 for share in of), value, shown, of)
 
 
-def asked(source: Source, space: Space, draw: int, folder: Path) -> list[Told]:
+def asked(source: Source, space: Space, draw: int, folder: Path) -> list[MediaFacts]:
     """Make the library of one draw, and ask it everything in all ways."""
     files = drawn(source, folder / "files", random.Random(draw))
-    found: list[Told] = []
+    found: list[MediaFacts] = []
     with bindsearch.open(folder / "mixed.library", space=space) as library:
         report = library.index(folder / "files")
         for way in (FAIR, RAW, PLAIN):
-            library.wishes = replace(library.wishes, centring=way != PLAIN)
+            library.settings = replace(library.settings, centring=way != PLAIN)
             asker = Asker(draw, library, files, folder / "files", way)
             found += [told for name in THINGS for told in asker.about(name)]
     print(f"draw {draw}: {report.added} files, {len(found)} lists", file=sys.stderr, flush=True)
     return found
 
 
-# Telling ----------------------------------------------------------------------------------------------------------
+# KeyPhrase ----------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -393,7 +393,7 @@ class Table:
     lists: int
 
     @classmethod
-    def of(cls, told: Sequence[Told]) -> Table:
+    def of(cls, told: Sequence[MediaFacts]) -> Table:
         """Average lists by thing, each draw alike."""
         things = sorted({each.thing for each in told})
         ways = sorted({each.way for each in told})
@@ -414,7 +414,7 @@ class Table:
         )
 
 
-def _even(told: Sequence[Told], name: str) -> Any:
+def _even(told: Sequence[MediaFacts], name: str) -> Any:
     """Average over the lists of each draw, then over draws."""
     draws = sorted({each.draw for each in told})
     return np.mean(
@@ -434,7 +434,7 @@ def said(values: np.ndarray) -> str:
     return f"{values.mean():.3f} ({low:.3f} to {high:.3f})"
 
 
-def report(name: str, told: Sequence[Told]) -> dict[str, Any]:
+def report(name: str, told: Sequence[MediaFacts]) -> dict[str, Any]:
     """Print what some lists say, and give it."""
     told = [each for each in told if not np.isnan(each.ndcg)]
     if not told:
@@ -469,7 +469,7 @@ def report(name: str, told: Sequence[Told]) -> dict[str, Any]:
     }
 
 
-def outcome(told: Sequence[Told]) -> dict[str, Any]:
+def outcome(told: Sequence[MediaFacts]) -> dict[str, Any]:
     """Print everything that the plan names, and give it."""
     three = [each for each in told if each.kinds == len(KINDS)]
     words = [each for each in three if each.asked == "words"]
@@ -497,7 +497,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = parser.parse_args(argv)
     source = Source.read(given.data, given.part)
     space = Space(Known(Space.named(given.space).encoder))
-    told: list[Told] = []
+    told: list[MediaFacts] = []
     for draw in range(given.draws):
         with tempfile.TemporaryDirectory() as folder:
             told += asked(source, space, draw, Path(folder).resolve())

@@ -27,11 +27,11 @@ from bindsearch.evaluation.layouts import read
 from bindsearch.evaluation.metrics import interval
 from bindsearch.spaces.space import Space
 from bindsearch.types import Modality
-from bindsearch.zeroshot import BACKGROUND, Classifier, Seen, Taught
+from bindsearch.zeroshot import BACKGROUND, Classifier, MediaVectors, Taught
 from bindsearch.zeroshot.classifier import CROWDING
-from bindsearch.zeroshot.examples import log_shares, surprise
+from bindsearch.zeroshot.examples import log_shares, surprisal
 from bindsearch.zeroshot.label_sets import EVERYDAY, background_for
-from bindsearch.zeroshot.scoring import Verdict, group_codes, sensitivity, verdict
+from bindsearch.zeroshot.scoring import AccuracyReport, group_codes, sensitivity, verdict
 from bindsearch.zeroshot.tuning import best_temperature, tune, tuned_on
 
 SHOTS = (1, 2, 4, 8)
@@ -64,7 +64,7 @@ class Data:
     test: list[Taught]
 
     @property
-    def seen(self) -> list[Seen]:
+    def seen(self) -> list[MediaVectors]:
         return [each.seen for each in self.test]
 
     @property
@@ -82,15 +82,15 @@ def loaded(folder: Path, space: Space) -> Data:
     train = [example for example in whole.examples if not example.held_out]
     step = -(-len(train) // PHOTOS) if whole.modality == Modality.IMAGE else 1
     some = (*train[::step], *(example for example in whole.examples if example.held_out))
-    embedded = embed(replace(whole, examples=some), space, tell=lambda name: None)
+    embedded = embed(replace(whole, examples=some), space, on_progress=lambda name: None)
     taught = [
-        (example.held_out, Taught(Seen({whole.modality: row}), example.words[0], example.recording))
+        (example.held_out, Taught(MediaVectors({whole.modality: row}), example.words[0], example.recording))
         for example, row in zip(embedded.dataset.examples, embedded.rows, strict=True)
     ]
     return Data(whole.labels, [each for held, each in taught if not held], [each for held, each in taught if held])
 
 
-def judged(classifier: Classifier, data: Data) -> Verdict:
+def judged(classifier: Classifier, data: Data) -> AccuracyReport:
     """Measure on the held-out clips."""
     shares = classifier.probabilities(data.seen)
     return verdict(classifier.answers, shares, data.truth, groups=data.groups, k=5)
@@ -130,7 +130,7 @@ def probed(shots: Sequence[Taught], data: Data) -> Floats:
         for fold in range(FOLDS):
             weight, bias = probe(rows[folds != fold], codes[folds != fold], count, shrink)
             logits[folds == fold] = rows[folds == fold] @ weight.T + bias
-        lost.append((surprise(logits, codes), shrink))
+        lost.append((surprisal(logits, codes), shrink))
     weight, bias = probe(rows, codes, count, min(lost)[1])
     return np.stack([seen.vectors[Modality.AUDIO] for seen in data.seen]) @ weight.T + bias
 
@@ -239,7 +239,7 @@ def rules(space: Space, sets: Mapping[str, Data], told: dict[str, Any], *, seed:
 class Logits:
     """What a classifier of any labels and any background would say of some files: each word is embedded once."""
 
-    def __init__(self, space: Space, labels: Sequence[str], seen: Sequence[Seen]) -> None:
+    def __init__(self, space: Space, labels: Sequence[str], seen: Sequence[MediaVectors]) -> None:
         words = tuple(dict.fromkeys((*labels, *BACKGROUND)))
         self._columns = {word: place for place, word in enumerate(words)}
         self._logits = Classifier(space, words).logits(seen)
@@ -323,7 +323,7 @@ def _right(classifier: Classifier, data: Data) -> Floats:
     return (np.array(classifier.answers)[answers] == data.truth).astype(np.float64)
 
 
-def _plain(found: Verdict) -> dict[str, float]:
+def _plain(found: AccuracyReport) -> dict[str, float]:
     return {"accuracy": found.accuracy, "low": found.low, "high": found.high, "top-5": found.among}
 
 

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from pocket_anchor import held_out, read_split
 from pocket_concepts import own_words, shown_by
-from pocket_neighbours import Found, draw
+from pocket_neighbours import ScannedFile, draw
 from pocket_sounds import decoded, esc50
 from pocket_texts import imagenet_names
 
@@ -152,7 +152,7 @@ def main() -> None:
     for row in ten:
         heard_is, right = held[row].concept, [truth[row] in shows[place] for place in near[row, :6]]
         words = [said[names[place]] for place in near[row, :6]]
-        found = [Found(in_words(each, heard_is, right=yes), yes) for each, yes in zip(words, right, strict=True)]
+        found = [ScannedFile(in_words(each, heard_is, right=yes), yes) for each, yes in zip(words, right, strict=True)]
         rows.append((heard_is, found))
     for heard_is, found in rows:
         print(f"{heard_is}: {', '.join(photo.shows for photo in found)}")

@@ -15,14 +15,14 @@ SHOWS, NOT = (205, 235, 218), (246, 228, 222)
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class ScannedFile:
     """A photo that a sound found: what it shows in a word or two, and whether that is what is heard."""
 
     shows: str
     right: bool
 
 
-def draw(rows: Sequence[tuple[str, Sequence[Found]]], title: str, file: Path) -> None:
+def draw(rows: Sequence[tuple[str, Sequence[ScannedFile]]], title: str, file: Path) -> None:
     """Draw a row for each sound, nearest photo first."""
     count = max(len(found) for _, found in rows)
     picture = Image.new("RGB", (NAME + count * (WIDE + GAP) + GAP, TOP + len(rows) * (HIGH + GAP) + GAP), PAPER)

@@ -39,7 +39,7 @@ QUIET = -4.0
 def left_out(home: Path, teacher: SoundTeacher | None = None) -> NDArray[np.bool_]:
     """Which clips are not trained on: what is measured by, and what sounds to the teacher like a copy of it.
 
-    Found once, and kept beside the clips.
+    ScannedFile once, and kept beside the clips.
     """
     kept = home / "cache" / "sounds" / "left_out.npy"
     if kept.exists():

@@ -24,13 +24,13 @@ def crowd(tmp_path_factory):
 @pytest.fixture
 def wish(crowd):
     """Set what is wished; it is as it was when the test is done."""
-    before = crowd.wishes
+    before = crowd.settings
 
     def wish(**wished):
-        crowd.wishes = replace(before, **wished)
+        crowd.settings = replace(before, **wished)
 
     yield wish
-    crowd.wishes = before
+    crowd.settings = before
 
 
 def told(hits):

@@ -126,16 +126,16 @@ def assert_says(ran, named):
     [("{", "damaged"), ('{"schema": 1}', "damaged"), ("[]", "damaged"), ('{"schema": 99, "created_by": "9.0"}', "9.0")],
 )
 @pytest.mark.parametrize("verb", [["index", "night"], ["search", "rain"], ["status"], ["doctor"]], ids=" ".join)
-def test_a_library_that_cannot_be_opened(own, run, verb, card, named):
-    (own / "own.library" / "library.json").write_text(card, encoding="utf-8")
+def test_a_library_that_cannot_be_opened(own, run, verb, manifest, named):
+    (own / "own.library" / "library.json").write_text(manifest, encoding="utf-8")
     ran = run(*verb)
     assert ran.status == 1
     assert_says(ran, named)
 
 
 def test_a_library_of_another_space_is_refused(own, run):
-    card = own / "own.library" / "library.json"
-    card.write_text(json.dumps(json.loads(card.read_text()) | {"fingerprint": "0" * 32}), encoding="utf-8")
+    manifest = own / "own.library" / "library.json"
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"fingerprint": "0" * 32}), encoding="utf-8")
     ran = run("search", "rain")
     assert ran.status == 1
     assert_says(ran, "toy")

@@ -14,7 +14,7 @@ from bindsearch.cli.parser import Parser, add_common, add_ranking
 from bindsearch.cli.progress import Bar
 from bindsearch.cli.screen import Screen, address, columns, cut, escaped, padded, shown
 from bindsearch.cli.wording import chance, clock, moment, share, size, span
-from bindsearch.core.progress import Building, Progress
+from bindsearch.core.progress import BuildProgress, Progress
 from bindsearch.results import Hit, Hits
 from bindsearch.types import Modality, Segment, Span
 
@@ -69,8 +69,8 @@ def test_the_bar_has_share_count_speed_and_what_is_left(monkeypatch):
 def test_an_index_that_is_made_anew_has_a_bar_too(monkeypatch):
     monkeypatch.setenv("NO_COLOR", "1")
     steps = [
-        (10.0, replace(progress(0, None), building=Building("audio", "ivf", "building", 500_000, 1_000_000))),
-        (20.0, replace(progress(0, None), building=Building("audio", "ivf", "measuring"))),
+        (10.0, replace(progress(0, None), building=BuildProgress("audio", "ivf", "building", 500_000, 1_000_000))),
+        (20.0, replace(progress(0, None), building=BuildProgress("audio", "ivf", "measuring"))),
     ]
     bar = "━" * 12 + "·" * 12
     told = f"\r\x1b[K{bar}  50%  building the index of audio (ivf)  1,000,000 segments"

@@ -16,8 +16,8 @@ SOUND = Piece(Modality.AUDIO, np.random.default_rng(0).normal(0, 0.1, 32_000).as
 
 def described(folder: Path, *, fingerprint: str | None = None, weights: str = "none") -> Path:
     base = {"name": "toy", "fingerprint": fingerprint or bindsearch.space("toy").spec.fingerprint}
-    card = {"base": base, "weights": weights, "recipe": {"tower": "pocket-small"}}
-    (folder / "card.json").write_text(json.dumps(card), encoding="utf-8")
+    manifest = {"base": base, "weights": weights, "recipe": {"tower": "pocket-small"}}
+    (folder / "card.json").write_text(json.dumps(manifest), encoding="utf-8")
     return folder
 
 

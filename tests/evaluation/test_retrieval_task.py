@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from bindsearch.core.vectors import unit
-from bindsearch.evaluation.retrieval_task import Question, answer, shuffles
+from bindsearch.evaluation.retrieval_task import RetrievalTask, answer, shuffles
 
 
 def asked(question, names, *, seed=0):
@@ -18,7 +18,7 @@ def perfect(classes, each):
     """Clips that lie where their labels do."""
     labels = np.eye(classes, dtype=np.float32)
     codes = np.repeat(np.arange(classes), each)
-    return Question(labels[codes], codes, labels, np.arange(classes), np.arange(len(codes)))
+    return RetrievalTask(labels[codes], codes, labels, np.arange(classes), np.arange(len(codes)))
 
 
 def test_a_perfect_space_falls_to_chance_when_its_concepts_are_shuffled():
@@ -31,7 +31,7 @@ def test_a_perfect_space_falls_to_chance_when_its_concepts_are_shuffled():
 
 def test_an_empty_space_is_at_chance():
     question = perfect(40, 25)
-    blind = Question(
+    blind = RetrievalTask(
         unit(np.random.default_rng(0).normal(size=(1000, 40))),
         *(question.asked, question.items, question.truth, question.groups),
     )
@@ -59,7 +59,7 @@ def test_the_control_is_chance_for_any_space_where_concepts_count_the_same():
     items = np.eye(2, dtype=np.float32)[np.array([0] * 12 + [1] * 4)]
     queries = np.tile(np.array([[1.0, 0.0]], np.float32), (11, 1))
     truth = np.array([0] * 12 + [1] * 4)
-    question = Question(queries, codes, items, truth, np.arange(11), by_concept=True)
+    question = RetrievalTask(queries, codes, items, truth, np.arange(11), by_concept=True)
     found = asked(question, ["P@10"])["P@10"]
     assert (found.score, found.chance) == (pytest.approx(0.5), pytest.approx(0.5))
     assert found.control == pytest.approx(0.5)
@@ -68,18 +68,22 @@ def test_the_control_is_chance_for_any_space_where_concepts_count_the_same():
 def test_several_labels_an_item():
     truth = np.array([[1, 1], [1, 0], [0, 1]], dtype=np.bool_)
     items = unit(np.array([[1, 1], [1, 0], [0, 1]]))
-    question = Question(np.eye(2, dtype=np.float32), np.arange(2), items, truth, np.arange(2))
+    question = RetrievalTask(np.eye(2, dtype=np.float32), np.arange(2), items, truth, np.arange(2))
     assert asked(question, ["mAP", "R@1"])["mAP"].score == 1
 
 
 def test_queries_without_items_are_not_counted():
     eye = np.eye(3, dtype=np.float32)
-    question = Question(eye, np.arange(3), eye[:2], np.arange(2), np.arange(3))
+    question = RetrievalTask(eye, np.arange(3), eye[:2], np.arange(2), np.arange(3))
     found = asked(question, ["R@1"])["R@1"]
     assert (found.queries, found.items, found.score) == (2, 2, 1)
     assert (
         answer(
-            Question(eye[2:], np.array([2]), eye[:2], np.arange(2), np.zeros(1, int)), ["R@1"], data="", task="", seed=0
+            RetrievalTask(eye[2:], np.array([2]), eye[:2], np.arange(2), np.zeros(1, int)),
+            ["R@1"],
+            data="",
+            task="",
+            seed=0,
         )
         == []
     )
@@ -89,7 +93,7 @@ def test_blocks_do_not_matter(monkeypatch):
     chance = np.random.default_rng(0)
     rows = [unit(chance.normal(size=(count, 8))) for count in (57, 33)]
     codes = [chance.integers(0, 5, count) for count in (57, 33)]
-    question = Question(rows[0], codes[0], rows[1], codes[1], np.arange(57))
+    question = RetrievalTask(rows[0], codes[0], rows[1], codes[1], np.arange(57))
     whole = asked(question, ["mAP", "R@5"])
     monkeypatch.setattr("bindsearch.evaluation.retrieval_task.BLOCK", 33 * 5)
     for name, score in asked(question, ["mAP", "R@5"]).items():

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
 
-from bindsearch.indexes.approximate.candidates import Effort
+from bindsearch.indexes.approximate.candidates import SearchEffort
 from bindsearch.indexes.approximate.hnsw import HnswIndex
 from bindsearch.indexes.approximate.ivf import IvfIndex
-from bindsearch.indexes.approximate.two_stage import BuiltIndex
+from bindsearch.indexes.approximate.two_stage import TwoStageIndex
 from bindsearch.indexes.exact import ExactIndex
 from bindsearch.indexes.gpu.faiss_gpu import FaissGpuIndex
 from bindsearch.indexes.gpu.faiss_gpu_approximate import FaissGpuCagraIndex, FaissGpuIvfIndex, FaissGpuPqIndex
@@ -43,7 +43,7 @@ FEW, MORE = AT_ONCE, AT_ONCE + 8
 
 
 def ivf(dim: int, *, candidates: int = FEW) -> IvfIndex:
-    return IvfIndex(dim, min_rows=64, effort=Effort(share=0.5, candidates=candidates))
+    return IvfIndex(dim, min_rows=64, effort=SearchEffort(share=0.5, candidates=candidates))
 
 
 def fine_cells(dim: int) -> IvfIndex:
@@ -53,7 +53,7 @@ def fine_cells(dim: int) -> IvfIndex:
 
 
 def hnsw(dim: int, *, candidates: int = FEW) -> HnswIndex:
-    return HnswIndex(dim, min_rows=64, effort=Effort(share=1.0, candidates=candidates))
+    return HnswIndex(dim, min_rows=64, effort=SearchEffort(share=1.0, candidates=candidates))
 
 
 def on_cards(dim: int, *, cards: int = 1) -> FaissGpuIndex:
@@ -61,7 +61,7 @@ def on_cards(dim: int, *, cards: int = 1) -> FaissGpuIndex:
 
 
 def found_on_cards(make: Callable[..., Index], *, cards: int = 1, share: float = 0.5) -> Callable[[int], Index]:
-    effort = Effort(share=share, candidates=64)
+    effort = SearchEffort(share=share, candidates=64)
     return lambda dim: make(dim, min_rows=64, effort=effort, cards=fake_cards(cards))
 
 
@@ -71,7 +71,7 @@ def on_processor(dim: int) -> Index:
     return TorchIndex(dim, device="cpu")
 
 
-ON_CARDS: dict[str, Any] = {"recall": 0.8, "ready": BuiltIndex.build, "needs": "faiss"}
+ON_CARDS: dict[str, Any] = {"recall": 0.8, "ready": TwoStageIndex.build, "needs": "faiss"}
 
 KINDS = [
     Kind("exact", ExactIndex),

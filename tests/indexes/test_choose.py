@@ -6,7 +6,7 @@ import pytest
 from bindsearch.indexes.choose import choose, exact_seconds, memory_per_segment
 from bindsearch.indexes.gpu import devices as devices_module
 from bindsearch.indexes.gpu.devices import Gpu, _why, devices
-from bindsearch.indexes.gpu.faiss_probe import Verdict
+from bindsearch.indexes.gpu.faiss_probe import ProbeResult
 
 GB = 10**9
 
@@ -77,8 +77,8 @@ def test_two_packages_that_bring_faiss_are_both_told(fresh, monkeypatch):
 
 def test_why_no_card_is_used_is_one_line():
     card = Gpu("Card 9000", "9.0", 80 * GB, 79 * GB)
-    assert _why(card=False, gpus=(), tried=Verdict()) == "no GPU is here"
+    assert _why(card=False, gpus=(), tried=ProbeResult()) == "no GPU is here"
     pytest.importorskip("torch", reason="torch is not installed")
-    assert "torch sees none" in _why(card=True, gpus=(), tried=Verdict())
-    assert "not faiss: no code" in _why(card=True, gpus=(card,), tried=Verdict(1, (), why="no code"))
-    assert _why(card=True, gpus=(card,), tried=Verdict()).startswith("Card 9000 is used")
+    assert "torch sees none" in _why(card=True, gpus=(), tried=ProbeResult())
+    assert "not faiss: no code" in _why(card=True, gpus=(card,), tried=ProbeResult(1, (), why="no code"))
+    assert _why(card=True, gpus=(card,), tried=ProbeResult()).startswith("Card 9000 is used")

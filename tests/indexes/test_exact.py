@@ -137,14 +137,14 @@ def test_what_a_device_found_before_it_was_full_comes_once(rng, monkeypatch):
     index = torch_gpu.TorchIndex(DIM, device="cpu")
     index.add(np.arange(200), vectors)
     expected = index.search(vectors[:2], 6)
-    look = _shortlist.Shortlist.offer
+    scan = _shortlist.Shortlist.offer
 
     def offer(self, *found):
         nonlocal given
         given += 1
         if given == 2:
             raise torch.OutOfMemoryError
-        look(self, *found)
+        scan(self, *found)
 
     monkeypatch.setattr(_shortlist.Shortlist, "offer", offer)
     assert same_answers(index.search(vectors[:2], 6), expected)
@@ -226,8 +226,8 @@ def test_a_query_that_is_a_view_is_multiplied_rightly(rng):
     if multiply is None:
         pytest.skip("torch multiplies no bytes here")
     values = rng.integers(-127, 128, (65, 64), dtype=np.int8)
-    view = values[64][None]
-    np.testing.assert_array_equal(multiply(view, values[:64]), _looks.multiply_by_numpy(view, values[:64]))
+    snapshot = values[64][None]
+    np.testing.assert_array_equal(multiply(snapshot, values[:64]), _looks.multiply_by_numpy(snapshot, values[:64]))
 
 
 def test_adding_one_at_a_time_keeps_few_blocks(rng):

@@ -7,14 +7,14 @@ import logging
 
 import numpy as np
 import pytest
-from bindsearch.indexes.approximate.candidates import Effort
+from bindsearch.indexes.approximate.candidates import SearchEffort
 from bindsearch.indexes.choose import choose
 from bindsearch.indexes.exact import ExactIndex
 from bindsearch.indexes.gpu import devices as devices_module, faiss_probe as _faiss_cards
 from bindsearch.indexes.gpu.devices import Gpu, devices
 from bindsearch.indexes.gpu.faiss_gpu import FaissGpuIndex
 from bindsearch.indexes.gpu.faiss_gpu_approximate import FaissGpuCagraIndex, FaissGpuIvfIndex, FaissGpuPqIndex
-from bindsearch.indexes.gpu.faiss_probe import Cards, Verdict, probed, verdict
+from bindsearch.indexes.gpu.faiss_probe import Cards, ProbeResult, probed, verdict
 from fake_gpus import fake_cards
 from index_model import same_answers, unit
 
@@ -72,15 +72,15 @@ def test_a_trial_that_ends_badly_says_what_it_found_before_and_why_no_more(endin
 
 def test_a_trial_in_which_all_cards_answer_needs_no_reason():
     told = probed('print(\'{"seen": 1, "runs": [0], "graphs": false}\')')
-    assert told == Verdict(1, (0,), False, "")
+    assert told == ProbeResult(1, (0,), False, "")
 
 
 def test_the_verdict_is_kept_for_the_next_process(fresh, monkeypatch):
     tries = []
-    monkeypatch.setattr(_faiss_cards, "probed", lambda program: tries.append(program) or Verdict(1, (0,), True, ""))
-    assert verdict() == Verdict(1, (0,), True, "")
+    monkeypatch.setattr(_faiss_cards, "probed", lambda program: tries.append(program) or ProbeResult(1, (0,), True, ""))
+    assert verdict() == ProbeResult(1, (0,), True, "")
     verdict.cache_clear()
-    assert verdict() == Verdict(1, (0,), True, "")
+    assert verdict() == ProbeResult(1, (0,), True, "")
     assert len(tries) == 1
     (file,) = fresh.glob("bindsearch/*.json")
     assert json.loads(file.read_text())["runs"] == [0]
@@ -92,7 +92,7 @@ def test_the_verdict_is_kept_for_the_next_process(fresh, monkeypatch):
 
 def test_another_driver_is_tried_anew(fresh, monkeypatch, tmp_path):
     tries = []
-    monkeypatch.setattr(_faiss_cards, "probed", lambda program: tries.append(program) or Verdict())
+    monkeypatch.setattr(_faiss_cards, "probed", lambda program: tries.append(program) or ProbeResult())
     for driver in ("one", "two"):
         (tmp_path / "version").write_text(driver)
         monkeypatch.setattr(_faiss_cards, "DRIVER", tmp_path / "version")
@@ -104,9 +104,13 @@ def test_another_driver_is_tried_anew(fresh, monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("tried", "kind", "words"),
     [
-        (Verdict(1, (0,), False, ""), "faiss-gpu", "through faiss"),
-        (Verdict(1, (), False, "this faiss has no code for it"), "torch", "not faiss: this faiss has no code for it"),
-        (Verdict(), "torch", "as this faiss sees none"),
+        (ProbeResult(1, (0,), False, ""), "faiss-gpu", "through faiss"),
+        (
+            ProbeResult(1, (), False, "this faiss has no code for it"),
+            "torch",
+            "not faiss: this faiss has no code for it",
+        ),
+        (ProbeResult(), "torch", "as this faiss sees none"),
     ],
 )
 def test_status_says_who_uses_the_card_and_the_choice_follows(fresh, monkeypatch, tried, kind, words):
@@ -171,7 +175,7 @@ def test_a_card_without_room_is_said_and_the_processor_searches(rng, caplog):
 def test_cells_find_the_same_on_cards_and_on_the_processor(rng, make, cards):
     vectors, queries = unit(rng, 5000, DIM, around=unit(rng, 50, DIM)), unit(rng, 20, DIM)
     held = fake_cards(cards) if cards else Cards(None)
-    index = filled(make(DIM, min_rows=64, effort=Effort(share=0.5, candidates=400), cards=held), vectors)
+    index = filled(make(DIM, min_rows=64, effort=SearchEffort(share=0.5, candidates=400), cards=held), vectors)
     index.build()
     found, exact = index.search(queries, 10)[1], index.search_exactly(queries, 10)[1]
     assert np.mean([np.isin(*pair).mean() for pair in zip(exact, found, strict=True)]) > 0.85
@@ -181,7 +185,9 @@ def test_cells_find_the_same_on_cards_and_on_the_processor(rng, make, cards):
 
 def test_cells_for_which_the_card_has_no_room_are_searched_by_the_processor(rng, caplog):
     vectors, queries = unit(rng, 600, DIM), unit(rng, 5, DIM)
-    index = FaissGpuIvfIndex(DIM, min_rows=64, effort=Effort(share=1.0, candidates=64), cards=fake_cards(room=1000))
+    index = FaissGpuIvfIndex(
+        DIM, min_rows=64, effort=SearchEffort(share=1.0, candidates=64), cards=fake_cards(room=1000)
+    )
     filled(index, vectors).build()
     with caplog.at_level(logging.WARNING):
         found = index.search(queries, 10)
@@ -198,7 +204,7 @@ def test_a_graph_of_a_card_needs_a_card_and_says_so(rng):
 
 def test_what_a_card_built_is_searched_without_one(rng, tmp_path):
     vectors, queries = unit(rng, 600, DIM), unit(rng, 10, DIM)
-    index = FaissGpuCagraIndex(DIM, min_rows=64, effort=Effort(share=1.0, candidates=64), cards=fake_cards())
+    index = FaissGpuCagraIndex(DIM, min_rows=64, effort=SearchEffort(share=1.0, candidates=64), cards=fake_cards())
     filled(index, vectors).build()
     index.save(tmp_path)
     loaded = FaissGpuCagraIndex.load(tmp_path)

@@ -8,10 +8,10 @@ from index_model import same_answers, unit
 
 pytest.importorskip("faiss", reason="faiss is not installed")
 from bindsearch.indexes.approximate import hnsw_graph as _graph
-from bindsearch.indexes.approximate.candidates import Effort
+from bindsearch.indexes.approximate.candidates import SearchEffort
 from bindsearch.indexes.approximate.hnsw import HnswIndex
 from bindsearch.indexes.choose import bytes_per_segment
-from bindsearch.indexes.scan.shortlist import Part
+from bindsearch.indexes.scan.shortlist import RowSelection
 
 DIM = 32
 COUNT = 4000
@@ -24,7 +24,7 @@ def rng():
 
 @pytest.fixture
 def index(rng):
-    index = HnswIndex(DIM, min_rows=64, effort=Effort(share=1.0, candidates=64))
+    index = HnswIndex(DIM, min_rows=64, effort=SearchEffort(share=1.0, candidates=64))
     index.add(np.arange(COUNT), unit(rng, COUNT, DIM, around=unit(rng, 200, DIM)))
     index.build()
     return index
@@ -75,10 +75,10 @@ def test_what_a_segment_takes_on_disk_is_what_was_said(index, tmp_path):
 
 
 def test_many_graphs_may_come_and_go(rng):
-    """Storage changes hands while a graph is built: each is freed once."""
+    """LmdbEnvironment changes hands while a graph is built: each is freed once."""
     vectors = unit(rng, 200, DIM)
     for _ in range(20):
-        index = HnswIndex(DIM, min_rows=64, effort=Effort(share=1.0, candidates=40))
+        index = HnswIndex(DIM, min_rows=64, effort=SearchEffort(share=1.0, candidates=40))
         index.add(np.arange(200), vectors)
         index.build()
         assert index.search(vectors[:2], 1)[1][:, 0].tolist() == [0, 1]
@@ -90,8 +90,8 @@ def test_what_bits_cannot_have_misjudged_is_not_looked_at_again(index, rng, monk
     few, all_of_them = [], []
     for deviations, named in ((_graph.DEVIATIONS, few), (np.inf, all_of_them)):
         monkeypatch.setattr(_graph, "DEVIATIONS", deviations)
-        found = block.finder.candidates(
-            index._looks.coder.turn(queries), part=Part.of(block, None), effort=index.effort, wanted=5
+        found = block.generator.candidates(
+            index._looks.coder.turn(queries), part=RowSelection.of(block, None), effort=index.effort, wanted=5
         )
         named.extend([*found.rows, index.search(queries, 5)])
     assert same_answers(few.pop(), all_of_them.pop())
@@ -103,11 +103,11 @@ def test_what_bits_cannot_have_misjudged_is_not_looked_at_again(index, rng, monk
 
 def test_how_far_apart_bits_may_score_what_is_equally_good_is_told_from_their_steps(index, rng):
     """Scores by bits differ from scores by floats with the deviation that is assumed."""
-    finder, queries = index._now.blocks[0].finder, unit(rng, 200, DIM)
+    generator, queries = index._now.blocks[0].generator, unit(rng, 200, DIM)
     turned = index._looks.coder.turn(queries)
-    said = np.stack([finder._walked.storage.reconstruct(row) for row in range(500)])
+    said = np.stack([generator._walked.storage.reconstruct(row) for row in range(500)])
     wrong = turned @ (index._now.blocks[0].vectors[:500] @ index._looks.coder.rotation - said).T
-    assumed = finder._doubt(turned) / _graph.DEVIATIONS / np.sqrt(2)
+    assumed = generator._doubt(turned) / _graph.DEVIATIONS / np.sqrt(2)
     assert np.sqrt((wrong**2).mean()) == pytest.approx(np.sqrt((assumed**2).mean()), rel=0.1)
 
 
@@ -119,7 +119,7 @@ def test_a_walk_may_see_more_than_it_names(rng):
     queries = unit(rng, 60, DIM)
 
     def found(breadth):
-        index.effort = Effort(share=1.0, candidates=20, breadth=breadth)
+        index.effort = SearchEffort(share=1.0, candidates=20, breadth=breadth)
         return recall(index, queries)
 
     assert found(20) < found(320)

@@ -85,18 +85,18 @@ def test_a_k_of_nothing_gives_nothing(kind, rng):
 
 def test_equal_vectors_come_by_smallest_id_wherever_they_lie(kind, rng):
     index, model = filled(kind, rng)
-    twin = unit(rng, 1, DIM)
+    copy = unit(rng, 1, DIM)
     ids = np.array([BIG - 5, 12, BIG + 10**6, 11, -4], dtype=np.int64)
     for id_ in ids:
-        index.add(np.array([id_]), twin)
-        model.add(np.array([id_]), twin)
+        index.add(np.array([id_]), copy)
+        model.add(np.array([id_]), copy)
         index.add(np.array([id_ + 50_000]), unit(rng, 1, DIM))
         index.remove(np.array([id_ + 50_000]))
-    scores, found = index.search(twin, 5)
+    scores, found = index.search(copy, 5)
     assert found[0].tolist() == sorted(ids.tolist())
     assert len(set(scores[0].tolist())) == 1
-    assert index.search(twin, 2)[1][0].tolist() == [-4, 11]
-    assert agree(index, model, twin, 40) >= kind.recall
+    assert index.search(copy, 2)[1][0].tolist() == [-4, 11]
+    assert agree(index, model, copy, 40) >= kind.recall
 
 
 def test_zero_queries_order_everything_by_id(kind, rng):

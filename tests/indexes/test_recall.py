@@ -7,9 +7,9 @@ import pytest
 from index_model import unit
 
 pytest.importorskip("faiss", reason="faiss is not installed")
-from bindsearch.indexes.approximate.candidates import Effort
+from bindsearch.indexes.approximate.candidates import SearchEffort
 from bindsearch.indexes.approximate.ivf import IvfIndex
-from bindsearch.indexes.approximate.recall import Certificate, Recall, certify, mend
+from bindsearch.indexes.approximate.recall import Recall, RecallCertificate, certify, mend
 from bindsearch.indexes.choose import bytes_per_segment, choose
 
 DIM = 32
@@ -22,7 +22,7 @@ def rng():
 
 @pytest.fixture
 def index(rng):
-    index = IvfIndex(DIM, min_rows=64, effort=Effort(share=1 / 32, candidates=64))
+    index = IvfIndex(DIM, min_rows=64, effort=SearchEffort(share=1 / 32, candidates=64))
     index.add(np.arange(4000), unit(rng, 4000, DIM, around=unit(rng, 400, DIM)))
     index.build()
     return index
@@ -59,7 +59,7 @@ def test_too_few_cells_are_caught_and_mended(index, queries):
 
 
 def test_an_effort_that_finds_more_than_it_must_is_lowered(rng):
-    index = IvfIndex(DIM, min_rows=64, effort=Effort(share=0.5, candidates=512))
+    index = IvfIndex(DIM, min_rows=64, effort=SearchEffort(share=0.5, candidates=512))
     around = unit(rng, 8, DIM)
     index.add(np.arange(3000), unit(rng, 3000, DIM, around=around))
     index.build()
@@ -77,7 +77,7 @@ def test_without_queries_nothing_is_changed(index):
 
 
 def test_an_effort_is_not_lowered_into_what_only_just_holds(index, queries):
-    index.effort = Effort(share=0.5, candidates=512)
+    index.effort = SearchEffort(share=0.5, candidates=512)
     assert mend(index, queries).worst >= 0.995
 
 
@@ -86,14 +86,14 @@ def test_bits_that_tell_too_little_are_made_finer(rng):
     middle = 8 * unit(rng, 1, 64)
     vectors = middle + unit(rng, 6000, 64)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    index = IvfIndex(64, min_rows=64, effort=Effort(share=1 / 4, candidates=128))
+    index = IvfIndex(64, min_rows=64, effort=SearchEffort(share=1 / 4, candidates=128))
     index.add(np.arange(6000), vectors.astype(np.float32))
     index.build()
-    coarse = index._now.blocks[0].finder.bits
+    coarse = index._now.blocks[0].generator.bits
     queries = {"text": unit(rng, 40, 64)}
     assert not certify(index, queries).holds
     assert mend(index, queries).holds
-    assert (coarse, index._now.blocks[0].finder.bits) == (1, 4)
+    assert (coarse, index._now.blocks[0].generator.bits) == (1, 4)
 
 
 def test_finer_bits_are_kept_on_disk_and_by_the_next_build(rng, tmp_path):
@@ -106,7 +106,7 @@ def test_finer_bits_are_kept_on_disk_and_by_the_next_build(rng, tmp_path):
     loaded._min_rows = 64
     loaded.add(np.arange(500, 600), unit(rng, 100, DIM))
     loaded.build()
-    assert loaded._now.blocks[0].finder.bits == 4
+    assert loaded._now.blocks[0].generator.bits == 4
 
 
 def test_everything_is_found_in_the_end_if_that_is_what_is_asked(index, queries):
@@ -120,7 +120,7 @@ def test_the_effort_is_kept_with_the_index(index, queries, tmp_path):
 
 
 def test_a_certificate_is_plain_values():
-    told = Certificate(at10={"text": Recall(0.95, 0.9, 0.98)}, queries=60).as_json()
+    told = RecallCertificate(at10={"text": Recall(0.95, 0.9, 0.98)}, queries=60).as_json()
     assert (told["worst"], told["holds"], told["at10"]) == (
         0.95,
         False,

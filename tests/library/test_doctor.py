@@ -11,14 +11,14 @@ from bindsearch.library.doctor import Drift
 from bindsearch.storage.records import PathRecord, key_of
 
 
-def raw_write(library, change) -> None:
-    """Change tables behind the ledger's back."""
-    library._editions.now().ledger.storage.write(change)
+def raw_write(library, txn) -> None:
+    """WriteTransaction tables behind the ledger's back."""
+    library._editions.now().ledger.storage.write(txn)
 
 
 def first_item(library) -> tuple[int, dict]:
-    with library._editions.now().ledger.read() as view:
-        return next(iter(view.items()))
+    with library._editions.now().ledger.read() as snapshot:
+        return next(iter(snapshot.items()))
 
 
 def lose_vectors(library) -> str:
@@ -35,8 +35,8 @@ def tear_vectors(library) -> str:
 
 def scale_vectors(library) -> str:
     first = first_item(library)[1]["runs"][0][0]
-    with library._editions.now().ledger.read() as view:
-        rows = np.array(view.raw_vectors(first))
+    with library._editions.now().ledger.read() as snapshot:
+        rows = np.array(snapshot.raw_vectors(first))
     raw_write(library, lambda txn: txn.put("vectors", key_of(first), (rows * 2).astype(np.float16).tobytes()))
     return "unit length"
 
@@ -72,20 +72,20 @@ def add_stray_vectors(library) -> str:
 
 def add_path_to_nothing(library) -> str:
     record = PathRecord(library.path / "ghost.png", Stamp(1, 1), b"\1" * 32)
-    library._editions.now().ledger.write(lambda change: change.link(record))
+    library._editions.now().ledger.write(lambda txn: txn.link(record))
     return "ghost.png"
 
 
 def spoil_index(library) -> str:
-    with library._editions.now().ledger.read() as view:
-        index = library._editions.now().gallery.follow(view)["image"]
+    with library._editions.now().ledger.read() as snapshot:
+        index = library._editions.now().index_store.follow(snapshot)["image"]
     index.remove(index.ids()[:1])
     return "image index"
 
 
 def swap_index_vectors(library) -> str:
-    with library._editions.now().ledger.read() as view:
-        index = library._editions.now().gallery.follow(view)["image"]
+    with library._editions.now().ledger.read() as snapshot:
+        index = library._editions.now().index_store.follow(snapshot)["image"]
     ids = index.ids()
     rows = index.vectors(ids)
     index.remove(ids)

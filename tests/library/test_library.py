@@ -29,7 +29,7 @@ from bindsearch.errors import (
     UnreadableMedia,
 )
 from bindsearch.library.library import Library
-from bindsearch.storage.manifest import SCHEMA, read_card, upgrade
+from bindsearch.storage.manifest import SCHEMA, read_manifest, upgrade
 
 
 @pytest.fixture(scope="module")
@@ -259,9 +259,9 @@ def test_a_folder_of_other_things_does_not_become_a_library(media):
 
 
 def test_another_space_is_refused(library):
-    card = json.loads((library.path / "library.json").read_text())
+    manifest = json.loads((library.path / "library.json").read_text())
     library.close()
-    (library.path / "library.json").write_text(json.dumps(card | {"fingerprint": "f00d"}))
+    (library.path / "library.json").write_text(json.dumps(manifest | {"fingerprint": "f00d"}))
     with pytest.raises(SpaceMismatch, match="toy"):
         bindsearch.open(library.path, space="toy")
     with bindsearch.open(library.path) as other, pytest.raises(SpaceMismatch, match="f00d"):
@@ -269,8 +269,8 @@ def test_another_space_is_refused(library):
 
 
 def test_a_damaged_card_and_a_newer_schema_are_said(library):
-    card = json.loads((library.path / "library.json").read_text())
-    (library.path / "library.json").write_text(json.dumps(card | {"schema": SCHEMA + 1}))
+    manifest = json.loads((library.path / "library.json").read_text())
+    (library.path / "library.json").write_text(json.dumps(manifest | {"schema": SCHEMA + 1}))
     with pytest.raises(SchemaTooNew, match=r"pip install"):
         bindsearch.open(library.path)
     (library.path / "library.json").write_text("{")
@@ -279,13 +279,13 @@ def test_a_damaged_card_and_a_newer_schema_are_said(library):
 
 
 def test_older_schemas_are_brought_up_one_by_one(library):
-    card = read_card(library.path)
+    manifest = read_manifest(library.path)
     steps = []
     migrations = {SCHEMA - 2: lambda folder: steps.append("first"), SCHEMA - 1: lambda folder: steps.append("second")}
-    old = replace(card, schema=SCHEMA - 2)
-    assert upgrade(library.path, old, migrations) == card
+    old = replace(manifest, schema=SCHEMA - 2)
+    assert upgrade(library.path, old, migrations) == manifest
     assert steps == ["first", "second"]
-    assert read_card(library.path) == card
+    assert read_manifest(library.path) == manifest
     with pytest.raises(CorruptLibrary, match="no way"):
         upgrade(library.path, old, {})
 
@@ -449,7 +449,7 @@ def create(folder: Path, start, outcomes) -> None:
     start.wait(60)
     try:
         with bindsearch.open(folder) as library:
-            outcomes.put(library.card.created)
+            outcomes.put(library.manifest.created)
     except bindsearch.BindsearchError as error:
         outcomes.put(repr(error))
 
@@ -464,7 +464,7 @@ def test_processes_that_make_the_same_library_at_once_all_get_it(tmp_path):
     told = {outcomes.get(timeout=60) for _ in processes}
     for process in processes:
         process.join()
-    assert told == {read_card(tmp_path / "one.library").created}
+    assert told == {read_manifest(tmp_path / "one.library").created}
 
 
 def test_strings_where_lists_are_meant_are_refused(library):

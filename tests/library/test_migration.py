@@ -13,15 +13,15 @@ from stress_migrate import trial
 
 import bindsearch
 from bindsearch.errors import BadQuery, LibraryError, LicenceRefused, SpaceError, SpaceMismatch
-from bindsearch.indexing import index_store as gallery
+from bindsearch.indexing import index_store as index_store
 from bindsearch.ingest import pipeline as ingest
 from bindsearch.library import migration
 from bindsearch.library.library import Library
 from bindsearch.registry import SPACES
 from bindsearch.spaces.space import Space
 from bindsearch.storage import manifest as schema
-from bindsearch.storage.lmdb_env import Storage
-from bindsearch.storage.manifest import read_card
+from bindsearch.storage.lmdb_env import LmdbEnvironment
+from bindsearch.storage.manifest import read_manifest
 from bindsearch.types import Modality
 
 pytestmark = pytest.mark.usefixtures("trial_is_a_space")
@@ -213,10 +213,10 @@ class Fuse:
         self.left = -1
         self.written = 0
         for owner, name in (
-            (Storage, "write"),
+            (LmdbEnvironment, "write"),
             (schema, "write_whole"),
-            (gallery, "write_whole"),
-            (gallery, "_sync"),
+            (index_store, "write_whole"),
+            (index_store, "_sync"),
             (migration, "remove"),
         ):
             monkeypatch.setattr(owner, name, self.through(getattr(owner, name)))
@@ -280,7 +280,7 @@ def test_a_failure_at_any_step_loses_nothing(tmp_path, monkeypatch, act):
             assert (held(opened), answers(opened)) == right[end], f"{act}, step {step}, then on"
             opened.doctor(repair=True)
             assert opened.doctor() == []
-            assert sorted(schema.strays(folder, read_card(folder))) == []
+            assert sorted(schema.strays(folder, read_manifest(folder))) == []
         shutil.rmtree(folder)
         if not burnt:
             break
@@ -361,7 +361,7 @@ def test_the_next_migration_drops_what_the_last_one_kept(library):
     status = library.status()
     assert status.kept is not None
     assert (status.space, status.kept.space) == ("third", "trial")
-    assert schema.strays(library.path, read_card(library.path)) == []
+    assert schema.strays(library.path, read_manifest(library.path)) == []
     assert sorted(path.name for path in library.path.glob("ledger*")) == ["ledger-2", "ledger-3"]
 
 
@@ -403,11 +403,11 @@ def test_a_library_goes_to_a_new_version_of_its_own_space(library):
 
 def test_going_back_to_a_space_that_is_not_here_changes_nothing(library, monkeypatch):
     library.migrate("trial")
-    card = read_card(library.path)
+    manifest = read_manifest(library.path)
     monkeypatch.delitem(SPACES, "toy")
     with bindsearch.open(library.path) as other, pytest.raises(SpaceError, match="toy"):
         other.rollback()
-    assert read_card(library.path) == card
+    assert read_manifest(library.path) == manifest
 
 
 def test_a_library_for_commercial_use_stays_one(library):
@@ -419,7 +419,7 @@ def test_a_library_for_commercial_use_stays_one(library):
         library.migrate(in_space("private", commercial=False))
     assert library.status().coming is None
     library.migrate("trial")
-    assert read_card(library.path).commercial
+    assert read_manifest(library.path).commercial
 
 
 def test_no_way_leads_back_to_a_space_that_is_not_for_commercial_use(tmp_path, media):
@@ -518,9 +518,9 @@ def test_every_kind_of_query_can_be_compared(library, media):
 
 def test_the_doctor_sees_the_other_spaces(library):
     library.migrate("trial")
-    with library._editions.beside()["kept"].ledger.read() as view:
-        item = next(view.items())[0]
-    library._editions.beside()["kept"].ledger.write(lambda change: change.drop_run(1))
+    with library._editions.beside()["kept"].ledger.read() as snapshot:
+        item = next(snapshot.items())[0]
+    library._editions.beside()["kept"].ledger.write(lambda txn: txn.drop_run(1))
     (library.path / "ledger-9").mkdir()
     found = library.doctor()
     assert found[0].startswith(f"space toy (kept): item {item}")

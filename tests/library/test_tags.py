@@ -149,8 +149,8 @@ def test_forgotten_items_leave_no_tags(library, media):
     library.tag(LABELS, none=OTHERS)
     library.forget(media / "pictures")
     assert library.tags["red"].tagged == 6
-    with library._editions.now().ledger.read() as view:
-        assert sum(item is not None for _, item in view.tag_keys()) == 6
+    with library._editions.now().ledger.read() as snapshot:
+        assert sum(item is not None for _, item in snapshot.tag_keys()) == 6
     assert library.doctor() == []
 
 
@@ -162,9 +162,9 @@ def test_a_label_is_tagged_once(library, media):
     red = library.tags.of(media / "pictures" / "red.png")
     assert red["red"] + red["green"] == pytest.approx(1.0, abs=1e-5)
     library.tag(["blue", "yellow", "hiss"])
-    with library._editions.now().ledger.read() as view:
-        assert len(view.taggers()) == 2
-        assert {number for number, _ in view.tag_keys()} == set(view.taggers())
+    with library._editions.now().ledger.read() as snapshot:
+        assert len(snapshot.taggers()) == 2
+        assert {number for number, _ in snapshot.tag_keys()} == set(snapshot.taggers())
     assert library.doctor() == []
 
 
@@ -187,14 +187,14 @@ def test_tags_are_removed(library, media):
         library.tags.remove(["blu"])
     assert library.tags.remove() == ["blue", "yellow"]
     assert dict(library.tags) == {}
-    with library._editions.now().ledger.read() as view:
-        assert list(view.tag_keys()) == []
+    with library._editions.now().ledger.read() as snapshot:
+        assert list(snapshot.tag_keys()) == []
     assert library.tags.remove() == []
     picture(media / "pictures" / "new.png", (250, 5, 5))
     library.index()
     assert library.tags.of(media / "pictures" / "new.png") == {}
-    with library._editions.now().ledger.read() as view:
-        assert list(view.tag_keys()) == []
+    with library._editions.now().ledger.read() as snapshot:
+        assert list(snapshot.tag_keys()) == []
 
 
 def test_tagging_can_be_interrupted_and_goes_on(library, media, monkeypatch):
@@ -311,9 +311,9 @@ def test_the_doctor_sees_and_mends_what_is_astray(library, media):
     library.tag(LABELS, none=OTHERS)
     ledger = library._editions.now().ledger
     row = np.zeros(4, dtype=np.float32)
-    ledger.write(lambda change: change.put_tags((1, 999, row)))
-    ledger.write(lambda change: change.put_tags((1, 1, row[:2])))
-    ledger.write(lambda change: change.put_tags((7, 1, row)))
+    ledger.write(lambda txn: txn.put_tags((1, 999, row)))
+    ledger.write(lambda txn: txn.put_tags((1, 1, row[:2])))
+    ledger.write(lambda txn: txn.put_tags((7, 1, row)))
     faults = library.doctor()
     assert len(faults) == 3
     assert all("tags" in fault for fault in faults)
@@ -324,7 +324,7 @@ def test_the_doctor_sees_and_mends_what_is_astray(library, media):
 
 def test_a_classifier_that_is_missing_takes_its_tags_with_it(library, media):
     library.tag(LABELS, none=OTHERS)
-    library._editions.now().ledger.write(lambda change: change.drop_tags((1, None)))
+    library._editions.now().ledger.write(lambda txn: txn.drop_tags((1, None)))
     picture(media / "pictures" / "new.png", (250, 5, 5))
     with pytest.raises(CorruptLibrary, match="--repair"):
         library.index()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bindsearch.media import Found, Trouble, walk
+from bindsearch.media import ScanError, ScannedFile, walk
 
 
 def write(path: Path, data: bytes = b"x") -> Path:
@@ -16,7 +16,7 @@ def write(path: Path, data: bytes = b"x") -> Path:
 
 def found(*roots: Path, **options) -> list[Path]:
     entries = list(walk(roots, **options))
-    assert all(isinstance(entry, Found) for entry in entries), entries
+    assert all(isinstance(entry, ScannedFile) for entry in entries), entries
     return [entry.path for entry in entries]
 
 
@@ -31,7 +31,7 @@ def test_files_come_depth_first_in_the_order_of_their_bytes(tmp_path):
 def test_size_and_time_are_told(tmp_path):
     path = write(tmp_path / "a.txt", b"12345")
     os.utime(path, ns=(1, 1_234_567_890_123_456_789))
-    assert list(walk([tmp_path])) == [Found(path, 5, 1_234_567_890_123_456_789)]
+    assert list(walk([tmp_path])) == [ScannedFile(path, 5, 1_234_567_890_123_456_789)]
 
 
 def test_a_root_may_be_a_file_and_is_given_once(tmp_path):
@@ -89,11 +89,11 @@ def test_links_to_nowhere_and_to_themselves_are_dead(tmp_path):
         (tmp_path / "b", True),
         (path, False),
     ]
-    assert list(walk([tmp_path / "b"])) == [Trouble(tmp_path / "b", os.strerror(40))]
+    assert list(walk([tmp_path / "b"])) == [ScanError(tmp_path / "b", os.strerror(40))]
 
 
 def test_a_root_that_is_not_there_is_trouble(tmp_path):
-    assert list(walk([tmp_path / "gone"])) == [Trouble(tmp_path / "gone", os.strerror(2))]
+    assert list(walk([tmp_path / "gone"])) == [ScanError(tmp_path / "gone", os.strerror(2))]
 
 
 def test_pipes_and_sockets_are_passed_by(tmp_path):
@@ -109,7 +109,7 @@ def test_unreadable_folders_are_trouble(tmp_path):
     closed = tmp_path / "closed"
     closed.mkdir(mode=0)
     path = write(tmp_path / "open.txt")
-    assert next(walk([tmp_path])) == Trouble(closed, os.strerror(13))
+    assert next(walk([tmp_path])) == ScanError(closed, os.strerror(13))
     assert found(path) == [path]
 
 

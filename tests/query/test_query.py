@@ -13,7 +13,7 @@ import pytest
 from hypothesis import assume, given, strategies as st
 
 from bindsearch.errors import BadQuery, EmptyQuery, QueryError
-from bindsearch.query.encode import LESS, MORE, combine, compile_query
+from bindsearch.query.encode import LESS, MORE, combine, encode_query
 from bindsearch.query.language import Operand, Query, concept, file, parse, parse_one, text
 
 NAMES = [
@@ -348,7 +348,7 @@ def test_a_concept_that_is_not_saved_is_pointed_at(parts, place):
         return np.ones(2, np.float32)
 
     with pytest.raises(BadQuery) as caught:
-        compile_query(query, embed)
+        encode_query(query, embed)
     _, line, carets = str(caught.value).split("\n")
     assert "concept:nowhere" in line
     if line.isascii():
@@ -374,7 +374,7 @@ def vector_of(name: str) -> np.ndarray:
 
 
 def compiled(query: Query):
-    return compile_query(query, lambda operand: vector_of(operand.value))
+    return encode_query(query, lambda operand: vector_of(operand.value))
 
 
 small = st.floats(min_value=0.1, max_value=10) | st.floats(min_value=-10, max_value=-0.1)
@@ -484,7 +484,7 @@ def test_leaning_on_results_is_rocchio_and_still_splits(query, direction):
 def test_a_query_of_three_operands_by_hand():
     axes = dict(zip(["sea", "sand", "gulls.wav"], np.eye(3, dtype=np.float32) * [[5], [1], [0.1]], strict=True))
     query = 2 * text("sea") - text("sand") + 2 * file("gulls.wav")
-    result = compile_query(query, lambda operand: axes[operand.value])
+    result = encode_query(query, lambda operand: axes[operand.value])
     np.testing.assert_allclose(result.vector, [2 / 3, -1 / 3, 2 / 3], atol=1e-7)
     assert [weight for weight, _ in result.terms] == [2, -1, 2]
     np.testing.assert_array_equal([unit for _, unit in result.terms], np.eye(3))
@@ -498,7 +498,7 @@ def test_pieces_of_files_reach_the_encoder():
         asked.append(operand)
         return np.ones(2, np.float32)
 
-    compile_query(parse(["clip.mp4#t=3,4"]), embed)
+    encode_query(parse(["clip.mp4#t=3,4"]), embed)
     assert asked == [file_of("clip.mp4", 1, 3, 4)]
 
 

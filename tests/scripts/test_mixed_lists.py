@@ -47,7 +47,7 @@ def test_every_line_of_the_table_says_what_it_seems_to():
 
 
 @dataclass
-class Found:
+class ScannedFile:
     """As much of a hit as is looked at."""
 
     path: Path
@@ -99,7 +99,7 @@ def test_a_list_is_judged_without_what_lies_aside(tmp_path):
     files = trial.Drawn()
     files.right["dog"] = {photos / "a", photos / "b", texts / "c"}
     asker = trial.Asker(0, None, files, tmp_path, trial.FAIR)
-    hits = [Found(path) for path in (photos / "aside", photos / "a", texts / "wrong", texts / "c")]
+    hits = [ScannedFile(path) for path in (photos / "aside", photos / "a", texts / "wrong", texts / "c")]
     told = asker._told("dog", "words", "{}", hits, files.right["dog"], {photos / "aside"})
     best = 1 + 1 / np.log2(3) + 1 / np.log2(4)
     assert told.ndcg == pytest.approx((1 + 1 / np.log2(4)) / best)

@@ -7,8 +7,8 @@ import pytest
 
 import bindsearch
 from bindsearch.errors import OutOfMemory, SpaceError, UnreadableMedia, UnsupportedMedia
-from bindsearch.spaces.batching import BATCH, Encoding, is_out_of_memory
-from bindsearch.spaces.lru_cache import Remembered
+from bindsearch.spaces.batching import BATCH, BatchEncoder, is_out_of_memory
+from bindsearch.spaces.lru_cache import LruCache
 from bindsearch.spaces.space import Space
 from bindsearch.types import Modality, Piece, SpaceSpec
 
@@ -50,7 +50,7 @@ class OutOfMemoryError(RuntimeError):
 def test_out_of_memory_halves_the_batch_and_goes_on(error):
     encoder = Small(5, error)
     texts = ["x" * number for number in range(1, 71)]
-    vectors = Encoding(encoder).encode(Modality.TEXT, texts)
+    vectors = BatchEncoder(encoder).encode(Modality.TEXT, texts)
     wanted = np.array([[1, number] for number in range(1, 71)], dtype=np.float64)
     np.testing.assert_allclose(vectors, wanted / np.linalg.norm(wanted, axis=1, keepdims=True), atol=1e-6)
     assert encoder.batches[:4] == [BATCH, 16, 8, 4]
@@ -59,7 +59,7 @@ def test_out_of_memory_halves_the_batch_and_goes_on(error):
 
 def test_what_fits_is_remembered_for_its_modality():
     encoder = Small(8)
-    encoding = Encoding(encoder)
+    encoding = BatchEncoder(encoder)
     encoding.encode(Modality.TEXT, ["x"] * 32)
     encoder.batches.clear()
     encoding.encode(Modality.TEXT, ["x"] * 32)
@@ -119,7 +119,7 @@ class Priced(Small):
 
 def test_batches_keep_to_the_budget():
     def size(pixels, device="cpu"):
-        return Encoding(Priced(pixels, device)).batch_size(Modality.IMAGE)
+        return BatchEncoder(Priced(pixels, device)).batch_size(Modality.IMAGE)
 
     assert size(224 * 224) == 32
     assert size(448 * 448) == 8
@@ -175,7 +175,7 @@ def test_another_fingerprint_knows_nothing_of_it():
 
 
 def test_what_was_longest_not_asked_for_is_dropped_first():
-    known = Remembered(2)
+    known = LruCache(2)
     known.keep("a", 1)
     known.keep("b", 2)
     assert known.get("a") == 1

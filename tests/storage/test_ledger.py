@@ -12,11 +12,11 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from bindsearch.core.file_state import Stamp
 from bindsearch.errors import LibraryNotFound
-from bindsearch.indexing.index_store import Gallery
+from bindsearch.indexing.index_store import IndexStore
 from bindsearch.library.doctor import Doctor
 from bindsearch.storage.ledger import Ledger
 from bindsearch.storage.records import Content, PathRecord, Run
-from bindsearch.storage.write_transaction import Change
+from bindsearch.storage.write_transaction import WriteTransaction
 from bindsearch.types import Modality, Span
 
 DIM = 8
@@ -45,9 +45,9 @@ def make_content(content: int) -> Content:
     return Content(Modality.AUDIO, "wav", content, float(count), 1.0, runs)
 
 
-def store(change: Change, name: str, content: int, stamp: Stamp) -> None:
-    change.put_item(digest(content), make_content(content))
-    change.link(PathRecord(ROOT / name, stamp, digest(content), {"content": str(content)}))
+def store(txn: WriteTransaction, name: str, content: int, stamp: Stamp) -> None:
+    txn.put_item(digest(content), make_content(content))
+    txn.link(PathRecord(ROOT / name, stamp, digest(content), {"content": str(content)}))
 
 
 class Crash(Exception):
@@ -61,7 +61,7 @@ class LedgerAgainstDictionary(RuleBasedStateMachine):
         super().__init__()
         self.folder = Path(tempfile.mkdtemp())
         self.ledger = Ledger.open(self.folder / "ledger", dim=DIM, create=True, first_map=TINY_MAP)
-        self.gallery = Gallery(self.folder / "index", dim=DIM)
+        self.index_store = IndexStore(self.folder / "index", dim=DIM)
         self.paths: dict[str, int] = {}
         self.stamps: dict[str, Stamp] = {}
         self.known: set[int] = set()
@@ -78,7 +78,7 @@ class LedgerAgainstDictionary(RuleBasedStateMachine):
     @rule(name=st.sampled_from(NAMES), content=st.integers(0, 12))
     def add_or_change(self, name: str, content: int) -> None:
         stamp = self.stamp()
-        self.ledger.write(lambda change: store(change, name, content, stamp))
+        self.ledger.write(lambda txn: store(txn, name, content, stamp))
         self.paths[name], self.stamps[name] = content, stamp
         self.known.add(content)
 
@@ -88,9 +88,9 @@ class LedgerAgainstDictionary(RuleBasedStateMachine):
         source = data.draw(st.sampled_from(sorted(self.paths)))
         content, stamp = self.paths[source], self.stamps[source]
 
-        def change_both(change: Change) -> None:
-            change.unlink(ROOT / source)
-            change.link(PathRecord(ROOT / where, stamp, digest(content), {"content": str(content)}))
+        def change_both(txn: WriteTransaction) -> None:
+            txn.unlink(ROOT / source)
+            txn.link(PathRecord(ROOT / where, stamp, digest(content), {"content": str(content)}))
 
         self.ledger.write(change_both)
         del self.paths[source], self.stamps[source]
@@ -102,12 +102,12 @@ class LedgerAgainstDictionary(RuleBasedStateMachine):
         source = data.draw(st.sampled_from(sorted(self.paths)))
         stamp, content = self.stamp(), self.paths[source]
         record = PathRecord(ROOT / where, stamp, digest(content), {"content": str(content)})
-        self.ledger.write(lambda change: change.link(record))
+        self.ledger.write(lambda txn: txn.link(record))
         self.paths[where], self.stamps[where] = content, stamp
 
     @rule(name=st.sampled_from(NAMES))
     def delete(self, name: str) -> None:
-        self.ledger.write(lambda change: change.unlink(ROOT / name))
+        self.ledger.write(lambda txn: txn.unlink(ROOT / name))
         self.paths.pop(name, None)
         self.stamps.pop(name, None)
 
@@ -115,10 +115,10 @@ class LedgerAgainstDictionary(RuleBasedStateMachine):
     @rule(data=st.data())
     def forget(self, data: st.DataObject) -> None:
         name = data.draw(st.sampled_from(sorted(self.paths)))
-        with self.ledger.read() as view:
-            record = view.path(ROOT / name)
+        with self.ledger.read() as snapshot:
+            record = snapshot.path(ROOT / name)
         assert record is not None
-        self.ledger.write(lambda change: change.forget(record))
+        self.ledger.write(lambda txn: txn.forget(record))
         content = self.paths.pop(name)
         del self.stamps[name]
         if content not in self.paths.values():
@@ -128,9 +128,9 @@ class LedgerAgainstDictionary(RuleBasedStateMachine):
     def crash(self, name: str, content: int) -> None:
         """A transaction that dies in the middle leaves no trace."""
 
-        def die(change: Change) -> None:
-            store(change, name, content, Stamp(1, 1))
-            change.unlink(ROOT / "a")
+        def die(txn: WriteTransaction) -> None:
+            store(txn, name, content, Stamp(1, 1))
+            txn.unlink(ROOT / "a")
             raise Crash
 
         with pytest.raises(Crash):
@@ -140,48 +140,48 @@ class LedgerAgainstDictionary(RuleBasedStateMachine):
     def reopen(self) -> None:
         self.ledger.close()
         self.ledger = Ledger.open(self.folder / "ledger", dim=DIM)
-        self.gallery = Gallery(self.folder / "index", dim=DIM)
+        self.index_store = IndexStore(self.folder / "index", dim=DIM)
 
     @rule(everything=st.booleans())
     def save_indexes(self, everything: bool) -> None:
-        with self.ledger.read() as view:
-            self.gallery.follow(view)
-        reached = self.gallery.save(everything=everything)
+        with self.ledger.read() as snapshot:
+            self.index_store.follow(snapshot)
+        reached = self.index_store.save(everything=everything)
         self.ledger.prune_log(reached)
 
     @rule()
     def rebuild_indexes(self) -> None:
-        with self.ledger.read() as view:
-            self.gallery.rebuild(view)
+        with self.ledger.read() as snapshot:
+            self.index_store.rebuild(snapshot)
 
     @invariant()
     def same_as_the_dictionary(self) -> None:
-        with self.ledger.read() as view:
-            paths = {record.path: record for record in view.paths()}
+        with self.ledger.read() as snapshot:
+            paths = {record.path: record for record in snapshot.paths()}
             assert {path: int(record.metadata["content"]) for path, record in paths.items()} == {
                 ROOT / name: content for name, content in self.paths.items()
             }
             assert all(paths[ROOT / name].stamp == stamp for name, stamp in self.stamps.items())
-            stored = {facts["hash"]: item for item, facts in view.items()}
+            stored = {facts["hash"]: item for item, facts in snapshot.items()}
             assert set(stored) == {digest(content).hex() for content in self.known}
             for content in self.known:
-                item = view.item(stored[digest(content).hex()])
+                item = snapshot.item(stored[digest(content).hex()])
                 assert item is not None
                 owners = {ROOT / name for name, held in self.paths.items() if held == content}
                 assert set(item.paths) == owners
-                self.check_content(view, item, content)
+                self.check_content(snapshot, item, content)
 
-    def check_content(self, view, item, content: int) -> None:
+    def check_content(self, snapshot, item, content: int) -> None:
         made = make_content(content)
         assert [segment.span for segment in item.segments] == [span for run in made.runs for span in run.spans]
-        facts = view.facts(item.id)
+        facts = snapshot.facts(item.id)
         for (first, modality, count), run in zip(facts["runs"], made.runs, strict=True):
             assert (modality, count) == (run.modality, len(run.spans))
-            assert np.array_equal(view.raw_vectors(first), run.vectors.astype(np.float16))
+            assert np.array_equal(snapshot.raw_vectors(first), run.vectors.astype(np.float16))
 
     @invariant()
     def indexes_hold_what_is_live(self) -> None:
-        assert Doctor(self.ledger, self.gallery, read_files=False).examine() == []
+        assert Doctor(self.ledger, self.index_store, read_files=False).examine() == []
 
 
 LedgerAgainstDictionary.TestCase.settings = settings(max_examples=60, stateful_step_count=50, deadline=None)
@@ -197,51 +197,51 @@ def ledger(tmp_path):
 
 def test_the_map_grows_by_itself(ledger):
     for content in range(400):
-        ledger.write(lambda change, content=content: store(change, f"file-{content}", content, Stamp(1, 1)))
+        ledger.write(lambda txn, content=content: store(txn, f"file-{content}", content, Stamp(1, 1)))
     assert ledger.storage.bytes_used() > TINY_MAP
-    with ledger.read() as view:
-        assert len(list(view.paths())) == 400
+    with ledger.read() as snapshot:
+        assert len(list(snapshot.paths())) == 400
 
 
 def test_a_view_does_not_see_what_comes_later(ledger):
-    ledger.write(lambda change: store(change, "a", 1, Stamp(1, 1)))
-    with ledger.read() as view:
+    ledger.write(lambda txn: store(txn, "a", 1, Stamp(1, 1)))
+    with ledger.read() as snapshot:
         other = Ledger.open(ledger.storage.folder, dim=DIM)
-        other.write(lambda change: store(change, "b", 2, Stamp(1, 1)))
+        other.write(lambda txn: store(txn, "b", 2, Stamp(1, 1)))
         other.close()
-        assert [record.path.name for record in view.paths()] == ["a"]
-    with ledger.read() as view:
-        assert [record.path.name for record in view.paths()] == ["a", "b"]
+        assert [record.path.name for record in snapshot.paths()] == ["a"]
+    with ledger.read() as snapshot:
+        assert [record.path.name for record in snapshot.paths()] == ["a", "b"]
 
 
 def test_numbers_of_segments_are_never_used_again(ledger):
-    ledger.write(lambda change: store(change, "a", 3, Stamp(1, 1)))
-    with ledger.read() as view:
-        record, first = view.path(ROOT / "a"), next(view.run_firsts())
-    ledger.write(lambda change: change.forget(record))
-    ledger.write(lambda change: store(change, "a", 3, Stamp(1, 1)))
-    with ledger.read() as view:
-        assert next(view.run_firsts()) > first
+    ledger.write(lambda txn: store(txn, "a", 3, Stamp(1, 1)))
+    with ledger.read() as snapshot:
+        record, first = snapshot.path(ROOT / "a"), next(snapshot.run_firsts())
+    ledger.write(lambda txn: txn.forget(record))
+    ledger.write(lambda txn: store(txn, "a", 3, Stamp(1, 1)))
+    with ledger.read() as snapshot:
+        assert next(snapshot.run_firsts()) > first
 
 
 def test_paths_under_a_folder_are_those_below_it_and_not_its_namesakes(ledger):
     for name in ("sub/a", "sub2/a", "sub/deep/b", "sub"):
-        ledger.write(lambda change, name=name: store(change, name, 1, Stamp(1, 1)))
-    with ledger.read() as view:
-        below = sorted(str(record.path.relative_to(ROOT)) for record in view.paths(ROOT / "sub"))
+        ledger.write(lambda txn, name=name: store(txn, name, 1, Stamp(1, 1)))
+    with ledger.read() as snapshot:
+        below = sorted(str(record.path.relative_to(ROOT)) for record in snapshot.paths(ROOT / "sub"))
     assert below == ["sub", "sub/a", "sub/deep/b"]
 
 
 def test_segments_are_found_inside_their_run(ledger):
     for content in (3, 2, 5):
-        ledger.write(lambda change, content=content: store(change, str(content), content, Stamp(1, 1)))
-    with ledger.read() as view:
-        for item in [view.item(number) for number, _ in view.items()]:
+        ledger.write(lambda txn, content=content: store(txn, str(content), content, Stamp(1, 1)))
+    with ledger.read() as snapshot:
+        for item in [snapshot.item(number) for number, _ in snapshot.items()]:
             for segment in item.segments:
-                assert view.segment(segment.id) == segment
-                assert view.owner_of(segment.id) == item.id
-        assert view.segment(0) is None
-        assert view.segment(1000) is None
+                assert snapshot.segment(segment.id) == segment
+                assert snapshot.owner_of(segment.id) == item.id
+        assert snapshot.segment(0) is None
+        assert snapshot.segment(1000) is None
 
 
 def test_opening_what_is_not_there_says_so(tmp_path):

@@ -9,20 +9,20 @@ from pathlib import Path
 
 import pytest
 
-from bindsearch.storage.lmdb_env import Storage
+from bindsearch.storage.lmdb_env import LmdbEnvironment
 
 TABLES = {"a": False}
 TINY_MAP = 1 << 16
 
 
-def fill(storage: Storage, numbers: range) -> None:
+def fill(storage: LmdbEnvironment, numbers: range) -> None:
     for number in numbers:
         storage.write(lambda txn, number=number: txn.put("a", number.to_bytes(8, "big"), bytes(4000)))
 
 
 @pytest.fixture
 def storage(tmp_path):
-    opened = Storage.at(tmp_path / "ledger", TABLES, create=True, first_map=TINY_MAP)
+    opened = LmdbEnvironment.at(tmp_path / "ledger", TABLES, create=True, first_map=TINY_MAP)
     yield opened
     opened.release()
 
@@ -34,8 +34,8 @@ def test_the_map_grows_while_other_threads_read(storage):
 
     def read() -> None:
         while not done.wait(0.001):
-            with storage.read() as view:
-                counts.append(view.count("a"))
+            with storage.read() as snapshot:
+                counts.append(snapshot.count("a"))
 
     threads = [threading.Thread(target=read) for _ in range(3)]
     for thread in threads:
@@ -44,29 +44,29 @@ def test_the_map_grows_while_other_threads_read(storage):
     done.set()
     for thread in threads:
         thread.join()
-    with storage.read() as view:
-        assert view.count("a") == 200
+    with storage.read() as snapshot:
+        assert snapshot.count("a") == 200
     assert min(counts) >= 10
 
 
 def test_a_map_that_another_process_grew_is_adopted(storage):
     program = (
-        "import sys; from pathlib import Path; from bindsearch.storage.lmdb_env import Storage\n"
-        "storage = Storage.at(Path(sys.argv[1]), {'a': False})\n"
+        "import sys; from pathlib import Path; from bindsearch.storage.lmdb_env import LmdbEnvironment\n"
+        "storage = LmdbEnvironment.at(Path(sys.argv[1]), {'a': False})\n"
         "for number in range(200):\n"
         "    storage.write(lambda txn: txn.put('a', number.to_bytes(8, 'big'), bytes(4000)))\n"
     )
     fill(storage, range(1))
     subprocess.run([sys.executable, "-c", program, str(storage.folder)], check=True)
-    with storage.read() as view:
-        assert view.count("a") == 200
+    with storage.read() as snapshot:
+        assert snapshot.count("a") == 200
     fill(storage, range(200, 210))
-    with storage.read() as view:
-        assert view.count("a") == 210
+    with storage.read() as snapshot:
+        assert snapshot.count("a") == 210
 
 
 def test_the_same_folder_is_opened_once_and_closed_by_the_last(tmp_path, storage):
-    again = Storage.at(tmp_path / "ledger" / ".." / "ledger", TABLES)
+    again = LmdbEnvironment.at(tmp_path / "ledger" / ".." / "ledger", TABLES)
     assert again is storage
     again.release()
     fill(storage, range(1))
@@ -76,9 +76,9 @@ def test_the_same_folder_is_opened_once_and_closed_by_the_last(tmp_path, storage
 def test_a_full_disk_is_said_and_nothing_is_half_written(tmp_path):
     """A limit on the size of files stands for the disk: a write beyond it fails as one to a full disk does."""
     program = (
-        "import sys; from pathlib import Path; from bindsearch.storage.lmdb_env import Storage\n"
+        "import sys; from pathlib import Path; from bindsearch.storage.lmdb_env import LmdbEnvironment\n"
         "from bindsearch.errors import LibraryError\n"
-        "storage = Storage.at(Path(sys.argv[1]), {'a': False}, create=True)\n"
+        "storage = LmdbEnvironment.at(Path(sys.argv[1]), {'a': False}, create=True)\n"
         "try:\n"
         "    for number in range(1000):\n"
         "        storage.write(lambda txn: txn.put('a', number.to_bytes(8, 'big'), bytes(4000)))\n"
@@ -95,24 +95,24 @@ def test_a_full_disk_is_said_and_nothing_is_half_written(tmp_path):
     number, name, *_ = done.stdout.split()
     assert name == "LibraryFull"
     assert "room" in done.stdout
-    storage = Storage.at(Path(tmp_path / "full"), TABLES)
-    with storage.read() as view:
-        assert view.count("a") == int(number)
+    storage = LmdbEnvironment.at(Path(tmp_path / "full"), TABLES)
+    with storage.read() as snapshot:
+        assert snapshot.count("a") == int(number)
     storage.release()
 
 
 def test_readers_open_while_another_process_takes_long_to_write(tmp_path):
     folder = tmp_path / "ledger"
-    opened = Storage.at(folder, TABLES, create=True, first_map=TINY_MAP)
+    opened = LmdbEnvironment.at(folder, TABLES, create=True, first_map=TINY_MAP)
     fill(opened, range(3))
     opened.release()
     program = (
-        "import sys; from pathlib import Path; from bindsearch.storage.lmdb_env import Storage\n"
+        "import sys; from pathlib import Path; from bindsearch.storage.lmdb_env import LmdbEnvironment\n"
         "def change(txn):\n"
         "    txn.put('a', bytes(8), b'new')\n"
         "    print('writing', flush=True)\n"
         "    sys.stdin.read()\n"
-        "Storage.at(Path(sys.argv[1]), {'a': False}).write(change)\n"
+        "LmdbEnvironment.at(Path(sys.argv[1]), {'a': False}).write(change)\n"
     )
     command = [sys.executable, "-c", program, str(folder)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as writer:
@@ -120,27 +120,27 @@ def test_readers_open_while_another_process_takes_long_to_write(tmp_path):
         found: list[int] = []
 
         def look() -> None:
-            reader = Storage.at(folder, TABLES)
-            with reader.read() as view:
-                found.append(view.count("a"))
+            reader = LmdbEnvironment.at(folder, TABLES)
+            with reader.read() as snapshot:
+                found.append(snapshot.count("a"))
             reader.release()
 
         thread = threading.Thread(target=look, daemon=True)
         thread.start()
         thread.join(30)
         assert found == [3]
-    reader = Storage.at(folder, TABLES)
+    reader = LmdbEnvironment.at(folder, TABLES)
     fill(reader, range(3, 5))  # who opened as a reader can write
-    with reader.read() as view:
-        assert bytes(view.get("a", bytes(8))) == b"new"
-        assert view.count("a") == 5
+    with reader.read() as snapshot:
+        assert bytes(snapshot.get("a", bytes(8))) == b"new"
+        assert snapshot.count("a") == 5
     reader.release()
 
 
 def test_a_thread_that_reads_is_told_that_it_cannot_write(tmp_path):
-    other = Storage.at(tmp_path / "other", TABLES, create=True)
+    other = LmdbEnvironment.at(tmp_path / "other", TABLES, create=True)
     other.release()
-    other = Storage.at(tmp_path / "other", TABLES)
+    other = LmdbEnvironment.at(tmp_path / "other", TABLES)
     with other.read(), pytest.raises(RuntimeError, match="cannot write to it before it is done"):
         fill(other, range(1))
     fill(other, range(1))

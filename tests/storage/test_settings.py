@@ -9,8 +9,8 @@ import pytest
 import bindsearch
 from bindsearch.cli import main
 from bindsearch.errors import BadQuery
-from bindsearch.storage.manifest import read_card
-from bindsearch.storage.settings import Wishes, bytes_in
+from bindsearch.storage.manifest import read_manifest
+from bindsearch.storage.settings import Settings, bytes_in
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_what_is_no_size_is_refused(words):
 )
 def test_what_makes_no_sense_is_refused(wished, told):
     with pytest.raises(BadQuery, match=told):
-        Wishes(**wished)
+        Settings(**wished)
 
 
 @pytest.fixture
@@ -62,15 +62,15 @@ def test_wishes_are_kept_in_the_library_and_shown(media, tmp_path, capsys):
     library = str(tmp_path / "my.library")
     assert main(["index", str(media), "-l", library, "-q", "--memory", "2GB", "--recall", "0.999"]) == 0
     assert main(["index", "-l", library, "-q", "--device", "cpu"]) == 0
-    expected = Wishes(memory=2_000_000_000, recall=0.999, device="cpu")
-    assert read_card(tmp_path / "my.library").wishes == expected
+    expected = Settings(memory=2_000_000_000, recall=0.999, device="cpu")
+    assert read_manifest(tmp_path / "my.library").settings == expected
     with bindsearch.open(library) as opened:
-        assert opened.wishes == opened.status().wishes == expected
+        assert opened.settings == opened.status().settings == expected
     capsys.readouterr()
     assert main(["status", "-l", library]) == 0
     assert "wished      recall 99.90%, 2.0 GB of memory, on cpu\n" in capsys.readouterr().out
     assert main(["index", "-l", library, "-q", "--memory", "auto"]) == 0
-    assert read_card(tmp_path / "my.library").wishes == Wishes(recall=0.999, device="cpu")
+    assert read_manifest(tmp_path / "my.library").settings == Settings(recall=0.999, device="cpu")
 
 
 def test_nonsense_is_one_line_and_no_library_is_made(media, tmp_path, capsys):
@@ -87,9 +87,9 @@ def test_a_card_from_before_there_were_wishes_has_none(media, tmp_path):
         library.index(media)
     file = tmp_path / "my.library" / "library.json"
     told = json.loads(file.read_text())
-    del told["wishes"]
+    del told["settings"]
     file.write_text(json.dumps(told))
-    assert read_card(tmp_path / "my.library").wishes == Wishes()
+    assert read_manifest(tmp_path / "my.library").settings == Settings()
 
 
 def test_the_certificate_is_for_the_recall_that_is_wished(media, tmp_path):
@@ -100,7 +100,7 @@ def test_the_certificate_is_for_the_recall_that_is_wished(media, tmp_path):
         first = library.status().generations["text"]
         assert first.certificate["target"] == 0.99
         assert set(first.certificate["at10"]) == {"text", "typed"}
-        library.wishes = Wishes(recall=0.9)
+        library.settings = Settings(recall=0.9)
         assert library.index().unchanged == 4
         second = library.status().generations["text"]
         assert (second.kind, second.certificate["target"]) == ("ivf", 0.9)

@@ -62,7 +62,7 @@ def work(library: Path, media: Path, kind: str) -> int:
     registry.INDEXES["ivf"] = "trial_rebuild:SmallCells"
     before = ""
 
-    def tell(progress: Progress) -> None:
+    def on_progress(progress: Progress) -> None:
         nonlocal before
         stage = progress.building.stage if progress.building and progress.building.modality == "text" else ""
         if stage and stage != before:
@@ -70,9 +70,9 @@ def work(library: Path, media: Path, kind: str) -> int:
         before = stage
 
     with bindsearch.open(library) as opened:
-        opened.index(media, progress=tell)
+        opened.index(media, progress=on_progress)
         if kind:
-            opened.rebuild_index(kind, progress=tell)
+            opened.rebuild_index(kind, progress=on_progress)
     return 0
 
 

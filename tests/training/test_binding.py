@@ -217,7 +217,7 @@ def test_a_miniature_emerges_and_its_control_does_not(tmp_path):
     recipe = Recipe(tower="pocket-small", steps=60, batch=36, chunk=36, rate=4e-3, average=0.9, bfloat16=False)
     toy = bindsearch.space("toy")
     lines: list[str] = []
-    result = bind(manifest, tmp_path / "out", toy, recipe=recipe, licence="MIT", tell=lines.append)
+    result = bind(manifest, tmp_path / "out", toy, recipe=recipe, licence="MIT", on_progress=lines.append)
     control = bind(manifest, tmp_path / "control", toy, recipe=replace(recipe, permuted=True))
     assert result.zero_shot is not None
     assert control.zero_shot is not None

@@ -9,17 +9,17 @@ from PIL import Image
 
 from bindsearch.spaces.space import Space
 from bindsearch.types import Modality, Piece
-from bindsearch.zeroshot import Seen, Taught
+from bindsearch.zeroshot import MediaVectors, Taught
 
 TOY = Space.named("toy")
 COLOURS = {"red": (210, 30, 30), "green": (30, 190, 40), "blue": (40, 50, 220), "yellow": (220, 210, 40)}
 
 
-def seen(colour: str, seed: int = 0, *, noise: float = 25.0) -> Seen:
+def seen(colour: str, seed: int = 0, *, noise: float = 25.0) -> MediaVectors:
     chance = np.random.default_rng([seed, *COLOURS[colour]])
     pixels = np.array(COLOURS[colour]) + chance.normal(0, noise, (24, 24, 3))
     picture = Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
-    return Seen.of([Modality.IMAGE], TOY.embed_pieces([Piece(Modality.IMAGE, picture)]))
+    return MediaVectors.of([Modality.IMAGE], TOY.embed_pieces([Piece(Modality.IMAGE, picture)]))
 
 
 def taught(colours: Sequence[str], count: int, *, called: dict[str, str] | None = None) -> list[Taught]:

@@ -11,7 +11,7 @@ from bindsearch.core.vectors import unit
 from bindsearch.errors import BadQuery
 from bindsearch.spaces.prompt_templates import TEMPLATES
 from bindsearch.types import Modality
-from bindsearch.zeroshot import BACKGROUND, LABEL_SETS, NONE, Classifier, Seen
+from bindsearch.zeroshot import BACKGROUND, LABEL_SETS, NONE, Classifier, MediaVectors
 from bindsearch.zeroshot.classifier import CROWDING
 from bindsearch.zeroshot.label_sets import background_for, chosen_labels, read_labels
 
@@ -67,15 +67,15 @@ def test_the_built_in_background_leaves_out_what_is_asked_for():
 def test_a_film_is_the_mean_of_what_is_seen_and_what_is_heard(tmp_path):
     low = TOY.embed([sound(tmp_path / "low.wav", tone(80.0, 2.0))])[0]
     red = seen("red").vectors[Modality.IMAGE]
-    film = Seen({Modality.VIDEO: red, Modality.AUDIO: low})
+    film = MediaVectors({Modality.VIDEO: red, Modality.AUDIO: low})
     classifier = Classifier(TOY, ["red", "low rumble"])
-    alone = [classifier.scores([Seen({kind: row})])[0] for kind, row in film.vectors.items()]
+    alone = [classifier.scores([MediaVectors({kind: row})])[0] for kind, row in film.vectors.items()]
     assert classifier.scores([film])[0] == pytest.approx(np.mean(alone, axis=0), abs=1e-6)
     assert film.modality == Modality.VIDEO
 
 
 def test_many_files_are_told_as_one_by_one(tmp_path):
-    low = Seen.of([Modality.AUDIO], TOY.embed([sound(tmp_path / "low.wav", tone(80.0, 2.0))]))
+    low = MediaVectors.of([Modality.AUDIO], TOY.embed([sound(tmp_path / "low.wav", tone(80.0, 2.0))]))
     many = [seen("red"), low, seen("green", 3)]
     classifier = Classifier(TOY, [*LABELS, "low rumble"], none=True)
     together = classifier.probabilities(many)

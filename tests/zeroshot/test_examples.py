@@ -10,7 +10,7 @@ from zeroshot.example_classifiers import COLOURS, TOY, seen, taught
 from bindsearch.errors import BadQuery
 from bindsearch.types import Modality
 from bindsearch.zeroshot import Classifier, Taught
-from bindsearch.zeroshot.examples import EVEN, Memory, densities, remembered, surprise
+from bindsearch.zeroshot.examples import EVEN, ExampleCache, densities, remembered, surprisal
 
 NAMES = dict(zip(COLOURS, ["snug", "brisk", "plain", "odd"], strict=True))
 """Words that say nothing of colours in the toy space."""
@@ -73,9 +73,9 @@ def test_share_and_width_are_those_that_leave_the_least_surprise():
         told = []
         for place in range(30):
             others = np.delete(np.arange(30), place)
-            alone = Memory(keys[others], codes[others], share, width).evidence(keys[place : place + 1], 3)[0]
+            alone = ExampleCache(keys[others], codes[others], share, width).evidence(keys[place : place + 1], 3)[0]
             told.append((1 - share) * logits[place] + share * alone)
-        return surprise(np.stack(told), codes)
+        return surprisal(np.stack(told), codes)
 
     chosen = left_out(memory.share, memory.width)
     assert chosen <= min(left_out(share, width) for share in (0.0, 0.3, 0.6, 1.0) for width in (0.03, 0.1, 0.3)) + 1e-9

@@ -9,8 +9,8 @@ from zeroshot.example_classifiers import COLOURS, TOY, taught
 
 from bindsearch.errors import BadQuery
 from bindsearch.types import Modality
-from bindsearch.zeroshot import Classifier, Seen, Taught
-from bindsearch.zeroshot.examples import surprise
+from bindsearch.zeroshot import Classifier, MediaVectors, Taught
+from bindsearch.zeroshot.examples import surprisal
 from bindsearch.zeroshot.tuning import TEMPERATURES, best_temperature, halves, tune, tuned_on
 
 WRONG = ["un{}ish", "the {}ly"]
@@ -52,7 +52,7 @@ def test_what_has_nothing_to_do_with_labels_gains_nothing_to_speak_of():
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 4)), min_size=1, max_size=40))
 def test_halves_never_tear_a_group_apart(pairs):
-    nothing = Seen({Modality.IMAGE: np.ones(3, dtype=np.float32)})
+    nothing = MediaVectors({Modality.IMAGE: np.ones(3, dtype=np.float32)})
     examples = [Taught(nothing, label, f"{label}{group}") for label, group in pairs]
     own, other = halves(examples)
     assert sorted(map(id, own + other)) == sorted(map(id, examples))
@@ -69,8 +69,8 @@ def test_the_best_temperature_leaves_the_least_surprise():
     cosines = chance.normal(0, 0.1, (200, 4))
     cosines[np.arange(200), codes] += 0.1
     value, temperature = best_temperature(cosines, codes)
-    assert value == pytest.approx(surprise(cosines / temperature, codes))
-    assert all(value <= surprise(cosines / other, codes) for other in TEMPERATURES)
+    assert value == pytest.approx(surprisal(cosines / temperature, codes))
+    assert all(value <= surprisal(cosines / other, codes) for other in TEMPERATURES)
     assert TEMPERATURES[0] < temperature < TEMPERATURES[-1]
 
 
