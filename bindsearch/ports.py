@@ -46,7 +46,7 @@ class CostModel(Protocol):
         ...
 
     def cost(self, modality: Modality) -> float:
-        """Give what one prepared piece costs: pixels of a picture, tokens of a text, seconds of a sound."""
+        """Return what one prepared piece costs: pixels of a picture, tokens of a text, seconds of a sound."""
         ...
 
 
@@ -76,15 +76,15 @@ class Index(Protocol):
         ...
 
     def sample(self, n: int) -> Vectors:
-        """Give up to `n` of the vectors, spread evenly over the ids, always the same ones for the same content."""
+        """Return up to `n` of the vectors, spread evenly over the ids, always the same ones for the same content."""
         ...
 
     def ids(self) -> Ids:
-        """Give all ids, ascending."""
+        """Return all ids, ascending."""
         ...
 
     def vectors(self, ids: Ids) -> Vectors:
-        """Give the stored vectors of ids, in their order. Raises `KeyError` for an id that is absent."""
+        """Return the stored vectors of ids, in their order. Raises `KeyError` for an id that is absent."""
         ...
 
     def save(self, folder: Path) -> None:
@@ -113,7 +113,7 @@ class Copyable(Protocol):
     """What an index may be besides: one that gives, at no cost, another of the same content."""
 
     def copy(self) -> Self:
-        """Give an index of the same, as it is at this moment; what is changed in one does not change the other."""
+        """Return an index of the same, as it is at this moment; what is changed in one does not change the other."""
         ...
 
 

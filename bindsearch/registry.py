@@ -48,17 +48,17 @@ _PACKAGES = {"faiss": "faiss-cpu", "open_clip": "open_clip_torch"}
 
 
 def default_space() -> str:
-    """Give what `BINDSEARCH_SPACE` names, else the built-in space."""
+    """Return what `BINDSEARCH_SPACE` names, else the built-in space."""
     return os.environ.get("BINDSEARCH_SPACE") or DEFAULT_SPACE
 
 
 def spaces() -> dict[str, str]:
-    """Give every known space by name, with the place of its code."""
+    """Return every known space by name, with the place of its code."""
     return SPACES | _plugins("bindsearch.spaces.space")
 
 
 def indexes() -> dict[str, str]:
-    """Give every known index by name, with the place of its code."""
+    """Return every known index by name, with the place of its code."""
     return INDEXES | _plugins("bindsearch.indexes")
 
 
@@ -94,7 +94,7 @@ def load_index(kind: str) -> type[Index]:
 
 
 def choose_index(count: int, dim: int, *, recall: float, memory: int | None, device: str) -> tuple[str, str]:
-    """Give the kind of index for so many vectors on this machine, and why it is that."""
+    """Return the kind of index for so many vectors on this machine, and why it is that."""
     choose = _load("bindsearch.indexes.choose:choose", "the choice of an index")
     chosen = choose(count, dim, recall=recall, memory=memory, device=device)
     return chosen.kind, chosen.why
@@ -107,7 +107,7 @@ def devices() -> dict[str, Any]:
 
 
 def may_miss(index: Index) -> bool:
-    """ProgressCallback whether an index may not find everything."""
+    """Whether an index may not find everything."""
     return hasattr(index, "search_exactly")
 
 

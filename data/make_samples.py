@@ -55,7 +55,7 @@ def _texts(folder: Path) -> Iterator[Path]:
 
 
 def _chance(name: str, seed: int) -> Generator:
-    """Give every file its own chance: a new file changes no other."""
+    """Return every file its own chance: a new file changes no other."""
     return np.random.default_rng([seed, zlib.crc32(name.encode())])
 
 

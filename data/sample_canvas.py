@@ -25,7 +25,7 @@ ASPECT = WIDTH / HEIGHT
 
 
 def rgb(colour: str) -> Floats:
-    """Give the three parts of a colour that Pillow knows. *Shape:* (3, 1, 1)"""
+    """Return the three parts of a colour that Pillow knows. *Shape:* (3, 1, 1)"""
     return np.array(ImageColor.getrgb(colour)[:3], dtype=np.float32).reshape(3, 1, 1) / 255
 
 

@@ -31,7 +31,7 @@ REPEATABLE = {"fflags": "+bitexact"}
 
 
 def clock(seconds: float) -> Floats:
-    """Give the times of the samples."""
+    """Return the times of the samples."""
     return np.arange(round(seconds * RATE)) / RATE
 
 

@@ -63,7 +63,7 @@ def choose(
 
 
 def _card() -> tuple[str, float]:
-    """Give the index for the cards that are here, and their free memory: faiss uses all of them, torch one."""
+    """Return the index for the cards that are here, and their free memory: faiss uses all of them, torch one."""
     here = devices()
     if here.faiss_runs:
         return "faiss-gpu", sum(gpu.free for gpu in here.gpus) if here.gpus else math.inf
@@ -96,12 +96,12 @@ def exact_seconds(count: int, dim: int, *, codes: bool) -> float:
 
 
 def bytes_per_segment(kind: str, dim: int) -> int:
-    """Give what a segment takes on disk: vector, codes, id, and cells if any."""
+    """Return what a segment takes on disk: vector, codes, id, and cells if any."""
     return 5 * dim + ID_BYTES + {"ivf": _cell(dim), "hnsw": _knot(dim)}.get(kind, 0)
 
 
 def memory_per_segment(kind: str, dim: int, *, codes: bool = True) -> int:
-    """Give what of a segment has to be in memory for steady speed.
+    """Return what of a segment has to be in memory for steady speed.
 
     For an exact search its codes twice, on disk's pages and as faiss holds them, or its vector where there is no
     faiss; for cells its bits (four times as much where one a dimension told too little); for a graph its links and six

@@ -66,21 +66,21 @@ class ExactIndex:
         return self._search(queries, k, allowed, self._looks)
 
     def copy(self) -> Self:
-        """Give an index of the same, as it is at this moment; what is changed in one does not change the other."""
+        """Return an index of the same, as it is at this moment; what is changed in one does not change the other."""
         duplicate = copy.copy(self)
         duplicate._changing = threading.RLock()
         return duplicate
 
     def sample(self, n: int) -> Vectors:
-        """Give up to `n` of the vectors, spread evenly over the ids; not writable."""
+        """Return up to `n` of the vectors, spread evenly over the ids; not writable."""
         return self._now.sample(n)
 
     def ids(self) -> Ids:
-        """Give all ids, ascending; not writable."""
+        """Return all ids, ascending; not writable."""
         return self._now.ids
 
     def vectors(self, ids: Ids) -> Vectors:
-        """Give the vectors of ids, in their order. Raises `KeyError` for an id that is absent."""
+        """Return the vectors of ids, in their order. Raises `KeyError` for an id that is absent."""
         return self._now.gather(np.asarray(ids, dtype=np.int64))
 
     def save(self, folder: Path) -> None:

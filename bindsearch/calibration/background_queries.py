@@ -66,7 +66,7 @@ _ARTICLES = ("a ", "an ", "the ")
 
 @lru_cache(maxsize=1)
 def questions() -> tuple[str, ...]:
-    """Give the questions."""
+    """Return the questions."""
     return tuple(_question(place, turn) for place in range(len(_THINGS)) for turn in range(TIMES))
 
 

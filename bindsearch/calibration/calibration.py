@@ -36,7 +36,7 @@ from bindsearch.types import Modality, Vectors
 ENOUGH = 64
 """Fewer vectors of a modality than this do not tell what queries of its kind have in common, or what it varies in."""
 FORM = "4"
-"""WriteTransaction it with every change of what is fitted."""
+"""Change it with every change of what is fitted."""
 FILE = "chances.npz"
 UNREADABLE = (OSError, EOFError, ValueError, KeyError, TypeError, BadZipFile)
 
@@ -71,7 +71,7 @@ class CalibratedQuery:
     manner: CalibrationOptions
 
     def levels(self, modality: Modality, rows: Vectors) -> Vectors:
-        """Give the scores of vectors as they are compared with chance. *Shape:* (len(rows),)"""
+        """Return the scores of vectors as they are compared with chance. *Shape:* (len(rows),)"""
         levels: Vectors = rows @ self.vector - np.float32(self.chance[modality].near)
         if not self.manner.hubness:
             return levels
@@ -143,7 +143,7 @@ class CalibrationStore:
         kinds: frozenset[Modality],
         manner: CalibrationOptions,
     ) -> Calibration:
-        """Give what is fitted for queries of some kinds, at the view's moment."""
+        """Return what is fitted for queries of some kinds, at the view's moment."""
         counts = [f"{modality}:{len(index)}" for modality, index in indexes.items()]
         stamp = "|".join([FORM, f"{manner}", f"{snapshot.position()}", *counts])
         with self._fitting:
@@ -179,7 +179,7 @@ class CalibrationStore:
     def _strangers(
         self, kind: Modality, snapshot: Snapshot, indexes: Mapping[Modality, Index], *, whitening: Whitening | None
     ) -> BackgroundQueries:
-        """Give strangers of a kind: words, or vectors of the library itself; borrowed ones where it has too few.
+        """Return strangers of a kind: words, or vectors of the library itself; borrowed ones where it has too few.
 
         Only words are whitened: they come in known forms, and those who borrow know too little of what they vary in.
         """
@@ -211,7 +211,7 @@ class CalibrationStore:
 
 
 def _packed(moment: Calibration) -> dict[str, Any]:
-    """Give arrays: kinds by modalities by what belongs to a pair."""
+    """Return arrays: kinds by modalities by what belongs to a pair."""
     kinds, modalities = list(moment.fitted), list(moment.middles)
     odds = [[moment.fitted[kind].odds[modality] for modality in modalities] for kind in kinds]
     return {
@@ -280,7 +280,7 @@ def _whitening(samples: Iterable[Sample]) -> Whitening:
 
 
 def _directions(dim: int) -> Vectors:
-    """Give random directions, always the same ones: strangers in a space without words."""
+    """Return random directions, always the same ones: strangers in a space without words."""
     rows = np.random.default_rng(1).standard_normal((STRANGERS, dim), dtype=np.float32)
     unit: Vectors = rows / np.linalg.norm(rows, axis=1, keepdims=True)
     return unit

@@ -29,7 +29,7 @@ class EValueModel:
     """Items of all modalities that were searched."""
 
     def surprisal(self, level: float) -> float:
-        """Give how far a score, less `near`, lies above chance; it orders as `expect` does, and never ends."""
+        """Return how far a score, less `near`, lies above chance; it orders as `expect` does, and never ends."""
         place = bisect_left(self.levels, level)
         if place == len(self.levels):
             return -self._above(level)
@@ -39,7 +39,7 @@ class EValueModel:
         return -(self.expected[place - 1] + share * (self.expected[place] - self.expected[place - 1]))
 
     def expect(self, surprisal: float) -> float:
-        """Give how many hits of this surprise or more chance alone would give."""
+        """Return how many hits of this surprise or more chance alone would give."""
         return self.searched * math.exp(min(0.0, -surprisal))
 
     def _above(self, level: float) -> float:
@@ -51,7 +51,8 @@ class EValueModel:
 def background(
     parts: Sequence[tuple[float, NullDistribution]], *, near: float, searched: float, each: float = 1.0
 ) -> EValueModel:
-    """Put together what chance gives a query from what it gives each part, by weight. `near`: as in `NullDistribution.offset`.
+    """Put together what chance gives a query from what it gives each part, by weight. `near`: as in "
+    f"`NullDistribution.offset`.
 
     An item has `each` segments in this modality, so many chances to be good. Parts are independent: their middles add
     up, and their spreads do by their squares.

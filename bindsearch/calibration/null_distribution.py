@@ -2,7 +2,8 @@
 
 The best scores of strangers would be taken for chance even where they are answered: no list of questions is about
 nothing that anybody collects. So the best scores come from stand-ins: random mixtures of all strangers, which are about
-nothing. BackgroundQueries only say where the scores of stand-ins begin and how far they spread, by ranks that true matches
+nothing. BackgroundQueries only say where the scores of stand-ins begin and how far they spread, by ranks that true
+matches
 do not reach. Words are whitened before they are scored, each by strangers of other forms. Why so, and what was
 measured: the decision record on expectations.
 """
@@ -116,12 +117,12 @@ class BackgroundQueries:
 
     @cached_property
     def whitener(self) -> Vectors | None:
-        """Give what queries of this kind are multiplied by; None if they are not. *Shape:* (dim, dim)"""
+        """Return what queries of this kind are multiplied by; None if they are not. *Shape:* (dim, dim)"""
         return None if self.whitening is None else self._scaled(self.whitening.matrix(self.vectors))
 
     @cached_property
     def tried(self) -> tuple[Tried, Tried]:
-        """Give what is scored: all of them, and STAND_INS random mixtures of them, always the same ones."""
+        """Return what is scored: all of them, and STAND_INS random mixtures of them, always the same ones."""
         chance, common = np.random.default_rng(0), self.mean[None, :]
         if self.whitening is None:
             return Tried(self.vectors, common), Tried(_mixtures(self.vectors, self.mean, STAND_INS, chance), common)
@@ -211,19 +212,19 @@ def _mixtures(rows: Vectors, mean: Vectors, count: int, chance: np.random.Genera
 
 
 def hubs(spreads: Vectors, typical: float) -> Vectors:
-    """Give what scores are divided by, from how much strangers' scores vary there."""
+    """Return what scores are divided by, from how much strangers' scores vary there."""
     hubs: Vectors = np.clip(spreads / np.float32(typical), 1 / HUB, HUB).astype(np.float32)
     return hubs
 
 
 def lowered(near: Vectors, offset: float, slack: float) -> Vectors:
-    """Give by how much scores are lowered for queries that score so against the mean of all that is searched."""
+    """Return by how much scores are lowered for queries that score so against the mean of all that is searched."""
     lowered: Vectors = np.clip(near - np.float32(offset), LOWEST * slack, HIGHEST * slack).astype(np.float32)
     return lowered
 
 
 def _ranks(count: int) -> Ids:
-    """Give the ranks at which levels are looked up, in a sample of so many."""
+    """Return the ranks at which levels are looked up, in a sample of so many."""
     return np.maximum(1, np.round(np.array(_SHARES) * count)).astype(np.int64)
 
 
@@ -234,7 +235,7 @@ def _expected(count: int) -> Floats:
 
 
 def _levels(real: Scores, made: Scores) -> Floats:
-    """Give the levels of stand-ins, brought to where strangers are. *Shapes:* (questions, sample)"""
+    """Return the levels of stand-ins, brought to where strangers are. *Shapes:* (questions, sample)"""
     best = made.max(axis=1)
     tail = np.polyfit(np.log(_SEEN), np.quantile(best, np.exp(-_SEEN)), 1)  # slower than the tail of normal variables
     levels = np.concatenate([_medians(made, _ranks(made.shape[1])), np.polyval(tail, np.log(PEAKS))])
@@ -258,7 +259,7 @@ def _fitted(real: Scores, made: Scores) -> tuple[float, float]:
 
 
 def _medians(scores: Scores, ranks: Ids) -> Floats:
-    """Give the median, over questions, of the k-th best score, for some k."""
+    """Return the median, over questions, of the k-th best score, for some k."""
     ordered = np.sort(scores, axis=1)
     medians: Floats = np.median(ordered[:, scores.shape[1] - ranks], axis=0).astype(np.float64)
     return medians

@@ -40,7 +40,7 @@ class Whitening:
     """What the things vary in that are searched, as `scatter` gives it. *Shape:* (dim, dim)"""
 
     def matrix(self, questions: Vectors) -> Matrix:
-        """Give what whitens by these questions, not to scale. *Shape:* (dim, dim)"""
+        """Return what whitens by these questions, not to scale. *Shape:* (dim, dim)"""
         loose = scatter(questions) + LOOSE * np.eye(questions.shape[1])
         if self.among is not None:
             loose = loose + OTHERS * self.among
@@ -48,7 +48,7 @@ class Whitening:
         return matrix
 
     def folds(self) -> Iterator[tuple[Ids, Ids]]:
-        """Give the places of each form's questions, and of those that they are whitened by."""
+        """Return the places of each form's questions, and of those that they are whitened by."""
         for form in np.unique(self.forms):
             mine = self.forms == form
             others = ~mine & ~np.isin(self.things, self.things[mine])
@@ -56,14 +56,14 @@ class Whitening:
 
 
 def scatter(rows: Vectors) -> Matrix:
-    """Give the covariance of vectors, as large as if each direction had a variance of 1. *Shape:* (dim, dim)"""
+    """Return the covariance of vectors, as large as if each direction had a variance of 1. *Shape:* (dim, dim)"""
     far = (rows - rows.mean(axis=0)).astype(np.float64)
     squares: Matrix = far.T @ far
     return squares * (len(squares) / max(_NOTHING, float(np.trace(squares))))
 
 
 def scatter_of_all(kinds: Sequence[Vectors]) -> Matrix | None:
-    """Give the mean of what several kinds of things vary in, each around its own mean; None if there is no kind."""
+    """Return the mean of what several kinds of things vary in, each around its own mean; None if there is no kind."""
     if not kinds:
         return None
     mean: Matrix = np.mean([scatter(rows) for rows in kinds], axis=0)

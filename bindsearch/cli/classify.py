@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from bindsearch.zeroshot.labelled_files import Labelled
 
 DESCRIPTION = """\
-ProgressCallback which of some labels fits each file best, by the embedding space alone: nothing is trained, and no library is
+Tell which of some labels fits each file best, by the embedding space alone: nothing is trained, and no library is
 needed. Labels compete: their percentages add up to 100. A few examples help (--examples); where the truth is known
 (--truth), the answers are judged.
 """
@@ -172,7 +172,7 @@ def _labelled(place: str | None) -> list[Labelled]:
 
 
 def _labels_in(args: argparse.Namespace, labelled: Sequence[Labelled]) -> list[str]:
-    """Give the labels of labelled files, or those that the truth knows. Raises `BadQuery`."""
+    """Return the labels of labelled files, or those that the truth knows. Raises `BadQuery`."""
     from bindsearch.zeroshot.labelled_files import folder_label, labels_of, truths
 
     if labelled:
@@ -211,7 +211,7 @@ def _looked_at(classifier: Classifier, labelled: list[Labelled], place: str) -> 
 
 
 def _space(args: argparse.Namespace) -> Space:
-    """Give the space that is named, else the library's if there is one, else the built-in one."""
+    """Return the space that is named, else the library's if there is one, else the built-in one."""
     from bindsearch.library.library import Library
     from bindsearch.registry import default_space
     from bindsearch.spaces.space import Space
@@ -228,7 +228,7 @@ def _space(args: argparse.Namespace) -> Space:
 
 
 def _space_of(args: argparse.Namespace, path: Path) -> Space:
-    """Give the space that is named, or the library's that is named, else the one that a classifier was made in."""
+    """Return the space that is named, or the library's that is named, else the one that a classifier was made in."""
     from bindsearch.spaces.space import Space
     from bindsearch.zeroshot.saving import space_of
 
@@ -264,7 +264,7 @@ def _each_file(args: argparse.Namespace, told_of: Callable[[Path], str], screen:
 
 
 def _files(named: Sequence[str]) -> Iterator[tuple[Path, str]]:
-    """Give every file, folders walked, with the trouble there was in looking at it."""
+    """Return every file, folders walked, with the trouble there was in looking at it."""
     from bindsearch.media import ScanError, walk
 
     for found in walk([Path(os.path.expanduser(name)) for name in named]):
@@ -288,7 +288,7 @@ def _complain(path: Path, error: Exception) -> int:
 
 
 def _truth(args: argparse.Namespace) -> Callable[[Path], Labelled | None] | None:
-    """Give what says the truth about a file, if anything does."""
+    """Return what says the truth about a file, if anything does."""
     from bindsearch.zeroshot.labelled_files import Labelled, folder_label, truth_of, truths
 
     if not args.truth:

@@ -120,7 +120,7 @@ def _cells(rank: int, left: Hit | None, right: Hit | None, told: Comparison) -> 
 
 
 def _widths(lines: Sequence[Sequence[str]], room: int) -> list[int]:
-    """Give each column what it needs, and the two of paths no more than the line has room for."""
+    """Return each column what it needs, and the two of paths no more than the line has room for."""
     widths = [max(columns(line[place]) for line in lines) for place in range(6)]
     for place in (2, 4):  # the header alone is no reason for a column
         if not any(line[place] for line in lines if line[place] != "moment"):

@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _still_indexed(paths: Sequence[str], roots: Sequence[Path]) -> bool:
-    """ProgressCallback whether the next `index` comes by any of these."""
+    """Whether the next `index` comes by any of these."""
     from bindsearch.core.paths import absolute
 
     return any(place.exists() and not {*roots}.isdisjoint(place.parents) for place in absolute(paths))

@@ -128,7 +128,7 @@ def _tell_licence(spec: SpaceSpec, *, quiet: bool) -> None:
 
 
 def _wished(args: argparse.Namespace) -> dict[str, Any]:
-    """Give what is wished anew. Raises `BadQuery` for what makes no sense, before a library is made."""
+    """Return what is wished anew. Raises `BadQuery` for what makes no sense, before a library is made."""
     from bindsearch.storage.settings import Settings, bytes_in
 
     wished = {name: getattr(args, name) for name in ("recall", "device") if getattr(args, name) is not None}

@@ -30,7 +30,7 @@ class Interrupt:
             signal.signal(number, handler)
 
     def asked(self) -> bool:
-        """ProgressCallback whether a signal came."""
+        """Whether a signal came."""
         return self.signal != 0
 
     @property

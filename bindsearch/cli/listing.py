@@ -45,7 +45,7 @@ def show(hits: Hits, args: argparse.Namespace) -> int:
 
 
 def kept(hits: Iterable[Hit], args: argparse.Namespace) -> list[Hit]:
-    """Give the hits that are likely enough."""
+    """Return the hits that are likely enough."""
     return [hit for hit in hits if args.max_expect is None or hit.expect <= args.max_expect]
 
 

@@ -60,7 +60,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def _words_among(rest: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Component what argparse left over into words and unknown options."""
+    """Split what argparse left over into words and unknown options."""
     end = rest.index("--") if "--" in rest else len(rest)
     unknown = [each for each in rest[:end] if each.startswith("-") and each != "-" and " " not in each]
     words = [each for each in rest[:end] if each not in unknown]
@@ -120,12 +120,12 @@ def add_ranking(parser: argparse.ArgumentParser) -> None:
 
 
 def where_of(args: argparse.Namespace) -> dict[str, str]:
-    """Give the metadata that is asked for with --where."""
+    """Return the metadata that is asked for with --where."""
     return {key: value for key, value in args.where or () if not key.startswith("tag:")}
 
 
 def tags_of(args: argparse.Namespace) -> list[str]:
-    """Give the conditions on tags that are asked for with --where, or among the words of a query."""
+    """Return the conditions on tags that are asked for with --where, or among the words of a query."""
     return [key for key, _ in args.where or () if key.startswith("tag:")]
 
 
@@ -136,7 +136,7 @@ def filters_of(args: argparse.Namespace) -> list[str]:
 
 
 def words_of(args: argparse.Namespace) -> list[str]:
-    """Give the words of the query; conditions on tags among them join those of --where. Raises `BadQuery`."""
+    """Return the words of the query; conditions on tags among them join those of --where. Raises `BadQuery`."""
     from bindsearch.errors import EmptyQuery
     from bindsearch.query.tag_conditions import without_tags
 

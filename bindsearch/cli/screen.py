@@ -41,13 +41,13 @@ class Screen:
         self.stream.write(line + "\n")
 
     def styled(self, words: str, *styles: str) -> str:
-        """Give words in colours and weights, where they can be shown."""
+        """Return words in colours and weights, where they can be shown."""
         if not self.colours or not styles or not words:
             return words
         return f"\x1b[{';'.join(_STYLES[style] for style in styles)}m{words}\x1b[0m"
 
     def linked(self, words: str, target: str) -> str:
-        """Give words that lead to an address when they are clicked."""
+        """Return words that lead to an address when they are clicked."""
         return f"\x1b]8;;{target}\x1b\\{words}\x1b]8;;\x1b\\" if self.terminal else words
 
 
@@ -84,7 +84,7 @@ def _escape(letter: str) -> str:
 
 
 def shown(path: str | os.PathLike[str]) -> str:
-    """Give a path as people read it: relative to where they are if that is shorter, and on one line."""
+    """Return a path as people read it: relative to where they are if that is shorter, and on one line."""
     whole = os.fspath(path)
     try:
         near = os.path.relpath(whole)
@@ -94,12 +94,12 @@ def shown(path: str | os.PathLike[str]) -> str:
 
 
 def address(path: Path, *, start: float | None = None, end: float | None = None) -> str:
-    """Give the file address of a path, with a media fragment for the moment where there is one."""
+    """Return the file address of a path, with a media fragment for the moment where there is one."""
     return path.as_uri() + ("" if start is None or end is None else f"#t={round(start, 2):g},{round(end, 2):g}")
 
 
 def columns(words: str) -> int:
-    """Give how many columns of a terminal words take; colours and links take none."""
+    """Return how many columns of a terminal words take; colours and links take none."""
     return sum(_letter_columns(letter) for letter in _CONTROL.sub("", words))
 
 

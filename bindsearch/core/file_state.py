@@ -20,7 +20,7 @@ def digest_of(path: Path, halt: threading.Event | None = None) -> bytes:
 
 
 def is_gone(path: Path) -> bool:
-    """ProgressCallback whether there is surely no file any more; one that cannot be looked at is not gone."""
+    """Whether there is surely no file any more; one that cannot be looked at is not gone."""
     try:
         path.stat()
     except (FileNotFoundError, NotADirectoryError):
@@ -31,7 +31,7 @@ def is_gone(path: Path) -> bool:
 
 
 def stamp_of(path: Path) -> Stamp:
-    """Give a file's stamp as it is now. Raises `OSError`."""
+    """Return a file's stamp as it is now. Raises `OSError`."""
     status = path.stat()
     return Stamp(status.st_size, status.st_mtime_ns)
 

@@ -20,7 +20,7 @@ def write_whole(file: Path, text: str) -> None:
 
 
 def _size(file: Path) -> int:
-    """Give the size of a file; none if it is a folder, or was replaced meanwhile."""
+    """Return the size of a file; none if it is a folder, or was replaced meanwhile."""
     try:
         return file.stat().st_size if file.is_file() else 0
     except OSError:
@@ -54,7 +54,7 @@ def remove(place: Path) -> int:
 
 
 def bytes_of(place: Path) -> int:
-    """Give the bytes of all files in a folder; of what vanishes meanwhile, none."""
+    """Return the bytes of all files in a folder; of what vanishes meanwhile, none."""
     total = 0
     for top, _, names in os.walk(place):
         for name in names:

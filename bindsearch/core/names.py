@@ -7,7 +7,7 @@ from bindsearch.types import Modality
 
 
 def modality_named(name: str) -> Modality:
-    """Give the modality of a name. Raises `BadQuery`."""
+    """Return the modality of a name. Raises `BadQuery`."""
     try:
         return Modality(name)
     except ValueError as error:

@@ -13,26 +13,28 @@ from bindsearch.errors import BadQuery
 
 
 def default_library() -> Path:
-    """Give `BINDSEARCH_LIBRARY`, else one library in the user's data folder."""
+    """Return `BINDSEARCH_LIBRARY`, else one library in the user's data folder."""
     named = os.environ.get("BINDSEARCH_LIBRARY")
     return absolute([named])[0] if named else _data_folder() / "bindsearch" / "default.library"
 
 
 def weights_folder() -> Path:
-    """Give `BINDSEARCH_WEIGHTS`, else a folder for weights in the user's data folder."""
+    """Return `BINDSEARCH_WEIGHTS`, else a folder for weights in the user's data folder."""
     named = os.environ.get("BINDSEARCH_WEIGHTS")
     return absolute([named])[0] if named else _data_folder() / "bindsearch" / "weights"
 
 
 def folder_of_weights(space: str) -> Path:
-    """Give where files of a space's weights may be put by hand. A path in its name is a hash there: it may be long."""
+    """Return where files of a space's weights may be put by hand. A path in its name is a hash there: it may be
+    long.
+    """
     named, local, path = space.partition("local:")
     hashed = hashlib.sha256(os.fsencode(path)).hexdigest()[:16] if local else ""
     return weights_folder() / f"{named}{local}{hashed}".replace(":", "--").replace("/", "--")
 
 
 def absolute(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
-    """Give absolute paths, each once, not resolved through links. Raises `BadQuery` for what is no path."""
+    """Return absolute paths, each once, not resolved through links. Raises `BadQuery` for what is no path."""
     return list(dict.fromkeys(Path(os.path.abspath(os.path.expanduser(_checked(os.fspath(path))))) for path in paths))
 
 
@@ -64,5 +66,5 @@ Places: TypeAlias = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 
 
 def listed(places: Places) -> list[str | os.PathLike[str]]:
-    """Give places as a list, be it one or many."""
+    """Return places as a list, be it one or many."""
     return [places] if isinstance(places, str | os.PathLike) else list(places)

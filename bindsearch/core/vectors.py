@@ -22,7 +22,7 @@ def unit(vectors: Any) -> Vectors:
 
 
 def mean_vector(vectors: Vectors, modalities: Sequence[Modality]) -> Vectors:
-    """Give the unit mean of a file's vectors; what is seen and what is heard of it count the same. *Shape:* (dim,)"""
+    """Return the unit mean of a file's vectors; what is seen and what is heard of it count the same. *Shape:* (dim,)"""
     kinds = np.array([str(modality) for modality in modalities])
     parts = np.stack([vectors[kinds == kind].mean(axis=0) for kind in sorted(set(kinds.tolist()))])
     mean: Vectors = unit(unit(parts).mean(axis=0, keepdims=True))[0]

@@ -41,7 +41,7 @@ _BLOCK = 256
 
 
 def signs(samples: Samples) -> Signs:
-    """Give the table of signs of at most one piece. *Shape:* (frames, BANDS)"""
+    """Return the table of signs of at most one piece. *Shape:* (frames, BANDS)"""
     padded = np.pad(samples, (0, max(0, FRAME + LAG * HOP - len(samples))))
     starts = np.arange(0, len(padded) - FRAME + 1, HOP)
     frames = np.lib.stride_tricks.sliding_window_view(padded, FRAME)[starts]
@@ -58,7 +58,7 @@ def signs(samples: Samples) -> Signs:
 
 
 def matches(ours: Sequence[Signs], theirs: Sequence[Signs]) -> Iterator[tuple[int, int, float]]:
-    """Give which of ours is a copy of which of theirs, and how well their signs agree."""
+    """Return which of ours is a copy of which of theirs, and how well their signs agree."""
     for start in range(0, len(ours), _BLOCK):
         one = _Slid(ours[start : start + _BLOCK])
         for other_start in range(0, len(theirs), _BLOCK):
@@ -100,7 +100,7 @@ def _met(one: _Slid, other: _Slid) -> Iterator[tuple[int, int, float]]:
 
 @cache
 def _filters() -> NDArray[np.float32]:
-    """Give bands of equal width in pitch. *Shape:* (BANDS + 1, FRAME // 2 + 1)"""
+    """Return bands of equal width in pitch. *Shape:* (BANDS + 1, FRAME // 2 + 1)"""
     edges = np.geomspace(LOWEST, HIGHEST, BANDS + 2)
     hertz = np.fft.rfftfreq(FRAME, 1 / RATE)
     inside = (hertz[None, :] >= edges[:-1, None]) & (hertz[None, :] < edges[1:, None])

@@ -46,12 +46,12 @@ def grey(picture: Image.Image) -> Grey:
 
 
 def shows_nothing(picture: Grey) -> bool:
-    """ProgressCallback whether a picture is too flat to be told from others."""
+    """Whether a picture is too flat to be told from others."""
     return float(picture.std()) < FLAT
 
 
 def matches(ours: Sequence[Grey], theirs: Sequence[Grey]) -> Iterator[tuple[int, int, float]]:
-    """Give which of ours is a copy of which of theirs, either being cropped, and how well they agree."""
+    """Return which of ours is a copy of which of theirs, either being cropped, and how well they agree."""
     if not ours or not theirs:
         return
     boxes = [WHOLE, *crops()]
@@ -69,12 +69,12 @@ def matches(ours: Sequence[Grey], theirs: Sequence[Grey]) -> Iterator[tuple[int,
 
 
 def agreement(one: Grey, other: Grey) -> float:
-    """Give how well two pictures agree when either is cropped to fit the other at its best."""
+    """Return how well two pictures agree when either is cropped to fit the other at its best."""
     return max(_fitted(one, other), _fitted(other, one))
 
 
 def crops() -> list[Box]:
-    """Give the crops that are looked for: of each scale, nine places."""
+    """Return the crops that are looked for: of each scale, nine places."""
     return [
         (left * (1 - scale) / 2, top * (1 - scale) / 2, scale, scale)
         for scale, left, top in product(SCALES, range(3), range(3))
@@ -82,7 +82,7 @@ def crops() -> list[Box]:
 
 
 def sketches(picture: Grey, boxes: Sequence[Box], count: int) -> Vectors:
-    """Give the low frequencies of some crops, as unit vectors. *Shape:* (len(boxes), count² - 1)"""
+    """Return the low frequencies of some crops, as unit vectors. *Shape:* (len(boxes), count² - 1)"""
     across = np.stack([_basis(left, width, count) for left, _, width, _ in boxes])
     down = np.stack([_basis(top, height, count) for _, top, _, height in boxes])
     rows = (down @ picture @ across.transpose(0, 2, 1)) * _weights(count)
@@ -90,7 +90,7 @@ def sketches(picture: Grey, boxes: Sequence[Box], count: int) -> Vectors:
 
 
 def _best(wholes: Vectors, cropped: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Give the best cosine of each whole with any crop of each other. *Shape:* (wholes, cropped)"""
+    """Return the best cosine of each whole with any crop of each other. *Shape:* (wholes, cropped)"""
     best: NDArray[np.float32] = np.max([wholes @ cropped[:, box].T for box in range(cropped.shape[1])], axis=0)
     return best
 
@@ -112,7 +112,7 @@ def _fitted(whole: Grey, source: Grey) -> float:
 
 
 def _moved(box: Box, step: float) -> Iterator[Box]:
-    """Give the crops that differ by a step in one or two of their edges."""
+    """Return the crops that differ by a step in one or two of their edges."""
     left, top, right, bottom = box[0], box[1], box[0] + box[2], box[1] + box[3]
     for a, b, c, d in product((-step, 0.0, step), repeat=4):
         if abs(a) + abs(b) + abs(c) + abs(d) <= 2.5 * step:
@@ -124,7 +124,7 @@ def _moved(box: Box, step: float) -> Iterator[Box]:
 
 @cache
 def _basis(start: float, length: float, count: int) -> Grey:
-    """Give cosines over a stretch of a line of pixels, by what each pixel has in it. *Shape:* (count, SIDE)"""
+    """Return cosines over a stretch of a line of pixels, by what each pixel has in it. *Shape:* (count, SIDE)"""
     edges = np.clip((np.arange(SIDE + 1) / SIDE - start) / length, 0.0, 1.0)
     middle, share = (edges[1:] + edges[:-1]) / 2, np.diff(edges)
     waves = np.cos(np.pi * np.arange(count)[:, None] * middle[None, :])

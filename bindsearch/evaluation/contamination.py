@@ -50,7 +50,7 @@ class Overlap:
 
     @property
     def copied(self) -> frozenset[str]:
-        """Give the measured media that have a copy."""
+        """Return the measured media that have a copy."""
         return frozenset(each.of for each in self.copies)
 
     def as_json(self) -> dict[str, Any]:
@@ -102,12 +102,12 @@ def _alike(ours: _Marks, theirs: _Marks) -> Iterator[tuple[str, str, float]]:
 
 
 def _same_place(one: str, other: str) -> bool:
-    """ProgressCallback whether it is the file itself: a data set may lie in the folder that it is compared with."""
+    """Whether it is the file itself: a data set may lie in the folder that it is compared with."""
     return one == other or Path(one).resolve() == Path(other).resolve()
 
 
 def _media_in(against: Path, modalities: set[Modality]) -> Iterator[Media]:
-    """Give what lies in a library, a folder with all that is below, or a tar file."""
+    """Return what lies in a library, a folder with all that is below, or a tar file."""
     from bindsearch.library.library import Library
     from bindsearch.storage.manifest import MANIFEST
 

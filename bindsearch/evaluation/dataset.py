@@ -44,7 +44,7 @@ class Media:
         return (self.member or str(self.path)).rpartition("/")[2]
 
     def read(self) -> bytes:
-        """Give the content. Raises `UnreadableMedia`."""
+        """Return the content. Raises `UnreadableMedia`."""
         try:
             if not self.member:
                 return self.path.read_bytes()
@@ -98,7 +98,7 @@ class Dataset:
 
 @lru_cache(maxsize=32)
 def members(tar: Path) -> dict[str, tuple[int, int]]:
-    """Give where the files in a tar file begin, and how long they are. Raises `BadQuery` for what is none."""
+    """Return where the files in a tar file begin, and how long they are. Raises `BadQuery` for what is none."""
     import tarfile
 
     try:
@@ -120,7 +120,7 @@ class MediaCache:
 
     @contextmanager
     def lend(self, media: Media) -> Iterator[Path]:
-        """Give a path to read a medium from. Raises `UnreadableMedia`."""
+        """Return a path to read a medium from. Raises `UnreadableMedia`."""
         if not media.member:
             yield media.path
             return

@@ -66,7 +66,7 @@ def _pieces(
 
 
 def _decoded(example: Example, space: Space, modality: Modality, shelf: MediaCache) -> Iterator[Piece]:
-    """Give the pieces of one file; of a picture that moves, the first, as data sets of pictures mean it."""
+    """Return the pieces of one file; of a picture that moves, the first, as data sets of pictures mean it."""
     with shelf.lend(example.media) as path:
         pieces = space.pieces(path, modality=modality)
         first = next(pieces, None)

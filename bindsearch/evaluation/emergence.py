@@ -82,7 +82,7 @@ def emergence(sets: Sequence[Embedded], space: Space, *, seed: int) -> Emergence
 
 
 def _called(sets: Sequence[Embedded], modality: Modality) -> list[tuple[str, Example, Vectors]]:
-    """Give what has one name, of one modality, over all sets."""
+    """Return what has one name, of one modality, over all sets."""
     return [
         (example.words[0].lower(), example, row)
         for each in sets

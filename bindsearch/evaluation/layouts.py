@@ -30,7 +30,7 @@ class Layout:
 
 
 def is_foldered(root: Path) -> bool:
-    """ProgressCallback whether a folder, or a tar file, holds folders with media of one modality, and no media beside them."""
+    """Whether a folder, or a tar file, holds folders with media of one modality, and no media beside them."""
     return len(_classes_of(root)) > 1
 
 
@@ -58,7 +58,7 @@ def _classes_of(root: Path) -> set[str]:
 
 
 def is_collection(root: Path) -> bool:
-    """ProgressCallback whether a folder has a manifest of named sounds, or holds sounds and nothing else."""
+    """Whether a folder has a manifest of named sounds, or holds sounds and nothing else."""
     if sound.collection_table(root) is not None:
         return True
     if not root.is_dir():

@@ -107,7 +107,7 @@ def rows(table: Path, *, columns: Iterable[str] = (), delimiter: str = ",") -> l
 
 
 def header(table: Path) -> frozenset[str]:
-    """Give the names of a table's columns; none where it cannot be read."""
+    """Return the names of a table's columns; none where it cannot be read."""
     try:
         with table.open(newline="", encoding="utf-8-sig") as file:
             return frozenset(name.strip() for name in next(csv.reader(file), []))

@@ -136,7 +136,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
 def interval(
     values: Values, groups: NDArray[np.intp] | None = None, *, weights: Values | None = None, seed: int = 0
 ) -> tuple[float, float]:
-    """Give the bootstrap's 95 % interval of the weighted mean of values.
+    """Return the bootstrap's 95 % interval of the weighted mean of values.
 
     Values of one group (clips of one recording, captions of one photo) are drawn together. NaN is left out.
     """
@@ -160,7 +160,7 @@ def _drawn(sums: NDArray[Any], totals: NDArray[Any], chance: np.random.Generator
 
 
 def mean(values: Values, weights: Values | None = None) -> float:
-    """Give the weighted mean of the values that are there; NaN if none is."""
+    """Return the weighted mean of the values that are there; NaN if none is."""
     kept = ~np.isnan(values)
     if not kept.any():
         return float("nan")

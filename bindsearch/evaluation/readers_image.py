@@ -66,7 +66,7 @@ def flickr(root: Path) -> list[Dataset]:
 
 
 def _captioned(table: Path) -> Iterator[tuple[str, str, str]]:
-    """Give image, caption and split, row by row."""
+    """Return image, caption and split, row by row."""
     if _tokens(table):
         for line in table.read_text(encoding="utf-8").splitlines():
             if match := _TOKEN.fullmatch(line):
@@ -120,7 +120,7 @@ def coco(root: Path) -> list[Dataset]:
 
 
 def is_imagenet(root: Path) -> bool:
-    """ProgressCallback whether photos are called, or put into folders, by ImageNet's numbers."""
+    """Whether photos are called, or put into folders, by ImageNet's numbers."""
     places = [media for media in _some(root) if _SYNSET.search(media)]
     return bool(places) and len(places) == len(_some(root))
 
@@ -141,7 +141,7 @@ def imagenet(root: Path) -> list[Dataset]:
 
 
 def _sampled(path: str) -> bool:
-    """ProgressCallback whether it is one of the samples, called `n01440764_tench`, that the pocket model was trained on."""
+    """Whether it is one of the samples, called `n01440764_tench`, that the pocket model was trained on."""
     return "/" not in path and _own_name(path) is not None
 
 
@@ -159,7 +159,7 @@ def _synset_names(root: Path) -> dict[str, str]:
 
 
 def is_caltech101(root: Path) -> bool:
-    """ProgressCallback whether the folders are those of Caltech101."""
+    """Whether the folders are those of Caltech101."""
     folders = {path.split("/")[-2] for path in _some(root) if "/" in path}
     return len(folders & _CALTECH_ONLY) >= 3
 

@@ -137,7 +137,7 @@ def audioset(root: Path) -> list[Dataset]:
 
 
 def _film_names(film: str, start: str) -> tuple[str, ...]:
-    """Give the ways in which those who gather pieces of films call them."""
+    """Return the ways in which those who gather pieces of films call them."""
     second = int(float(start))
     ends = ("", f"_{second}", f"_{second:06d}", f"_{second * 1000}", f"_{second * 1000}_{second * 1000 + 10_000}")
     return tuple(f"{before}{film}{end}.wav" for before in ("", "Y") for end in ends)

@@ -36,11 +36,11 @@ class RetrievalTask:
     """Whether every concept counts the same, however many queries it has."""
 
     def concepts(self) -> Codes:
-        """Give the concepts that items have."""
+        """Return the concepts that items have."""
         return np.unique(self.truth) if self.truth.ndim == 1 else np.flatnonzero(self.truth.any(axis=0))
 
     def weights(self) -> Values:
-        """Give what each query counts."""
+        """Return what each query counts."""
         counts = np.bincount(self.asked)[self.asked]
         return 1 / counts if self.by_concept else np.ones(len(self.asked))
 
@@ -93,7 +93,7 @@ def answer(question: RetrievalTask, names: Sequence[str], *, data: str, task: st
 
 
 def shuffles(concepts: Codes, pairs: int, *, seed: int) -> list[Codes]:
-    """Give seeded permutations of some concepts, each as a table from concept to concept.
+    """Return seeded permutations of some concepts, each as a table from concept to concept.
 
     They are drawn from all permutations there are, so that one in n concepts stays itself: only then is the expected
     top-1 of n labels exactly chance.
@@ -110,7 +110,7 @@ def shuffles(concepts: Codes, pairs: int, *, seed: int) -> list[Codes]:
 def _valued(
     question: RetrievalTask, metrics: Sequence[Metric], seed: int
 ) -> tuple[Mapping[str, Values], Mapping[str, float], Values]:
-    """Give each query's values by measure, the controls' means, and how many items are right for each query."""
+    """Return each query's values by measure, the controls' means, and how many items are right for each query."""
     tables = shuffles(question.concepts(), len(question.queries) * len(question.items), seed=seed)
     values: dict[str, list[Values]] = {metric.name: [] for metric in metrics}
     controls: dict[str, list[float]] = {metric.name: [] for metric in metrics}

@@ -24,28 +24,28 @@ _ESC_CLIP = re.compile(r"\d-\d+-[A-Z]-\d+\.\w+")
 
 
 def flickr_dev(captions: Path) -> frozenset[str]:
-    """Give the photos of Flickr8k that are for measuring only, from a table with the columns image and split."""
+    """Return the photos of Flickr8k that are for measuring only, from a table with the columns image and split."""
     with captions.open(newline="", encoding="utf-8") as file:
         return frozenset(row["image"] for row in csv.DictReader(file) if row["split"] == "dev")
 
 
 def caltech_held_out(name: str) -> bool:
-    """ProgressCallback whether a photo of Caltech101 is for measuring only; `name` is `folder/file`."""
+    """Whether a photo of Caltech101 is for measuring only; `name` is `folder/file`."""
     return int(hashlib.sha256(name.encode()).hexdigest(), 16) % CALTECH_SHARE == 0
 
 
 def esc_held_out(recording: str) -> bool:
-    """ProgressCallback whether a recording of ESC-50 is for measuring only; all clips that were cut from it go with it."""
+    """Whether a recording of ESC-50 is for measuring only; all clips that were cut from it go with it."""
     return hashlib.sha256(recording.encode()).digest()[0] % ESC_SHARE == 0
 
 
 def is_esc_clip(name: str) -> bool:
-    """ProgressCallback whether a file is called as ESC-50 calls its clips."""
+    """Whether a file is called as ESC-50 calls its clips."""
     return _ESC_CLIP.fullmatch(name) is not None
 
 
 def sound_held_out(clip: str, recording: str) -> bool:
-    """ProgressCallback whether a sound is for measuring only.
+    """Whether a sound is for measuring only.
 
     ESC-50: by recording. UrbanSound8K: one fold. Named sounds (`collection/member`): whole collections.
     """

@@ -30,7 +30,7 @@ class Confusion:
     counts: Ids
 
     def per_class(self) -> dict[str, tuple[float, int]]:
-        """Give each label's share of right answers, and how many there were."""
+        """Return each label's share of right answers, and how many there were."""
         right = np.diag(self.counts).tolist()
         rows = zip(self.labels, right, self.counts.sum(axis=1).tolist(), strict=True)
         return {name: (found / total, total) for name, found, total in rows if total}
@@ -119,6 +119,6 @@ def _by_name(embedded: Embedded, space: Space, seed: int) -> Answers:
 
 
 def recordings(examples: Iterable[Example]) -> Codes:
-    """Give the recordings that examples are of as numbers; one that says none is its own."""
+    """Return the recordings that examples are of as numbers; one that says none is its own."""
     told: Sequence[str] = [example.recording or str(example.media) for example in examples]
     return np.unique(told, return_inverse=True)[1].astype(np.intp)

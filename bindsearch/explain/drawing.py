@@ -39,7 +39,7 @@ class Times:
     right: int
 
     def x(self, seconds: float) -> float:
-        """Give where a time lies."""
+        """Return where a time lies."""
         return self.left + (seconds - self.start) / max(self.end - self.start, 1e-9) * (self.right - self.left)
 
 
@@ -118,7 +118,7 @@ def dimmed(picture: Image.Image, times: Times, spans: Iterable[tuple[float, floa
 
 
 def columns_of(bars: Sequence[Bar], times: Times) -> NDArray[np.float64]:
-    """Give the best score at each column; none (NaN) where there is no piece."""
+    """Return the best score at each column; none (NaN) where there is no piece."""
     best = np.full(times.right - times.left, -np.inf)
     for bar in bars:
         first = max(0, round(times.x(bar.start)) - times.left)
@@ -153,7 +153,7 @@ def curve(
 
 
 def _runs(heights: NDArray[np.float64]) -> list[list[int]]:
-    """Give the stretches of columns in which there are scores."""
+    """Return the stretches of columns in which there are scores."""
     known = np.flatnonzero(np.isfinite(heights))
     cuts = np.flatnonzero(np.diff(known) > 1) + 1
     return [part.tolist() for part in np.split(known, cuts) if part.size]
@@ -190,7 +190,7 @@ def _clock(time: float, *, tenths: bool) -> str:
 
 
 def _step(length: float, most: float) -> float:
-    """Give a round number of seconds of which at most so many fit in."""
+    """Return a round number of seconds of which at most so many fit in."""
     for step in (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 36000):
         if length / step <= most:
             return float(step)
@@ -208,5 +208,5 @@ def pitches(canvas: Image.Image, box: Box, places: Iterable[tuple[float, str]]) 
 
 
 def letters(size: float) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """Give the letters that come with Pillow."""
+    """Return the letters that come with Pillow."""
     return ImageFont.load_default(size=size)

@@ -76,7 +76,7 @@ def _squares(size: tuple[int, int], share: float) -> list[Square]:
 
 
 def _spread(squares: Sequence[Square], scores: NDArray[np.float64], size: tuple[int, int]) -> Heat:
-    """Give each place the mean of the squares over it, by how near to their middles it lies."""
+    """Return each place the mean of the squares over it, by how near to their middles it lies."""
     total, weight = np.zeros(size[::-1]), np.zeros(size[::-1])
     left, top, right, bottom = squares[0]
     cap = np.outer(_bump(bottom - top), _bump(right - left))

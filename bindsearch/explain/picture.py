@@ -58,7 +58,7 @@ class Reason:
     usual: Mapping[Modality, Usual]
 
     def bars(self, modality: Modality) -> list[Bar]:
-        """Give what has a place in time, of one modality."""
+        """Return what has a place in time, of one modality."""
         return [
             Bar(segment.span.start, segment.span.end, score)
             for segment, score in zip(self.segments, self.scores, strict=True)
@@ -66,7 +66,7 @@ class Reason:
         ]
 
     def place(self) -> int:
-        """Give the place of the hit's segment among those of its modality."""
+        """Return the place of the hit's segment among those of its modality."""
         own = [segment.id for segment in self.segments if segment.modality == self.shown.modality]
         return own.index(self.shown.id)
 
@@ -155,7 +155,7 @@ def _strips(
 
 
 def _matching(bars: Sequence[Bar], usual: Usual) -> list[tuple[float, float]]:
-    """Give the stretches of time that answer nearly as well as the best does."""
+    """Return the stretches of time that answer nearly as well as the best does."""
     best = max(bar.score for bar in bars)
     enough = max(usual.centre, best - max(best - usual.centre, 0.0) * (1 - NEARLY))
     return [(bar.start, bar.end) for bar in bars if bar.score >= min(enough, best)]
@@ -193,7 +193,7 @@ def _filmed(reason: Reason, space: Space) -> Image.Image:
 
 
 def _best_frame(reason: Reason, seen: Sequence[Bar]) -> int:
-    """Give the number of the frame that is shown: the hit's, or the best one if the hit is a sound."""
+    """Return the number of the frame that is shown: the hit's, or the best one if the hit is a sound."""
     if reason.shown.modality == Modality.VIDEO:
         return reason.place()
     return max(range(len(seen)), key=lambda place: seen[place].score)
@@ -224,7 +224,7 @@ class _Film:
                 self._small[place].thumbnail((400, FILM * 2))  # type: ignore[union-attr]
 
     def row(self) -> Image.Image:
-        """Give the frames side by side, each at its time."""
+        """Return the frames side by side, each at its time."""
         width = self._times.right - self._times.left
         row = Image.new("RGB", (width, FILM), paint.PAPER)
         edges = [round(width * place / len(self._small)) for place in range(len(self._small) + 1)]

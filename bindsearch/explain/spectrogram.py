@@ -68,7 +68,7 @@ class Spectrum:
         self._heard[places[inside]] = True
 
     def levels(self) -> Levels:
-        """Give levels from 0 (silence) to 1 (the loudest). *Shape:* (rows, columns)"""
+        """Return levels from 0 (silence) to 1 (the loudest). *Shape:* (rows, columns)"""
         power = self._filled()
         decibels = 10 * np.log10(power + 1e-12)
         top = max(float(decibels.max()), -50.0)
@@ -89,7 +89,7 @@ class Spectrum:
         return filled
 
     def row_of(self, hertz: float) -> float:
-        """Give where a pitch lies among the rows, as a share of the height from below."""
+        """Return where a pitch lies among the rows, as a share of the height from below."""
         return float(np.log(hertz / LOWEST) / np.log(self.rate / 2 / LOWEST))
 
 

@@ -18,7 +18,7 @@ MOMENTS = 5
 
 
 def explain(search: Search, asked: EncodedRequest, hit: Hit) -> Hit:
-    """Give a hit that says what its score is made of."""
+    """Return a hit that says what its score is made of."""
     return replace(hit, why=_why(search, asked, hit.item, shown=hit.segment.id))
 
 

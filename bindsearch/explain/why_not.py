@@ -100,7 +100,7 @@ def _unknown(snapshot: Snapshot, path: Path) -> str:
 
 
 def _reached_by(snapshot: Snapshot, link: Path) -> Path | None:
-    """Give what a link leads to, as the library knows it."""
+    """Return what a link leads to, as the library knows it."""
     with suppress(OSError):
         return next((record.path for record in snapshot.owners(digest_of(link)) if _is_same(record.path, link)), None)
     return None

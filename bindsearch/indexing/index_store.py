@@ -94,7 +94,8 @@ class IndexStore:
     ) -> None:
         """Open the indexes in a folder.
 
-        `settings` gives what is wished of them now, and `typed` the vectors of words as people type them, which they are
+        `settings` gives what is wished of them now, and `typed` the vectors of words as people type them, which they
+        are
         certified with besides.
         """
         self._folder = folder
@@ -113,7 +114,7 @@ class IndexStore:
             return {modality: shelf.index for modality, shelf in self._shelves.items() if len(shelf.index)}
 
     def generations(self) -> dict[str, Generation]:
-        """Give what is on disk of each modality that has any segments."""
+        """Return what is on disk of each modality that has any segments."""
         found = {}
         for modality in Modality:
             for folder in self._generations(modality)[-1:]:
@@ -223,7 +224,7 @@ class IndexStore:
         return sorted(path for path in self._folder.glob(f"{modality}/gen-*") if path.suffix != ".new")
 
     def _due(self, *, everything: bool) -> list[ModalityIndex]:
-        """Give the shelves whose generation on disk is missing, old, or not what is wished."""
+        """Return the shelves whose generation on disk is missing, old, or not what is wished."""
         with self._lock:
             for shelf in self._shelves.values():
                 if not self._generations(shelf.modality):
@@ -238,7 +239,7 @@ class IndexStore:
             ]
 
     def _suits(self, shelf: ModalityIndex) -> bool:
-        """ProgressCallback whether the generation on disk is of the kind, and was certified for the recall, that are wished."""
+        """Whether the generation on disk is of the kind, and was certified for the recall, that are wished."""
         if not shelf.saved_count:
             return True
         kind, _ = self._choice(shelf, shelf.saved_count)
@@ -246,7 +247,7 @@ class IndexStore:
         return bool(shelf.index.kind == kind and recall == self._settings().recall)
 
     def _choice(self, shelf: ModalityIndex, count: int) -> tuple[str, str]:
-        """Give the kind of index for a shelf with so many segments, and why; memory is shared by segments."""
+        """Return the kind of index for a shelf with so many segments, and why; memory is shared by segments."""
         if shelf.forced != AUTO:
             return shelf.forced, "it was asked for"
         settings = self._settings()
@@ -326,7 +327,7 @@ class IndexStore:
 
 
 def live_runs(snapshot: Snapshot) -> Iterator[tuple[int, str, int]]:
-    """Give the runs of all live items, by ascending item."""
+    """Return the runs of all live items, by ascending item."""
     return (run for _, facts in snapshot.live_items() for run in facts["runs"])
 
 

@@ -28,5 +28,5 @@ dark and quiet|something funny|summer|music|nature|machine noise|underwater""".r
 
 
 def typed_vectors(space: Callable[[], Space], folder: Path, dim: int) -> Vectors:
-    """Give the words' vectors; none in a space that has no text. *Shape:* (n, dim)"""
+    """Return the words' vectors; none in a space that has no text. *Shape:* (n, dim)"""
     return kept_vectors(WORDS, space, folder / "typed", dim=dim)

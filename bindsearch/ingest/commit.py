@@ -50,7 +50,7 @@ class BatchCommitter:
         return link
 
     def _metadata_of(self, txn: WriteTransaction, path: Path, link: PathChange) -> Mapping[str, str]:
-        """Give what was asked for, else what the path had, else what the file had where it was before."""
+        """Return what was asked for, else what the path had, else what the file had where it was before."""
         if self._metadata is not None:
             return self._metadata
         before = txn.path(path) or link.moved_from

@@ -75,7 +75,7 @@ class FileJob:
         return "failed" if self.failure else "decoded"
 
     def content(self) -> Content:
-        """Give what was decoded and encoded, ready for the ledger."""
+        """Return what was decoded and encoded, ready for the ledger."""
         assert self.file.kind is not None
         return Content(
             modality=self.file.kind.modality,

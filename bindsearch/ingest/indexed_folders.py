@@ -18,7 +18,7 @@ ROOT_IS_GONE = (
 
 
 def existing(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
-    """Give the absolute paths of files and folders. Raises `BadQuery` for one where nothing is, or something else."""
+    """Return the absolute paths of files and folders. Raises `BadQuery` for one where nothing is, or something else."""
     tops = topmost(absolute(paths))
     for top in tops:
         if is_gone(top):
@@ -29,7 +29,7 @@ def existing(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
 
 
 def roots_to_index(library: Path, ledger: Ledger, places: Places | None) -> list[Path]:
-    """Give the folders and files to index: by default those of before, which need not be there any more.
+    """Return the folders and files to index: by default those of before, which need not be there any more.
 
     Raises `BadQuery`.
     """
@@ -45,7 +45,7 @@ def roots_to_index(library: Path, ledger: Ledger, places: Places | None) -> list
 
 
 def missed(ledger: Ledger, roots: Iterable[Path]) -> dict[Path, str]:
-    """Give the roots that are gone though files are known there, with what to do."""
+    """Return the roots that are gone though files are known there, with what to do."""
     with ledger.read() as snapshot:
         return {root: ROOT_IS_GONE for root in roots if is_gone(root) and any(True for _ in snapshot.paths(root))}
 

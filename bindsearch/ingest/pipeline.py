@@ -154,7 +154,7 @@ class Ingest:
     # -- hashing and decoding, ahead of the encoder
 
     def _jobs(self, changed: queue.Queue[ScannedFile | None], pools: ThreadPools) -> Iterator[FileJob]:
-        """Give jobs in the order of the scan, with hashing and decoding a bounded distance ahead."""
+        """Return jobs in the order of the scan, with hashing and decoding a bounded distance ahead."""
         looking: deque[Future[IdentifiedFile]] = deque()
         ahead: deque[FileJob] = deque()
         scanning = True
@@ -186,7 +186,7 @@ class Ingest:
         return job
 
     def _takes(self, modality: Modality) -> bool:
-        """ProgressCallback whether the space can do anything with files of a modality: of videos, hearing them is enough."""
+        """Whether the space can do anything with files of a modality: of videos, hearing them is enough."""
         known = self._space.spec.modalities
         return modality in known or (modality == Modality.VIDEO and Modality.AUDIO in known)
 

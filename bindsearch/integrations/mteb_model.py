@@ -50,13 +50,13 @@ class SpaceModel:
         return np.concatenate(blocks) if blocks else np.empty((0, self.space.spec.dim), dtype=np.float32)
 
     def similarity(self, one: Any, other: Any) -> Any:
-        """Give all cosines. *Shape:* (len(one), len(other))"""
+        """Return all cosines. *Shape:* (len(one), len(other))"""
         import torch
 
         return torch.as_tensor(np.atleast_2d(np.asarray(one)) @ np.atleast_2d(np.asarray(other)).T)
 
     def similarity_pairwise(self, one: Any, other: Any) -> Any:
-        """Give the cosine of each pair. *Shape:* (len(one),)"""
+        """Return the cosine of each pair. *Shape:* (len(one),)"""
         import torch
 
         return torch.as_tensor((np.asarray(one) * np.asarray(other)).sum(axis=-1))
@@ -105,7 +105,7 @@ class LibrarySearch:
         return found
 
     def _scored(self, hits: bindsearch.Hits, among: set[str] | None) -> Iterator[tuple[str, float]]:
-        """Give the documents of hits, the first hit of each; scores fall with the place in the list."""
+        """Return the documents of hits, the first hit of each; scores fall with the place in the list."""
         seen: set[str] = set()
         for place, hit in enumerate(hits):
             for path in (hit.path, *hit.copies):
@@ -142,7 +142,7 @@ def _embedded(value: Any, kind: Modality, space: Space) -> Vectors:
 
 
 def _thing(value: Any, rate: int) -> Thing:
-    """Give what a space embeds: a picture, the bytes or the path of a file, or samples at the space's rate."""
+    """Return what a space embeds: a picture, the bytes or the path of a file, or samples at the space's rate."""
     if not isinstance(value, Mapping):
         return value  # type: ignore[no-any-return]
     if value.get("bytes"):
@@ -163,14 +163,14 @@ def _resampled(sound: Mapping[str, Any], rate: int) -> Vectors:
 
 
 def _rows(inputs: Any) -> Iterator[Row]:
-    """Give the rows of a data loader or of a data set, with sounds and films as the files that they are."""
+    """Return the rows of a data loader or of a data set, with sounds and films as the files that they are."""
     dataset = _undecoded(getattr(inputs, "dataset", inputs))
     for row in dataset:
         yield {**row, "text": _text(row)} if row.get("text") is not None else row
 
 
 def _text(row: Row) -> str:
-    """Give a document with its title before it, as the package's own models read it."""
+    """Return a document with its title before it, as the package's own models read it."""
     title = "" if row.get("body") is not None else row.get("title") or ""
     return f"{title} {row['text']}".strip()
 
@@ -220,7 +220,7 @@ def _write_wave(sound: Mapping[str, Any], path: Path) -> None:
 
 
 def _query(row: Row, stem: Path) -> Query:
-    """Give the sum of all that a query has."""
+    """Return the sum of all that a query has."""
     parts = [text(row["text"])] if (row.get("text") or "").strip() else []
     media = {kind: value for kind, value in row.items() if kind in MEDIA and kind != "text"}
     parts += [file(path) for path in _written(media, stem)]

@@ -21,7 +21,7 @@ LETTERS = {"text": "t", "image": "i", "audio": "a", "video": "v"}
 
 
 def task_of(name: str) -> Any:
-    """Give a task of the package's by its name, or one of a folder. Raises `BadQuery`, `MissingExtra`."""
+    """Return a task of the package's by its name, or one of a folder. Raises `BadQuery`, `MissingExtra`."""
     mteb = package()
     folder = Path(name).expanduser()
     if folder.is_dir():
@@ -98,7 +98,7 @@ def _table(folder: Path, name: str) -> list[dict[str, Any]]:
 
 
 def _kinds(rows: list[dict[str, Any]], name: str) -> tuple[str, ...]:
-    """Give the modalities that every row of a table has. Raises `BadQuery` where they differ."""
+    """Return the modalities that every row of a table has. Raises `BadQuery` where they differ."""
     kinds = {tuple(kind for kind in LETTERS if row.get(kind) is not None) for row in rows}
     if len(kinds) != 1 or kinds == {()}:
         raise BadQuery(f"all rows of {name}.jsonl need the same of {', '.join(LETTERS)}")
@@ -120,7 +120,7 @@ def _relevant(folder: Path) -> Mapping[str, Mapping[str, int]]:
 
 
 def _dataset(rows: list[dict[str, Any]], kinds: tuple[str, ...], folder: Path) -> Any:
-    """Give a table as the package wants it; media stay the files that they are until they are embedded."""
+    """Return a table as the package wants it; media stay the files that they are until they are embedded."""
     from datasets import Dataset, Features, Image, Value
 
     whole = {"path": Value("string")}  # the package's own kinds of sounds and films need decoders of their own

@@ -168,7 +168,7 @@ def _records(snapshot: Snapshot) -> Iterator[Finding]:
 
 
 def _differs(index: Index, snapshot: Snapshot, run: tuple[int, str, int]) -> bool:
-    """ProgressCallback whether an index holds other vectors of a run than the ledger."""
+    """Whether an index holds other vectors of a run than the ledger."""
     try:
         stored = snapshot.vectors(run[0])
     except CorruptLibrary:

@@ -74,7 +74,7 @@ class OpenEdition:
         return self._space
 
     def vector(self, query: str | os.PathLike[str] | Query) -> Vectors:
-        """Give the unit vector of a query. Raises `QueryError`, `MediaError`. *Shape:* (dim,)"""
+        """Return the unit vector of a query. Raises `QueryError`, `MediaError`. *Shape:* (dim,)"""
         return self.compile(query_of(query)).vector
 
     def compile(self, query: Query) -> EncodedQuery:
@@ -103,7 +103,7 @@ class OpenEdition:
             return account(search, asked, path, k=question.k, most=most)
 
     def _typed(self) -> Vectors:
-        """Give ordinary words as people type them, embedded."""
+        """Return ordinary words as people type them, embedded."""
         return typed_vectors(lambda: self.space, self.edition.index(self._folder), self.edition.dim)
 
     def draw(self, hit: Hit) -> Image:
@@ -142,7 +142,7 @@ class OpenEdition:
         )
 
     def rows(self, snapshot: Snapshot, item: int) -> Vectors:
-        """Give the unit vectors of an item's segments. *Shape:* (number of segments, dim)"""
+        """Return the unit vectors of an item's segments. *Shape:* (number of segments, dim)"""
         facts = snapshot.facts(item) or {"runs": []}
         blocks = [snapshot.vectors(first) for first, _, _ in facts["runs"]]
         return np.concatenate(blocks) if blocks else np.empty((0, self.edition.dim), dtype=np.float32)

@@ -32,14 +32,14 @@ class Editions:
         self._edition = self._follow()
 
     def now(self) -> OpenEdition:
-        """Give the edition that answers. Whoever needs two things of it takes hold of it once."""
+        """Return the edition that answers. Whoever needs two things of it takes hold of it once."""
         if self._closed or manifest_stamp(self._folder) in (None, self._stamp):
             return self._edition
         with self._following:
             return self._edition if self._closed else self._follow()
 
     def beside(self) -> dict[str, OpenEdition]:
-        """Give the editions beside the one that answers; one that is being made or removed is left out."""
+        """Return the editions beside the one that answers; one that is being made or removed is left out."""
         self.now()
         found = {}
         for word, edition in self.manifest.beside.items():
@@ -64,7 +64,7 @@ class Editions:
             self._asked_for.append(space)
 
     def coming_space(self) -> Space:
-        """Give the space that a migration is on its way to. Raises `BadQuery` where none is under way."""
+        """Return the space that a migration is on its way to. Raises `BadQuery` where none is under way."""
         coming = self.manifest.coming
         if coming is None:
             raise BadQuery("no migration is under way: say to which space, as in `bindsearch migrate --space NAME`")
@@ -98,5 +98,5 @@ class Editions:
             return edition
 
     def _space_of(self, edition: Edition) -> Space | None:
-        """Give the encoders of an edition, if they are here already."""
+        """Return the encoders of an edition, if they are here already."""
         return next((space for space in self._spaces.values() if edition.is_of(space.spec)), None)

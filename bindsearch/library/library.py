@@ -106,7 +106,7 @@ class Library:
         self.close()
 
     def __len__(self) -> int:
-        """Give the number of live items."""
+        """Return the number of live items."""
         return self.status().items
 
     # -- a folder goes in
@@ -263,7 +263,7 @@ class Library:
         return Comparison(*answers)
 
     def vector(self, query: Words) -> Vectors:
-        """Give the unit vector of a query. Raises `QueryError`, `MediaError`. *Shape:* (dim,)"""
+        """Return the unit vector of a query. Raises `QueryError`, `MediaError`. *Shape:* (dim,)"""
         return self._editions.now().vector(query)
 
     def classifier(
@@ -309,11 +309,11 @@ class Library:
     # -- what is in it
 
     def items(self) -> Iterator[Item]:
-        """Give every live item with its segments and paths."""
+        """Return every live item with its segments and paths."""
         return (item for item, _ in self.items_with_vectors())
 
     def items_with_vectors(self) -> Iterator[tuple[Item, Vectors]]:
-        """Give every live item with the unit vectors of its segments, as they are when the iteration comes to it."""
+        """Return every live item with the unit vectors of its segments, as they are when the iteration comes to it."""
         edition = self._editions.now()
         with edition.ledger.read() as snapshot:
             ids = [item for item, _ in snapshot.live_items()]
@@ -326,7 +326,7 @@ class Library:
             yield found, rows
 
     def vectors(self, item: Item) -> Vectors:
-        """Give the unit vectors of an item's segments. *Shape:* (len(item.segments), dim)"""
+        """Return the unit vectors of an item's segments. *Shape:* (len(item.segments), dim)"""
         edition = self._editions.now()
         with edition.ledger.read() as snapshot:
             return edition.rows(snapshot, item.id)

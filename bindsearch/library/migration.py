@@ -152,7 +152,8 @@ class Migration:
             raise LibraryError(f"{self._folder} has space {spec.name} already")
         if manifest.coming is not None and not manifest.coming.is_of(spec):
             raise LibraryError(
-                f"{self._folder} is on its way to space {manifest.coming.space} ({manifest.coming.fingerprint[:12]}), not to "
+                f"{self._folder} is on its way to space {manifest.coming.space} ({manifest.coming.fingerprint[:12]}), "
+                f"not to "
                 f"{spec.name} ({spec.fingerprint[:12]}): `bindsearch migrate` goes on, `bindsearch migrate --cancel` "
                 "gives it up"
             )
@@ -178,7 +179,7 @@ NOT_UNDER_WAY = "no migration is under way"
 
 
 def in_walking_order(snapshot: Snapshot) -> list[Path]:
-    """Give all known paths as a walk of the roots would come by them: a fresh index gives the same numbers."""
+    """Return all known paths as a walk of the roots would come by them: a fresh index gives the same numbers."""
     ranks = {root: rank for rank, root in enumerate(snapshot.roots())}
 
     def rank_of(path: Path) -> int:
@@ -244,12 +245,12 @@ def bring(source: OpenEdition, target: OpenEdition, *, overrule: bool) -> None:
 
 
 def _same_parts(one: Mapping[str, Any], other: Mapping[str, Any] | None) -> bool:
-    """ProgressCallback whether two records of a concept say the same; their vectors may be of different spaces."""
+    """Whether two records of a concept say the same; their vectors may be of different spaces."""
     return other is not None and one["parts"] == other["parts"]
 
 
 def _brought(record: PathRecord, new: Snapshot, *, overrule: bool) -> PathRecord | None:
-    """Give what the target is to say of a path; None if it says so already."""
+    """Return what the target is to say of a path; None if it says so already."""
     there = new.path(record.path)
     if there is None or there.stamp == UNSEEN:
         link = record if _knows(new, record.digest) else replace(record, stamp=UNSEEN, digest=NO_CONTENT, refused="")
@@ -261,5 +262,5 @@ def _brought(record: PathRecord, new: Snapshot, *, overrule: bool) -> PathRecord
 
 
 def _knows(snapshot: Snapshot, digest: bytes) -> bool:
-    """ProgressCallback whether a content is an item or in quarantine."""
+    """Whether a content is an item or in quarantine."""
     return digest != NO_CONTENT and (snapshot.item_of(digest) is not None or snapshot.quarantined(digest) is not None)

@@ -148,7 +148,7 @@ def _beside(folder: Path, opened: OpenEdition | None) -> Beside | None:
 
 
 def quarantine_of(snapshot: Snapshot) -> dict[Path, str]:
-    """Give every path that cannot be read, and why: for its content, or for its name."""
+    """Return every path that cannot be read, and why: for its content, or for its name."""
     told = {record.path: record.refused for record in snapshot.paths() if record.refused}
     for digest, reason in snapshot.quarantine():
         told |= {record.path: reason for record in snapshot.owners(digest) if digest != NO_CONTENT}

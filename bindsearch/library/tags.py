@@ -76,12 +76,12 @@ class Tags(Mapping[str, Tag]):
         return sum(1 for _ in self)
 
     def counted(self) -> list[Tag]:
-        """Give all tags, looking once at what items have."""
+        """Return all tags, looking once at what items have."""
         with self._now().ledger.read() as snapshot:
             return [tag for number in snapshot.taggers() for tag in _counted(snapshot, number).values()]
 
     def of(self, path: str | os.PathLike[str]) -> dict[str, float]:
-        """Give how probable each tag is for a file of the library, likeliest first. Raises `BadQuery`."""
+        """Return how probable each tag is for a file of the library, likeliest first. Raises `BadQuery`."""
         place = absolute([path])[0]
         with self._now().ledger.read() as snapshot:
             record = snapshot.path(place)
@@ -243,7 +243,7 @@ def _commit(ledger: Ledger, number: int, told: Mapping[str, Any], tagged: list[A
 
 
 def _seen_after(edition: OpenEdition, item: int) -> list[tuple[int, MediaVectors | None]]:
-    """Give the next items as a classifier sees them; None for one without vectors."""
+    """Return the next items as a classifier sees them; None for one without vectors."""
     found: list[tuple[int, MediaVectors | None]] = []
     with edition.ledger.read() as snapshot:
         for number, facts in islice(snapshot.items_after(item), TOGETHER):
@@ -266,7 +266,7 @@ class Brought:
 
 
 def bring_tags(source: OpenEdition, target: OpenEdition) -> Brought:
-    """Give an edition the tags of another, in its own space. What it says of the same words already, it keeps.
+    """Return an edition the tags of another, in its own space. What it says of the same words already, it keeps.
 
     Tags that are made of examples in the target's space stay there, too, unless the source has the label from others.
     """
@@ -304,7 +304,7 @@ def _same(own: Mapping[str, Any], told: Mapping[str, Any]) -> bool:
 
 
 def _words(classifier: Classifier) -> dict[str, Any] | None:
-    """Give the words that a classifier is made of; None where it is made of more than words."""
+    """Return the words that a classifier is made of; None where it is made of more than words."""
     if classifier.memories or classifier.centre or classifier.prompts.weights:
         return None
     return {

@@ -96,7 +96,7 @@ class SoundTrack:
             yield from self._take(frame)
 
     def finish(self) -> Iterator[Piece]:
-        """Give what is left."""
+        """Return what is left."""
         yield from self._end_run()
 
     def check_found(self) -> None:
@@ -192,7 +192,7 @@ class SoundTrack:
 
 
 def mixed_down(frame: AudioFrame) -> Samples:
-    """Give the mean over all channels of a frame, full scale 1. FFmpeg's own mix would leave out the low one."""
+    """Return the mean over all channels of a frame, full scale 1. FFmpeg's own mix would leave out the low one."""
     raw = frame.to_ndarray()
     if not frame.format.is_planar:
         raw = raw.reshape(-1, frame.layout.nb_channels).T

@@ -102,7 +102,7 @@ def damage(where: str) -> Iterator[None]:
 
 
 def main_video(container: InputContainer) -> VideoStream | None:
-    """Give the largest moving picture that can be decoded; cover art does not move."""
+    """Return the largest moving picture that can be decoded; cover art does not move."""
     from av.stream import Disposition
 
     moving = [
@@ -114,7 +114,7 @@ def main_video(container: InputContainer) -> VideoStream | None:
 
 
 def main_audio(container: InputContainer) -> AudioStream | None:
-    """Give the sound track that a player would choose, if any can be decoded."""
+    """Return the sound track that a player would choose, if any can be decoded."""
     from av.stream import Disposition
 
     sounding = [stream for stream in container.streams.audio if stream.codec_context is not None]

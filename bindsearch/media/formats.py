@@ -64,13 +64,13 @@ NAMES = {Modality.IMAGE: "a picture", Modality.AUDIO: "sound", Modality.VIDEO: "
 
 
 def claimed(path: Path) -> Modality | None:
-    """Give the modality that a file's suffix claims, if any."""
+    """Return the modality that a file's suffix claims, if any."""
     suffix = path.suffix.lower()
     return next((modality for modality, suffixes in SUFFIXES.items() if suffix in suffixes), None)
 
 
 def same_family(one: Modality, other: Modality) -> bool:
-    """ProgressCallback whether a name that claims one modality may hold the other."""
+    """Whether a name that claims one modality may hold the other."""
     return one == other or {one, other} <= SOUNDING
 
 

@@ -26,13 +26,13 @@ _MANY_BREAKS = re.compile(r"\n{3,}")
 
 
 def visible_text(page: str) -> str:
-    """Give the title and the text of a page, with blank lines between paragraphs."""
+    """Return the title and the text of a page, with blank lines between paragraphs."""
     text = _AROUND_BREAKS.sub("\n", re.sub(" {2,}", " ", "".join(_parts(page))))
     return _MANY_BREAKS.sub("\n\n", text).strip()
 
 
 def _parts(page: str) -> Iterator[str]:
-    """Give text, its space folded, and the breaks that tags make."""
+    """Return text, its space folded, and the breaks that tags make."""
     place = 0
     while found := _MARKUP.search(page, place):
         yield _folded(page[place : found.start()])
@@ -46,7 +46,7 @@ def _parts(page: str) -> Iterator[str]:
 
 
 def _end(page: str, found: re.Match[str]) -> int:
-    """Give where a tag or comment ends: with the page, if it is not finished."""
+    """Return where a tag or comment ends: with the page, if it is not finished."""
     if page.startswith("<!--", found.start()):
         shut = page.find("-->", found.start() + 4)
         return shut + 3 if shut >= 0 else len(page)

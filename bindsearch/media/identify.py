@@ -18,7 +18,7 @@ _ONE_THING = frozenset("wav w64 aiff au caf flac mp3 aac ac3 amr ape wv tta mpc 
 
 
 def identify(path: Path) -> Kind | None:
-    """ProgressCallback what a file holds; None for a file that is not ours, neither by its name nor by its content.
+    """Identify what a file holds; None for a file that is not ours, neither by its name nor by its content.
 
     Raises `UnreadableMedia` when the name claims a kind that the content is not, and `OSError`.
     """

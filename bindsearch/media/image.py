@@ -64,7 +64,7 @@ def pictures(task: DecodeTask, told: MediaFacts) -> Iterator[Piece]:
 
 
 def _animation(opened: ImageFile.ImageFile, frames: int, task: DecodeTask, told: MediaFacts) -> Iterator[Piece]:
-    """Give the frame that shows at the start of each slot; one that stays for several slots is one piece."""
+    """Return the frame that shows at the start of each slot; one that stays for several slots is one piece."""
     every = task.windowing.frame_every
     shown: Image.Image | None = None
     start, now, slot = 0.0, 0.0, 0

@@ -29,7 +29,7 @@ def shorter_side_at(size: tuple[int, int], side: int) -> tuple[int, int]:
 
 
 def resizable(image: Image.Image) -> Image.Image:
-    """Give an image in a mode that can be filtered, with 8 bits a channel, and alpha where it is transparent."""
+    """Return an image in a mode that can be filtered, with 8 bits a channel, and alpha where it is transparent."""
     if "transparency" in image.info and image.mode in ("1", "L", "P", "RGB"):
         return image.convert("RGBA")
     if image.mode in _RESIZABLE:

@@ -34,7 +34,7 @@ def _nothing(path: Path) -> bool:
 
 
 def walk(roots: Sequence[Path], *, skip: Callable[[Path], bool] = _nothing) -> Iterator[ScannedFile | ScanError]:
-    """Give every file under the roots, by absolute path, folders depth first and names in the order of their bytes.
+    """Return every file under the roots, by absolute path, folders depth first and names in the order of their bytes.
 
     Links are followed and real folders walked once; those that lead nowhere are given as `dead`. Left out are hidden
     names, libraries of bindsearch, what `skip` picks, and what is neither file nor folder. A root may be a file, and
@@ -87,7 +87,7 @@ class _Walk:
                 yield ScannedFile(Path(path), status.st_size, status.st_mtime_ns)
 
     def _listing(self, folder: str, status: os.stat_result) -> list[str]:
-        """Give the paths in a folder that are to be visited; none if it was walked before. Raises `OSError`."""
+        """Return the paths in a folder that are to be visited; none if it was walked before. Raises `OSError`."""
         place = (status.st_dev, status.st_ino)
         if place in self._walked:
             return []
@@ -101,7 +101,7 @@ class _Walk:
 
 
 def _dead_link(path: str, error: OSError) -> ScannedFile | None:
-    """Give a link that leads to nothing, or in a circle."""
+    """Return a link that leads to nothing, or in a circle."""
     if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
         return None
     try:

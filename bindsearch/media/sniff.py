@@ -71,7 +71,7 @@ def sniff(head: bytes) -> Kind | None:
 
 
 def looks_like_text(head: bytes) -> bool:
-    """ProgressCallback whether the first bytes of a file may be text in some encoding."""
+    """Whether the first bytes of a file may be text in some encoding."""
     return head.startswith(_BOMS) or not _CONTROL.search(head)
 
 
@@ -133,7 +133,7 @@ def _mpeg_audio(head: bytes) -> Kind | None:
 
 
 def _chained(head: bytes, frame_bytes: Callable[[bytes], int]) -> bool:
-    """ProgressCallback whether three frames follow one another: two bytes of sync alone are found in any data."""
+    """Whether three frames follow one another: two bytes of sync alone are found in any data."""
     place = 0
     for _ in range(3):
         size = frame_bytes(head[place : place + 8])

@@ -97,7 +97,7 @@ def _is_charset(name: str) -> bool:
 
 
 def cut(text: str, limit: int) -> Iterator[tuple[int, int]]:
-    """Give offset and length of passages of at most `limit` characters that hold all of a text but outer space.
+    """Return offset and length of passages of at most `limit` characters that hold all of a text but outer space.
 
     Cut after a paragraph, else after a sentence, else after a word, else anywhere.
     """
@@ -113,7 +113,7 @@ def cut(text: str, limit: int) -> Iterator[tuple[int, int]]:
 
 
 def _cut_at(window: str, limit: int) -> int:
-    """Give where to cut: at the last boundary of the best kind, unless that would leave a snippet."""
+    """Return where to cut: at the last boundary of the best kind, unless that would leave a snippet."""
     for boundary in (_PARAGRAPH, _SENTENCE, _WORD):
         ends = [min(match.end(), limit) for match in boundary.finditer(window) if match.start() <= limit]
         if ends and ends[-1] >= limit // 4:

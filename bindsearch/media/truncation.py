@@ -38,7 +38,7 @@ def check_complete(file: BinaryIO, name: str) -> None:
 
 
 def mp3_frames(file: BinaryIO) -> int:
-    """Give the number of frames that an MP3's Xing header declares, 0 if it has none."""
+    """Return the number of frames that an MP3's Xing header declares, 0 if it has none."""
     file.seek(0)
     head = file.read(10)
     start = 10 + sum((byte & 0x7F) << shift for byte, shift in zip(head[6:], (21, 14, 7, 0), strict=False))
@@ -120,7 +120,7 @@ def _check_aiff(file: BinaryIO, size: int) -> None:
 
 
 def _chunks(file: BinaryIO, size: int, order: str) -> Iterator[tuple[bytes, int, int]]:
-    """Give name, start and length of the chunks at the top of a RIFF or IFF file."""
+    """Return name, start and length of the chunks at the top of a RIFF or IFF file."""
     place = 12
     for _ in range(_MOST_CHUNKS):
         if place + 8 > size:
@@ -194,7 +194,7 @@ def check_ogg(file: BinaryIO, size: int) -> None:
 
 
 def _pages(file: BinaryIO, size: int) -> Iterator[tuple[int, bytes, bool]]:
-    """Give place, header and soundness of each page. What follows the last one is not looked at."""
+    """Return place, header and soundness of each page. What follows the last one is not looked at."""
     place = _first_page(file)
     while place + 27 <= size:
         file.seek(place)

@@ -78,7 +78,7 @@ class Plan:
         self._slots[slot] = min(self._slots.get(slot, candidate), candidate)
 
     def groups(self) -> dict[int, Group]:
-        """Give the groups in which there is something to decode, by their number in the file."""
+        """Return the groups in which there is something to decode, by their number in the file."""
         groups: dict[int, Group] = {}
         for slot, (_, when, group) in self._slots.items():
             groups.setdefault(group, {})[when] = slot
@@ -86,12 +86,12 @@ class Plan:
 
 
 def timestamp(thing: Packet | VideoFrame) -> int | None:
-    """Give when a packet or frame is shown; some containers know only when it is decoded."""
+    """Return when a packet or frame is shown; some containers know only when it is decoded."""
     return thing.pts if thing.pts is not None else thing.dts
 
 
 def _frames(container: InputContainer, plan: Plan, task: DecodeTask, duration: float) -> Iterator[Piece]:
-    """Give the planned frames in order; one that stays on for several slots is one piece."""
+    """Return the planned frames in order; one that stays on for several slots is one piece."""
     video = main_video(container)
     assert video is not None  # the plan was made from it
     ratio = video.sample_aspect_ratio
@@ -157,7 +157,7 @@ def _seconds(packet: Packet, plan: Plan) -> float:
 
 
 def still(frame: VideoFrame, ratio: Fraction | None, side: int) -> Image.Image:
-    """Give a frame as an upright RGB picture with square pixels, its shorter side at most `side`."""
+    """Return a frame as an upright RGB picture with square pixels, its shorter side at most `side`."""
     from av.video.reformatter import Colorspace, Interpolation
 
     width, height = frame.width, frame.height

@@ -21,7 +21,7 @@ class Resampler:
         self._stream: Any = None
 
     def push(self, mono: Samples, rate: int) -> Samples:
-        """Give what is ready after these samples."""
+        """Return what is ready after these samples."""
         before = self.flush() if rate != self._from else _NONE
         self._from = rate
         if rate == self._to:
@@ -33,7 +33,7 @@ class Resampler:
         return np.concatenate([before, self._stream.resample_chunk(mono)])
 
     def flush(self) -> Samples:
-        """Give what is left, and begin anew."""
+        """Return what is left, and begin anew."""
         if self._stream is None:
             return _NONE
         rest: Samples = self._stream.resample_chunk(_NONE, last=True)
@@ -56,7 +56,7 @@ class Windows:
         self._covered_to = 0
 
     def push(self, samples: Samples) -> Iterator[tuple[int, Samples]]:
-        """Give start and samples of the windows that these samples complete."""
+        """Return start and samples of the windows that these samples complete."""
         if samples.size:
             self._chunks.append(samples)
             self.total += samples.size
@@ -65,7 +65,7 @@ class Windows:
             self._next += self._hop
 
     def finish(self) -> Iterator[tuple[int, Samples]]:
-        """Give the last window, where the end is not covered yet; all there is, if that is less than a window."""
+        """Return the last window, where the end is not covered yet; all there is, if that is less than a window."""
         if self.total > self._covered_to:
             start = max(0, self.total - self._window)
             yield self._give(start, self.total - start)

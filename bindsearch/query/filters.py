@@ -46,7 +46,7 @@ class Filters:
         return bool(self.under or self.since or self.extensions or self.metadata)
 
     def admits(self, record: PathRecord) -> bool:
-        """ProgressCallback whether a path meets the conditions on paths."""
+        """Whether a path meets the conditions on paths."""
         path = record.path
         return (
             (not self.under or any(path == top or top in path.parents for top in self.under))
@@ -56,7 +56,7 @@ class Filters:
         )
 
     def allowed(self, snapshot: Snapshot, indexes: Mapping[Modality, Index]) -> dict[Modality, Ids | None]:
-        """Give the ids that pass, by the modality of segments; None where all of an index pass.
+        """Return the ids that pass, by the modality of segments; None where all of an index pass.
 
         Raises `BadQuery` for a tag that there is not.
         """
@@ -79,7 +79,7 @@ class Filters:
         return not self.modalities or Modality(modality) in self.modalities
 
     def _runs(self, snapshot: Snapshot) -> Iterator[tuple[int, str, int]]:
-        """Give the runs of the live items that have a path which passes, and the tags that are asked for."""
+        """Return the runs of the live items that have a path which passes, and the tags that are asked for."""
         tagged = tagged_items(snapshot, self.tags) if self.tags else None
         for item in self._items(snapshot) if self.on_paths or tagged is None else tagged:
             facts = snapshot.facts(item) if tagged is None or item in tagged else None
@@ -87,7 +87,7 @@ class Filters:
                 yield from facts["runs"]
 
     def _items(self, snapshot: Snapshot) -> Iterator[int]:
-        """Give the items that have a path which passes."""
+        """Return the items that have a path which passes."""
         tops = self.under or (None,)
         records = (record for top in tops for record in snapshot.paths(top) if self.admits(record))
         for digest in {record.digest for record in records} - {NO_CONTENT}:
@@ -97,7 +97,7 @@ class Filters:
 
 
 def tagged_items(snapshot: Snapshot, conditions: Iterable[TagCondition]) -> set[int]:
-    """Give the items whose tags are as asked for. Raises `BadQuery` for a tag that there is not."""
+    """Return the items whose tags are as asked for. Raises `BadQuery` for a tag that there is not."""
     passing: set[int] | None = None
     columns = snapshot.tag_columns()
     for condition in conditions:
@@ -110,7 +110,7 @@ def tagged_items(snapshot: Snapshot, conditions: Iterable[TagCondition]) -> set[
 
 
 def _sounds_of_videos(snapshot: Snapshot, frames: Index | None) -> Ids:
-    """Give the segments of sound of the items whose frames are in an index, ascending."""
+    """Return the segments of sound of the items whose frames are in an index, ascending."""
     ids = NO_IDS if frames is None else frames.ids()
     runs: list[tuple[int, str, int]] = []
     place = 0

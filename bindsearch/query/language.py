@@ -109,7 +109,7 @@ class Query:
         return words if words[0] == "-" else words[1:]
 
     def __str__(self) -> str:
-        """Give the words as one types them in a shell: `parse(shlex.split(str(query))) == query`."""
+        """Return the words as one types them in a shell: `parse(shlex.split(str(query))) == query`."""
         return shlex.join(self.words)
 
 
@@ -178,7 +178,7 @@ def query_of(asked: str | os.PathLike[str] | Query) -> Query:
 
 
 def _read(word: str) -> tuple[Operand, bool]:
-    """Give the operand that a word is, and whether it is a plain word, which its neighbours may join."""
+    """Return the operand that a word is, and whether it is a plain word, which its neighbours may join."""
     weighted = _WEIGHT.fullmatch(word)
     if weighted is None or _file_named(word):
         return _read_unweighted(word)
@@ -208,7 +208,7 @@ def _side_by_side(words: Sequence[str], at: int, *, plain: bool) -> BadQuery:
 
 
 def _file_named(word: str) -> Operand | None:
-    """Give the file, or piece of a file, that a word names; a `#` may be part of a name."""
+    """Return the file, or piece of a file, that a word names; a `#` may be part of a name."""
     if whole := _existing(word):
         return Operand("file", whole)
     stem, _, times = word.rpartition("#t=")
@@ -247,7 +247,7 @@ def _seconds(clock: str) -> float:
 
 
 def _looks_like_path(word: str) -> bool:
-    """ProgressCallback whether somebody who wrote this meant a file. Slashes are common in sentences: there, a folder decides."""
+    """Whether somebody who wrote this meant a file. Slashes are common in sentences: there, a folder decides."""
     from bindsearch.media.formats import claimed
 
     if any(claimed(Path(name)) for name in (word, word.partition("#")[0])):
@@ -268,7 +268,7 @@ def _no_file(word: str) -> str:
 
 
 def _near_names(path: str) -> list[str]:
-    """Give files of the same folder that are called nearly so."""
+    """Return files of the same folder that are called nearly so."""
     folder, name = os.path.split(path)
     try:
         with os.scandir(folder or os.curdir) as entries:
@@ -296,7 +296,7 @@ def _as_text(word: str) -> str:
 
 
 def _shown(word: str) -> str:
-    """Give a word as one would type it, on one line and printable on any terminal."""
+    """Return a word as one would type it, on one line and printable on any terminal."""
     safe = "".join(mark if mark.isprintable() else mark.encode("unicode_escape").decode("ascii") for mark in word)
     return safe if safe and " " not in safe else f'"{safe}"'
 

@@ -29,7 +29,7 @@ class Operands:
         self._space = space
 
     def embed(self, operand: Operand) -> Vectors:
-        """Give the vector of an operand, of any length. Raises `MediaError`, `BadQuery`. *Shape:* (dim,)"""
+        """Return the vector of an operand, of any length. Raises `MediaError`, `BadQuery`. *Shape:* (dim,)"""
         if operand.kind == "text":
             return self.text(operand.value)
         return self.file(operand) if operand.kind == "file" else self.concept(operand.value)
@@ -40,7 +40,7 @@ class Operands:
         return vector
 
     def file(self, operand: Operand) -> Vectors:
-        """Give the mean vector of a file or a piece of it. Raises `MediaError`, `BadQuery`. *Shape:* (dim,)"""
+        """Return the mean vector of a file or a piece of it. Raises `MediaError`, `BadQuery`. *Shape:* (dim,)"""
         path = Path(os.path.abspath(operand.value))
         segments, rows = self._known(path) or self._space.embed_whole(path)
         chosen = [place for place, segment in enumerate(segments) if _overlaps(segment, operand)]
@@ -64,7 +64,7 @@ class Operands:
         return {kind: math.sqrt(square / sum(squares.values())) for kind, square in squares.items()}
 
     def content(self, query: Query) -> bytes | None:
-        """Give the digest of the file that a query is, if it is one, whole and alone. Raises `MediaError`."""
+        """Return the digest of the file that a query is, if it is one, whole and alone. Raises `MediaError`."""
         first = query.operands[0]
         parted = first.start is not None or first.end is not None
         if len(query.operands) > 1 or first.kind != "file" or first.weight < 0 or parted:
@@ -78,7 +78,7 @@ class Operands:
             raise UnreadableMedia(f"{first.value}: {error.strerror or error}") from error
 
     def concept(self, name: str) -> Vectors:
-        """Give the vector of a concept; one of another space is embedded anew. Raises `BadQuery`. *Shape:* (dim,)"""
+        """Return the vector of a concept; one of another space is embedded anew. Raises `BadQuery`. *Shape:* (dim,)"""
         with self._ledger.read() as snapshot:
             told = snapshot.concept(name)
             if told is None:
@@ -89,7 +89,7 @@ class Operands:
         return encode_query(concept.parts, self.embed).vector
 
     def _known(self, path: Path) -> tuple[list[Segment], Vectors] | None:
-        """Give what the ledger holds of a file, if it knows it and it has not changed."""
+        """Return what the ledger holds of a file, if it knows it and it has not changed."""
         with self._ledger.read() as snapshot:
             digest = _digest_known(snapshot, path)
             item = None if digest is None else snapshot.item_of(digest)
@@ -103,13 +103,13 @@ class Operands:
 
 
 def modality_claimed(name: str) -> Modality:
-    """Give the modality that a file's name claims; pictures, where it claims none."""
+    """Return the modality that a file's name claims; pictures, where it claims none."""
     suffix = os.path.splitext(name)[1].lower()
     return next((modality for modality, suffixes in SUFFIXES.items() if suffix in suffixes), Modality.IMAGE)
 
 
 def _digest_known(snapshot: Snapshot, path: Path) -> bytes | None:
-    """Give the digest of a file's content, if the ledger knows it and the file has not changed."""
+    """Return the digest of a file's content, if the ledger knows it and the file has not changed."""
     record = snapshot.path(path)
     if record is None or record.digest == NO_CONTENT or is_gone(path) or stamp_of(path) != record.stamp:
         return None

@@ -36,7 +36,7 @@ class TagCondition:
         return f"{PREFIX}{self.label}{self.sign}{self.value!r}"
 
     def holds(self, probability: Any) -> Any:
-        """ProgressCallback whether a probability, or each of an array, is as asked for."""
+        """Whether a probability, or each of an array, is as asked for."""
         return _OPERATORS[self.sign](probability, self.value)
 
 
@@ -57,7 +57,7 @@ def tag_conditions(words: Sequence[str], at: int) -> TagCondition:
 
 
 def without_tags(words: Iterable[str]) -> tuple[list[str], list[TagCondition]]:
-    """Component the words of a query from the conditions on tags among them. Raises `BadQuery`, pointing at the word."""
+    """Split the words of a query from the conditions on tags among them. Raises `BadQuery`, pointing at the word."""
     every = list(words)
     found = [tag_conditions(every, at) for at, word in enumerate(every) if word.startswith(PREFIX)]
     return [word for word in every if not word.startswith(PREFIX)], found

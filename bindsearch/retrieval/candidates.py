@@ -30,14 +30,14 @@ class Candidate:
     expect: float
 
     def rank(self, *, raw: bool) -> tuple[float, int]:
-        """Give what candidates are sorted by: least expected by chance, then the older.
+        """Return what candidates are sorted by: least expected by chance, then the older.
 
         Where plain cosines are asked for (`raw`), by these.
         """
         return -self.worth(raw=raw), self.segment
 
     def worth(self, *, raw: bool) -> float:
-        """Give what several queries are compared by: higher is better."""
+        """Return what several queries are compared by: higher is better."""
         return self.score if raw else self.surprisal
 
 
@@ -57,7 +57,7 @@ class BoundQuery:
 
     @property
     def sought(self) -> Vectors:
-        """Give what indexes are searched with. *Shape:* (dim,)"""
+        """Return what indexes are searched with. *Shape:* (dim,)"""
         return self.vector if self.raw else self.aim.vector / self._length
 
     def found(self, item: int, segment: int, modality: Modality, *, score: float) -> Candidate:
@@ -80,7 +80,7 @@ class BoundQuery:
         return replace(whole, score=candidate.score)
 
     def best(self, modality: Modality, rows: Vectors) -> int:
-        """Give the place of the best of some vectors."""
+        """Return the place of the best of some vectors."""
         return int((rows @ self.vector if self.raw else self.aim.levels(modality, rows)).argmax())
 
     @property
@@ -89,7 +89,7 @@ class BoundQuery:
         return self.aim.manner.hubness and not self.raw
 
     def most(self, modality: Modality, *, score: float) -> float:
-        """Give what a segment is worth at most that an index gives this score or a lower one."""
+        """Return what a segment is worth at most that an index gives this score or a lower one."""
         chance = self.aim.chance[modality]
         level = score * self._length - chance.near
         return chance.surprisal(level * (HUB if level > 0 else 1 / HUB))
@@ -117,7 +117,7 @@ class ItemMatch:
 
     @property
     def rank(self) -> tuple[float, int]:
-        """Give what items are sorted by. The order of the queries does not count."""
+        """Return what items are sorted by. The order of the queries does not count."""
         return -self.worth, self.wanted[0].item
 
     @property

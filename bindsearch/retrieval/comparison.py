@@ -31,7 +31,7 @@ class Comparison:
         return sum(self.rank_now(hit) is not None for hit in self.other.hits)
 
     def rank_now(self, hit: Hit) -> int | None:
-        """Give the rank, from 1, that a hit of the other answer has in the one of now."""
+        """Return the rank, from 1, that a hit of the other answer has in the one of now."""
         places = {hit.path, *hit.copies}
         ranks = (rank for rank, own in enumerate(self.now.hits, 1) if places & {own.path, *own.copies})
         return next(ranks, None)

@@ -63,7 +63,7 @@ class Search:
         return Hits(tuple(_hit(self.snapshot, candidate, self.filters) for candidate in self.ranked(k)), self.searched)
 
     def ranked(self, k: int) -> list[Candidate]:
-        """Give the best candidate of each of the best `k` items, in order."""
+        """Return the best candidate of each of the best `k` items, in order."""
         if len(self.wanted) == 1 and not self.unwanted:
             return [self._completed(candidate) for candidate in self._best(self.wanted[0], k)]
         return [_shown(outcome) for outcome in self._outcomes(k)]
@@ -80,7 +80,7 @@ class Search:
         return ItemMatch(found, against, worth, self._refusal(worth, against))
 
     def best_of(self, item: int, probe: BoundQuery) -> Candidate | None:
-        """Give an item's best candidate for one query."""
+        """Return an item's best candidate for one query."""
         best = [
             probe.candidate(item, first + place, modality, row=rows[place])
             for first, modality, rows in self._runs(item)
@@ -89,7 +89,7 @@ class Search:
         return min(best, key=lambda candidate: candidate.rank(raw=self.raw), default=None)
 
     def _own(self, item: int, probe: BoundQuery) -> Candidate | None:
-        """Give the best moment that passes of the item that is asked for, whatever else comes before it."""
+        """Return the best moment that passes of the item that is asked for, whatever else comes before it."""
         if not self._folding.wants(item):
             return None
         for candidate in self.moments(item, probe):
@@ -99,7 +99,7 @@ class Search:
         return None
 
     def moments(self, item: int, probe: BoundQuery) -> list[Candidate]:
-        """Give every segment of an item as a candidate for one query, best first."""
+        """Return every segment of an item as a candidate for one query, best first."""
         every = [
             probe.candidate(item, first + place, modality, row=row)
             for first, modality, rows in self._runs(item)
@@ -108,7 +108,7 @@ class Search:
         return sorted(every, key=lambda candidate: candidate.rank(raw=self.raw))
 
     def _runs(self, item: int) -> Iterator[tuple[int, Modality, Vectors]]:
-        """Give the runs of an item with their vectors, as the ledger has them."""
+        """Return the runs of an item with their vectors, as the ledger has them."""
         for first, modality, _ in (self.snapshot.facts(item) or {"runs": []})["runs"]:
             if modality in self._indexes:
                 yield first, Modality(modality), self.snapshot.vectors(first)
@@ -118,7 +118,7 @@ class Search:
         return self.wanted[0].completed(candidate, segment.modality, row=self.snapshot.vector(candidate.segment))
 
     def rank_of(self, item: int) -> int | None:
-        """Give the place of an item among all that pass, from 1 on; None if it is not found."""
+        """Return the place of an item among all that pass, from 1 on; None if it is not found."""
         want = 256
         while True:
             ranked = self.ranked(want)
@@ -130,7 +130,7 @@ class Search:
             want *= 8
 
     def unfiltered(self) -> Search:
-        """Give the same search of everything."""
+        """Return the same search of everything."""
         wanted, unwanted = ([probe.aim.asking for probe in probes] for probes in (self.wanted, self.unwanted))
         return Search(
             self.snapshot,
@@ -143,7 +143,7 @@ class Search:
         )
 
     def hit(self, outcome: ItemMatch) -> Hit:
-        """Give the hit that an outcome is shown as."""
+        """Return the hit that an outcome is shown as."""
         return _hit(self.snapshot, _shown(outcome), self.filters)
 
     def _probe(self, asking: QueryVector) -> BoundQuery:
@@ -157,7 +157,7 @@ class Search:
         return None
 
     def _best(self, probe: BoundQuery, k: int) -> list[Candidate]:
-        """Give the best `k` items for one query."""
+        """Return the best `k` items for one query."""
         best: dict[int, Candidate] = {}
         for modality, index in self._indexes.items():
             among = self._allowed[modality]
@@ -171,7 +171,7 @@ class Search:
         return sorted(best.values(), key=lambda candidate: candidate.rank(raw=self.raw))[:k]
 
     def _outcomes(self, k: int) -> list[ItemMatch]:
-        """Give the best `k` items for all queries together, by Fagin's threshold algorithm.
+        """Return the best `k` items for all queries together, by Fagin's threshold algorithm.
 
         Whatever is not among the first of a query's own list is worth no more than the last of these, for that query
         and so for all together. Once `k` items are worth more than that, nothing better can come.
@@ -191,13 +191,13 @@ class Search:
 
 
 def _shown(outcome: ItemMatch) -> Candidate:
-    """Give the moment and the score of the first query, with the expectation of all together."""
+    """Return the moment and the score of the first query, with the expectation of all together."""
     first, worth = outcome.wanted[0], min(candidate.surprisal for candidate in outcome.wanted)
     return Candidate(first.item, first.segment, first.score, worth, outcome.expect)
 
 
 def segment_of(snapshot: Snapshot, candidate: Candidate) -> Segment:
-    """Give the segment of a candidate."""
+    """Return the segment of a candidate."""
     segment = snapshot.segment(candidate.segment)
     assert segment is not None
     return segment

@@ -41,7 +41,9 @@ class BatchEncoder:
         """What was found to fit into memory, where the budget did not."""
 
     def batch_size(self, modality: Modality) -> int:
-        """Give how many pieces are encoded together: as many as the budget allows, and as memory was found to hold."""
+        """Return how many pieces are encoded together: as many as the budget allows, and as memory was found to
+        hold.
+        """
         return min(self._fits.get(modality, LARGEST), self._planned(modality))
 
     def _planned(self, modality: Modality) -> int:
@@ -97,7 +99,7 @@ class BatchEncoder:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """ProgressCallback whether memory ran out; torch says so by a type for GPUs, and by words elsewhere."""
+    """Whether memory ran out; torch says so by a type for GPUs, and by words elsewhere."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
     words = str(error)
@@ -105,7 +107,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def free_memory() -> None:
-    """Give back what is held in reserve, so that a smaller batch finds room."""
+    """Return back what is held in reserve, so that a smaller batch finds room."""
     gc.collect()
     torch: Any = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():

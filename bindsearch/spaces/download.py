@@ -66,7 +66,7 @@ def check(path: Path, *, size: int | None = None, sha256: str | None = None, cal
 
 
 def sha256_of(path: Path) -> str:
-    """Give the sha256 of a file's content."""
+    """Return the sha256 of a file's content."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -97,7 +97,7 @@ def _fetch(address: str, file: IO[bytes], *, told: MediaFacts) -> int:
 
 
 def _chunks(answer: http.client.HTTPResponse) -> Iterator[bytes]:
-    """Give what comes; an answer that ends too soon just ends."""
+    """Return what comes; an answer that ends too soon just ends."""
     with contextlib.suppress(http.client.IncompleteRead):
         while chunk := answer.read(CHUNK):
             yield chunk

@@ -20,7 +20,7 @@ class LruCache:
         self._lock = threading.Lock()
 
     def get(self, key: Hashable) -> Any:
-        """Give what is kept under a key, or None."""
+        """Return what is kept under a key, or None."""
         with self._lock:
             if key not in self._known:
                 return None

@@ -132,7 +132,7 @@ class Space:
         return self._encoding.encode(modality, prepared)
 
     def batch_size(self, modality: Modality) -> int:
-        """Give how many pieces of a modality are best encoded together."""
+        """Return how many pieces of a modality are best encoded together."""
         return self._encoding.batch_size(modality)
 
     @property
@@ -167,7 +167,7 @@ class Space:
         return np.stack(means) if means else self._nothing()
 
     def _numbered(self, things: Iterable[Thing], modality: Modality | None) -> Iterator[tuple[int, Piece]]:
-        """Give the pieces of all things, each with the number of its thing."""
+        """Return the pieces of all things, each with the number of its thing."""
         for place, thing in enumerate(things):
             empty = True
             for piece in self._pieces_of(thing, modality):
@@ -196,7 +196,7 @@ class Space:
             yield from (piece for piece in pieces_of(thing, self.spec.windowing) if piece.modality in wanted)
 
     def _key(self, path: Path, modality: Modality | None) -> Hashable | None:
-        """Give what a file is remembered by: its content. None for one that is not worth it, or no regular file."""
+        """Return what a file is remembered by: its content. None for one that is not worth it, or no regular file."""
         from bindsearch.core.file_state import digest_of
 
         with _naming(path):

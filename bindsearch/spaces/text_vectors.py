@@ -16,7 +16,9 @@ from bindsearch.types import Modality, Vectors
 
 
 def kept_vectors(words: Sequence[str], space: Callable[[], Space], name: Path, *, dim: int) -> Vectors:
-    """Give the vectors of words, from a file called so if it is there, else write it; none where there are no texts."""
+    """Return the vectors of words, from a file called so if it is there, else write it; none where there are no
+    texts.
+    """
     folder, stem = name.parent, f"{name.name}-{hashlib.sha256('|'.join(words).encode()).hexdigest()[:8]}"
     with suppress(OSError, ValueError):
         kept: Vectors = np.load(folder / f"{stem}.npy")

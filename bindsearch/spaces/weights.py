@@ -126,7 +126,7 @@ KNOWN = {
 
 
 def find(space: str) -> Weights:
-    """Give what a space needs. Raises `UnknownSpace`, with the nearest names, and what reading a local one raises."""
+    """Return what a space needs. Raises `UnknownSpace`, with the nearest names, and what reading a local one raises."""
     if space in KNOWN:
         return KNOWN[space]
     family, colon, rest = space.partition(":")
@@ -179,7 +179,7 @@ def _nearest(space: str) -> str:
 
 
 def located(weights: Weights, file: File) -> Path | None:
-    """Give where a file lies: put there by hand or by `get`, or in the hub's cache. Never asks the network."""
+    """Return where a file lies: put there by hand or by `get`, or in the hub's cache. Never asks the network."""
     for name in filter(None, (file.name, file.instead)):
         if (own := weights.folder / name).exists():
             return own
@@ -196,7 +196,7 @@ def _cached(file: File) -> Path | None:
 
 
 def need(space: str, name: str) -> Path:
-    """Give the path of a space's file. Raises `MissingWeights`, which says how to come by it."""
+    """Return the path of a space's file. Raises `MissingWeights`, which says how to come by it."""
     weights = find(space)
     file = next(file for file in weights.files if file.name == name)
     path = located(weights, file)
@@ -216,13 +216,13 @@ def missing(weights: Weights, file: File, *, why: str = "") -> MissingWeights:
 
 
 def _shown(path: Path) -> str:
-    """Give a path as people write it, with ~ for their home."""
+    """Return a path as people write it, with ~ for their home."""
     home = Path.home()
     return f"~{os.sep}{path.relative_to(home)}" if path.is_relative_to(home) else str(path)
 
 
 def in_words(size: int) -> str:
-    """Give a size as people say it."""
+    """Return a size as people say it."""
     for unit, per in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if size >= per:
             return f"{size / per:.3g} {unit}"

@@ -223,7 +223,7 @@ class LmdbEnvironment:
                 raise CorruptLibrary(f"the ledger in {self.folder.parent} cannot be read: {error}") from error
 
     def _full_or_corrupt(self, error: lmdb.Error) -> LibraryError:
-        """ProgressCallback a disk that takes no more from a ledger that is damaged: half a page is an input/output error."""
+        """Distinguish a disk that takes no more from a ledger that is damaged: half a page is an input/output error."""
         free = shutil.disk_usage(self.folder).free
         signs = (os.strerror(errno.EFBIG), os.strerror(errno.EIO), os.strerror(errno.EDQUOT))
         if isinstance(error, lmdb.DiskError) or any(sign in str(error) for sign in signs) or free < NO_ROOM:
@@ -242,12 +242,12 @@ class Transaction:
         self._dbs = dbs
 
     def get(self, table: str, key: bytes) -> bytes | None:
-        """Give the value of a key (the first, if it has several)."""
+        """Return the value of a key (the first, if it has several)."""
         found = self._handle.get(key, db=self._dbs[table])
         return None if found is None else bytes(found)
 
     def view(self, table: str, key: bytes) -> memoryview | None:
-        """Give the value of a key without copying it; valid only inside the transaction."""
+        """Return the value of a key without copying it; valid only inside the transaction."""
         found = self._handle.get(key, db=self._dbs[table])
         return None if found is None else memoryview(found)
 
@@ -256,29 +256,29 @@ class Transaction:
         self._handle.put(key, value, db=self._dbs[table], append=append)
 
     def drop(self, table: str, key: bytes, value: bytes = b"") -> bool:
-        """Remove a key, or one of its values. ProgressCallback whether it was there."""
+        """Remove a key, or one of its values. Return whether it was there."""
         return bool(self._handle.delete(key, value, db=self._dbs[table]))
 
     def values(self, table: str, key: bytes) -> list[bytes]:
-        """Give all values of one key, in order."""
+        """Return all values of one key, in order."""
         with self._handle.cursor(db=self._dbs[table]) as cursor:
             return [bytes(value) for value in cursor.iternext_dup()] if cursor.set_key(key) else []
 
     def scan(self, table: str, start: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
-        """Give all pairs from a key on, in order of keys."""
+        """Return all pairs from a key on, in order of keys."""
         with self._handle.cursor(db=self._dbs[table]) as cursor:
             if cursor.set_range(start):
                 for key, value in cursor.iternext():
                     yield bytes(key), bytes(value)
 
     def keys(self, table: str) -> Iterator[bytes]:
-        """Give all keys, in order."""
+        """Return all keys, in order."""
         with self._handle.cursor(db=self._dbs[table]) as cursor:
             for key in cursor.iternext(keys=True, values=False):
                 yield bytes(key)
 
     def floor(self, table: str, key: bytes) -> tuple[bytes, memoryview] | None:
-        """Give the pair with the largest key that is not above `key`; valid only inside the transaction."""
+        """Return the pair with the largest key that is not above `key`; valid only inside the transaction."""
         with self._handle.cursor(db=self._dbs[table]) as cursor:
             found = cursor.set_range(key)
             if not (found and bytes(cursor.key()) == key):
@@ -286,11 +286,11 @@ class Transaction:
             return (bytes(cursor.key()), memoryview(cursor.value())) if found else None
 
     def has(self, table: str) -> bool:
-        """ProgressCallback whether there is a table: an older library that cannot be written to lacks the newer ones."""
+        """Whether there is a table: an older library that cannot be written to lacks the newer ones."""
         return table in self._dbs
 
     def count(self, table: str) -> int:
-        """Give the number of pairs in a table."""
+        """Return the number of pairs in a table."""
         return int(self._handle.stat(self._dbs[table])["entries"])
 
 

@@ -45,20 +45,20 @@ class Edition:
 
     @classmethod
     def of(cls, spec: SpaceSpec, number: int) -> Edition:
-        """Give the edition of a space."""
+        """Return the edition of a space."""
         return cls(number, spec.name, spec.fingerprint, spec.dim, terms_of(spec))
 
     def ledger(self, folder: Path) -> Path:
-        """Give where in a library the ledger lies."""
+        """Return where in a library the ledger lies."""
         return folder / ("ledger" if self.number == 1 else f"ledger-{self.number}")
 
     def index(self, folder: Path) -> Path:
-        """Give where in a library the indexes lie."""
+        """Return where in a library the indexes lie."""
         name = _safe(_without_place(self.space))
         return folder / "index" / (name if self.number == 1 else f"{self.number}-{name}")
 
     def is_of(self, spec: SpaceSpec) -> bool:
-        """ProgressCallback whether the vectors are of this space, wherever the folder lies that its name may hold."""
+        """Whether the vectors are of this space, wherever the folder lies that its name may hold."""
         mine, other = _without_place(self.space), _without_place(spec.name)
         return (mine, self.fingerprint) == (other, spec.fingerprint)
 
@@ -122,7 +122,7 @@ class Manifest:
         return {word: edition for word in ("coming", "kept") if (edition := getattr(self, word)) is not None}
 
     def showing(self, edition: Edition) -> Manifest:
-        """Give the card with another edition that answers; the one that did is kept."""
+        """Return the card with another edition that answers; the one that did is kept."""
         return replace(
             self,
             space=edition.space,
@@ -139,7 +139,7 @@ class Manifest:
         self.current.check(spec, folder)
 
     def called(self, spec: SpaceSpec) -> Manifest:
-        """Give the card with the name that its space has now: the folder in it may have been moved."""
+        """Return the card with the name that its space has now: the folder in it may have been moved."""
         return replace(self, space=spec.name) if self.current.is_of(spec) else self
 
     def allow(self, spec: SpaceSpec) -> None:
@@ -189,7 +189,7 @@ def _manifest(told: Mapping[str, Any]) -> Manifest:
 
 
 def manifest_stamp(folder: Path) -> tuple[int, int, int] | None:
-    """Give what tells whether the card was written anew; None where it cannot be looked at."""
+    """Return what tells whether the card was written anew; None where it cannot be looked at."""
     try:
         status = (folder / MANIFEST).stat()
     except OSError:
@@ -198,7 +198,7 @@ def manifest_stamp(folder: Path) -> tuple[int, int, int] | None:
 
 
 def strays(folder: Path, manifest: Manifest) -> list[Path]:
-    """Give the ledgers and indexes that no edition owns: what an interrupted removal left."""
+    """Return the ledgers and indexes that no edition owns: what an interrupted removal left."""
     owned = {edition.ledger(folder) for edition in (manifest.current, *manifest.beside.values())}
     owned |= {edition.index(folder) for edition in (manifest.current, *manifest.beside.values())}
     found = {*folder.glob("ledger"), *folder.glob("ledger-*"), *folder.glob("dropped-*"), *folder.glob("index/*")}
@@ -236,7 +236,7 @@ def make_folder(folder: Path) -> None:
 
 
 def _without_place(name: str) -> str:
-    """Give a space's name without the path in it, if there is one."""
+    """Return a space's name without the path in it, if there is one."""
     return next((f"{named}{word}" for word in _IN_A_FOLDER for named, has, _ in [name.partition(word)] if has), name)
 
 

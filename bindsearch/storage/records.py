@@ -69,7 +69,7 @@ class LogEntry:
 
 
 def path_key(path: Path) -> bytes:
-    """Give the key of a path: itself, or the beginning and a digest where it is too long for LMDB."""
+    """Return the key of a path: itself, or the beginning and a digest where it is too long for LMDB."""
     raw = os.fsencode(path)
     if len(raw) <= LONGEST_KEY:
         return raw
@@ -77,7 +77,7 @@ def path_key(path: Path) -> bytes:
 
 
 def pack_path(record: PathRecord) -> bytes:
-    """Give the value under a path's key."""
+    """Return the value under a path's key."""
     raw = os.fsencode(record.path)
     more = {
         "metadata": dict(record.metadata),
@@ -99,7 +99,7 @@ def unpack_path(key: bytes, value: bytes) -> PathRecord:
 
 
 def pack_run(item: int, run: Run) -> bytes:
-    """Give the value under a run's first segment. The texts of passages are stored one by one."""
+    """Return the value under a run's first segment. The texts of passages are stored one by one."""
     spans = np.zeros(len(run.spans), dtype=_SPAN)
     for row, span in zip(spans, run.spans, strict=True):
         row["start"] = np.nan if span.start is None else span.start
@@ -132,13 +132,13 @@ def _span(start: float, end: float, offset: int, length: int) -> Span:
 
 
 def run_ids(runs: Iterable[tuple[int, str, int]], modality: Modality) -> Ids:
-    """Give the segment ids of an item's runs of one modality, from its facts."""
+    """Return the segment ids of an item's runs of one modality, from its facts."""
     blocks = [np.arange(first, first + count, dtype=np.int64) for first, kind, count in runs if kind == modality]
     return np.concatenate(blocks) if blocks else np.empty(0, dtype=np.int64)
 
 
 def key_of(number: int) -> bytes:
-    """Give the key of a number: keys sort as numbers do."""
+    """Return the key of a number: keys sort as numbers do."""
     return number.to_bytes(8, "big")
 
 

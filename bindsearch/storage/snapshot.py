@@ -36,11 +36,11 @@ class Snapshot:
         self._dim = dim
 
     def path(self, path: Path) -> PathRecord | None:
-        """Give what is known of a path."""
+        """Return what is known of a path."""
         return self._record(path_key(path))
 
     def paths(self, under: Path | None = None) -> Iterator[PathRecord]:
-        """Give all known paths, or a path and all below it."""
+        """Return all known paths, or a path and all below it."""
         prefix = b"" if under is None else os.fsencode(under)[:LONGEST_KEY]
         for key, value in self._txn.scan("paths", prefix):
             if not key.startswith(prefix):
@@ -50,44 +50,44 @@ class Snapshot:
                 yield record
 
     def owners(self, digest: bytes) -> list[PathRecord]:
-        """Give the paths that hold a content."""
+        """Return the paths that hold a content."""
         records = (self._record(key) for key in self._txn.values("owners", digest))
         return [record for record in records if record]
 
     def item_of(self, digest: bytes) -> int | None:
-        """Give the item of a content."""
+        """Return the item of a content."""
         found = self._txn.get("contents", digest)
         return None if found is None else number_of(found)
 
     def is_live(self, digest: bytes) -> bool:
-        """ProgressCallback whether any path holds a content."""
+        """Whether any path holds a content."""
         return self._txn.get("owners", digest) is not None
 
     def quarantined(self, digest: bytes) -> str | None:
-        """Give the reason why a content cannot be read, if it is known to be so."""
+        """Return the reason why a content cannot be read, if it is known to be so."""
         found = self._txn.get("quarantine", digest)
         return None if found is None else found.decode()
 
     def facts(self, item: int) -> dict[str, Any] | None:
-        """Give an item's plain facts: hash, modality, format, size, duration, covered, runs."""
+        """Return an item's plain facts: hash, modality, format, size, duration, covered, runs."""
         found = self._txn.get("items", key_of(item))
         return None if found is None else _facts(item, found)
 
     def items(self) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Give all items with their facts, live or not. Raises `CorruptLibrary`."""
+        """Return all items with their facts, live or not. Raises `CorruptLibrary`."""
         for key, value in self._txn.scan("items"):
             yield number_of(key), _facts(number_of(key), value)
 
     def live_items(self) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Give the items that some path holds, with their facts."""
+        """Return the items that some path holds, with their facts."""
         return ((item, facts) for item, facts in self.items() if self.is_live(digest_in(facts)))
 
     def damaged_items(self) -> list[int]:
-        """Give the items whose facts cannot be read."""
+        """Return the items whose facts cannot be read."""
         return [number_of(key) for key, value in self._txn.scan("items") if not _is_readable(key, value)]
 
     def item(self, item: int) -> Item | None:
-        """Give an item with its segments and paths."""
+        """Return an item with its segments and paths."""
         facts = self.facts(item)
         if facts is None:
             return None
@@ -102,7 +102,7 @@ class Snapshot:
         )
 
     def run(self, first: int) -> list[Segment]:
-        """Give the segments of the run that begins with this one; none if there is no such run."""
+        """Return the segments of the run that begins with this one; none if there is no such run."""
         value = self._txn.view("runs", key_of(first))
         if value is None:
             return []
@@ -113,17 +113,17 @@ class Snapshot:
         ]
 
     def run_head(self, first: int) -> tuple[int, Modality, int] | None:
-        """Give the item, the modality and the number of segments of a run."""
+        """Return the item, the modality and the number of segments of a run."""
         value = self._txn.view("runs", key_of(first))
         return None if value is None else unpack_head(value)
 
     def owner_of(self, segment: int) -> int | None:
-        """Give the item that a segment is part of."""
+        """Return the item that a segment is part of."""
         located = self._locate(segment)
         return None if located is None else unpack_head(located[1])[0]
 
     def segment(self, segment: int) -> Segment | None:
-        """Give a segment."""
+        """Return a segment."""
         located = self._locate(segment)
         if located is None:
             return None
@@ -132,11 +132,11 @@ class Snapshot:
         return Segment(segment, modality, unpack_spans(value, slice(row, row + 1))[0], self._text(modality, segment))
 
     def run_firsts(self) -> Iterator[int]:
-        """Give the first segment of every run."""
+        """Return the first segment of every run."""
         return (number_of(key) for key in self._txn.keys("runs"))
 
     def vectors(self, first: int) -> Vectors:
-        """Give the unit vectors of a run. Raises `CorruptLibrary`. *Shape:* (n, dim)."""
+        """Return the unit vectors of a run. Raises `CorruptLibrary`. *Shape:* (n, dim)."""
         try:
             return unit(self.raw_vectors(first))
         except (KeyError, ValueError) as error:
@@ -144,7 +144,7 @@ class Snapshot:
             raise CorruptLibrary(words) from error
 
     def vector(self, segment: int) -> Vectors:
-        """Give the unit vector of a segment. Raises `CorruptLibrary`. *Shape:* (dim,)"""
+        """Return the unit vector of a segment. Raises `CorruptLibrary`. *Shape:* (dim,)"""
         located = self._locate(segment)
         if located is None:
             raise CorruptLibrary(f"segment {segment} is missing; `bindsearch doctor --repair` mends it")
@@ -152,82 +152,82 @@ class Snapshot:
         return vector
 
     def raw_vectors(self, first: int) -> NDArray[np.float16]:
-        """Give the vectors of a run as they are stored. Raises `KeyError`, `ValueError` if the block is torn."""
+        """Return the vectors of a run as they are stored. Raises `KeyError`, `ValueError` if the block is torn."""
         found = self._txn.view("vectors", key_of(first))
         if found is None:
             raise KeyError(first)
         return np.frombuffer(found, dtype=np.float16).reshape(-1, self._dim)
 
     def vector_firsts(self) -> Iterator[int]:
-        """Give the first segment of every block of vectors."""
+        """Return the first segment of every block of vectors."""
         return (number_of(key) for key in self._txn.keys("vectors"))
 
     def contents(self) -> Iterator[tuple[bytes, int]]:
-        """Give every known content and its item."""
+        """Return every known content and its item."""
         return ((key, number_of(value)) for key, value in self._txn.scan("contents"))
 
     def path_keys(self) -> Iterator[tuple[bytes, PathRecord]]:
-        """Give every known path with its key."""
+        """Return every known path with its key."""
         return ((key, unpack_path(key, value)) for key, value in self._txn.scan("paths"))
 
     def owner_keys(self) -> Iterator[tuple[bytes, bytes]]:
-        """Give every pair of a content and the key of a path that holds it."""
+        """Return every pair of a content and the key of a path that holds it."""
         return self._txn.scan("owners")
 
     def quarantine(self) -> Iterator[tuple[bytes, str]]:
-        """Give every content that cannot be read, and why."""
+        """Return every content that cannot be read, and why."""
         return ((key, value.decode()) for key, value in self._txn.scan("quarantine"))
 
     def log(self, after: int = 0) -> Iterator[LogEntry]:
-        """Give what came to life or went away after a position."""
+        """Return what came to life or went away after a position."""
         for key, value in self._txn.scan("log", key_of(after + 1)):
             told = json.loads(value)
             modality = Modality(told["modality"])
             yield LogEntry(number_of(key), told["item"], told["live"], modality, told["runs"])
 
     def log_start(self) -> int:
-        """Give the position up to which the log was pruned."""
+        """Return the position up to which the log was pruned."""
         return self._counter("pruned")
 
     def position(self) -> int:
-        """Give the position of the last entry of the log."""
+        """Return the position of the last entry of the log."""
         return self._counter("position")
 
     def roots(self) -> list[Path]:
-        """Give the folders and files that `index` was asked for."""
+        """Return the folders and files that `index` was asked for."""
         found = self._txn.get("meta", b"roots")
         return [Path(root) for root in json.loads(found)] if found else []
 
     def concept(self, name: str) -> dict[str, Any] | None:
-        """Give what is saved of a concept."""
+        """Return what is saved of a concept."""
         found = self._txn.get("meta", concept_key(name))
         return None if found is None else json.loads(found)
 
     def concepts(self) -> dict[str, dict[str, Any]]:
-        """Give what is saved of all concepts, by name, in order."""
+        """Return what is saved of all concepts, by name, in order."""
         prefix = concept_key("")
         found = ((key, value) for key, value in self._txn.scan("meta", prefix) if key.startswith(prefix))
         return {key.removeprefix(prefix).decode(): json.loads(value) for key, value in found}
 
     def taggers(self) -> dict[int, dict[str, Any]]:
-        """Give what is known of every classifier that tags items, by its number, oldest first."""
+        """Return what is known of every classifier that tags items, by its number, oldest first."""
         found = ((key, value) for key, value in self._txn.scan("meta", TAGGER) if key.startswith(TAGGER))
         return {number_of(key.removeprefix(TAGGER)): json.loads(value) for key, value in found}
 
     def tag_columns(self) -> dict[str, tuple[int, int]]:
-        """Give for each tag whose classifier says it, by number, and in which column of its rows."""
+        """Return for each tag whose classifier says it, by number, and in which column of its rows."""
         told = self.taggers().items()
         return {label: (number, column) for number, each in told for label, column in each["columns"].items()}
 
     def tagger(self, number: int) -> bytes:
-        """Give the classifier that tags. Raises `CorruptLibrary`."""
+        """Return the classifier that tags. Raises `CorruptLibrary`."""
         found = self._txn.get("tags", key_of(number))
         if found is None:
             raise CorruptLibrary("a classifier that tags is missing; `bindsearch doctor --repair` drops its tags")
         return found
 
     def tag_rows(self, number: int) -> Iterator[tuple[int, NDArray[np.float32]]]:
-        """Give the items that a classifier has tagged, with how probable each of its answers is."""
+        """Return the items that a classifier has tagged, with how probable each of its answers is."""
         prefix = key_of(number)
         for key, value in self._txn.scan("tags", prefix):
             if not key.startswith(prefix):
@@ -236,40 +236,40 @@ class Snapshot:
                 yield number_of(key[len(prefix) :]), np.frombuffer(value, dtype="<f4")
 
     def tag_row(self, number: int, item: int) -> NDArray[np.float32] | None:
-        """Give how probable each answer of a classifier is for an item; None if it was not asked about it."""
+        """Return how probable each answer of a classifier is for an item; None if it was not asked about it."""
         found = self._txn.get("tags", key_of(number) + key_of(item))
         return None if found is None else np.frombuffer(found, dtype="<f4")
 
     def tag_keys(self) -> Iterator[tuple[int, int | None]]:
-        """Give every number of a classifier and of an item that there are tags of; None is the classifier itself."""
+        """Return every number of a classifier and of an item that there are tags of; None is the classifier itself."""
         for key in self._txn.keys("tags") if self._txn.has("tags") else ():
             yield number_of(key[:8]), number_of(key[8:]) if len(key) > 8 else None
 
     def last_item(self) -> int:
-        """Give the highest number of an item; 0 where there is none."""
+        """Return the highest number of an item; 0 where there is none."""
         found = self._txn.floor("items", b"\xff" * 8)
         return 0 if found is None else number_of(found[0])
 
     def items_after(self, item: int) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Give the items with higher numbers than one, with their facts. Raises `CorruptLibrary`."""
+        """Return the items with higher numbers than one, with their facts. Raises `CorruptLibrary`."""
         for key, value in self._txn.scan("items", key_of(item + 1)):
             yield number_of(key), _facts(number_of(key), value)
 
     def former_metadata(self, digest: bytes) -> dict[str, str]:
-        """Give the metadata that the last path of a content had when it went."""
+        """Return the metadata that the last path of a content had when it went."""
         found = self._txn.get("former", digest)
         return {} if found is None else json.loads(found)
 
     def former(self) -> Iterator[tuple[bytes, dict[str, str]]]:
-        """Give the metadata of the last path of every content that is gone."""
+        """Return the metadata of the last path of every content that is gone."""
         return ((key, json.loads(value)) for key, value in self._txn.scan("former"))
 
     def path_count(self) -> int:
-        """Give the number of known paths."""
+        """Return the number of known paths."""
         return self._txn.count("paths")
 
     def item_count(self) -> int:
-        """Give the number of items, live or not."""
+        """Return the number of items, live or not."""
         return self._txn.count("items")
 
     def _locate(self, segment: int) -> tuple[int, memoryview] | None:
@@ -297,12 +297,12 @@ TAGGER = b"tagger:"
 
 
 def concept_key(name: str) -> bytes:
-    """Give the key of a concept among the library's other facts."""
+    """Return the key of a concept among the library's other facts."""
     return b"concept:" + name.encode()
 
 
 def digest_in(facts: dict[str, Any]) -> bytes:
-    """Give the digest of an item's content, from its facts."""
+    """Return the digest of an item's content, from its facts."""
     return bytes.fromhex(facts["hash"])
 
 

@@ -80,7 +80,7 @@ class Binding:
         return float(loss.item())
 
     def loss(self, rows: Tensor, anchors: Tensor, owners: Tensor, wanted: Tensor | None) -> Tensor:
-        """Give what is made small: `rows` hold vectors and, behind them, guesses of the teacher's features."""
+        """Return what is made small: `rows` hold vectors and, behind them, guesses of the teacher's features."""
         vectors, guess = rows[:, : self.dim], rows[:, self.dim :]
         total = self.recipe.contrast * losses.contrast(vectors, anchors, owners, temperature=self.recipe.temperature)
         total = total + self.recipe.regression * losses.regression(vectors, anchors)
@@ -166,7 +166,7 @@ def _evened(owners: NDArray[np.int64]) -> NDArray[np.float64]:
 
 
 def _derangement(sounds: Sounds, seed: int) -> NDArray[np.intp]:
-    """Give every owner the pictures of one of another concept."""
+    """Return every owner the pictures of one of another concept."""
     names = [concept or str(owner) for owner, concept in enumerate(sounds.concepts)]
     concepts = sorted(set(names))
     order = np.random.default_rng(seed).permutation(len(concepts)).tolist()

@@ -17,7 +17,7 @@ from bindsearch.types import SpaceSpec
 def card(
     sounds: Sounds, recipe: Recipe, base: SpaceSpec, *, result: Emergence, manifest: Path, licence: str, weights: str
 ) -> dict[str, Any]:
-    """Give the card of a tower as plain values. `weights` is the SHA-256 of the file of weights."""
+    """Return the card of a tower as plain values. `weights` is the SHA-256 of the file of weights."""
     return {
         "base": {"name": base.name, "fingerprint": base.fingerprint, "dim": base.dim, "licence": base.licence},
         "data": _data(sounds, manifest, licence),

@@ -60,7 +60,7 @@ class Examiner:
         return Emergence(float((guess == truth[asked]).mean()), 1 / len(self._names), pictures, len(clips))
 
     def _clips(self, tower: nn.Module) -> tuple[Vectors, NDArray[np.str_]]:
-        """Give each clip the mean over its windows, and its label. *Shape:* (clips, dim), (clips,)"""
+        """Return each clip the mean over its windows, and its label. *Shape:* (clips, dim), (clips,)"""
         rows = embedded(tower, self._sounds.spectra[self._rows])
         clips, first, whose = np.unique(self._sounds.clips[self._rows], return_index=True, return_inverse=True)
         means = np.zeros((len(clips), rows.shape[1]), np.float32)
@@ -69,7 +69,7 @@ class Examiner:
 
 
 def embedded(tower: nn.Module, spectra: NDArray[np.float32], *, batch: int = 64) -> Vectors:
-    """Give unit vectors of windows of sound. *Shape:* (n, frames, bands) to (n, dim)"""
+    """Return unit vectors of windows of sound. *Shape:* (n, frames, bands) to (n, dim)"""
     import torch
 
     device = next(tower.parameters()).device

@@ -45,7 +45,7 @@ class Sounds:
     """By clip: the SHA-256 of its file."""
 
     def rows(self, *, dev: bool) -> NDArray[np.intp]:
-        """Give the windows of one side of the split."""
+        """Return the windows of one side of the split."""
         return np.flatnonzero(self.dev == dev)
 
 

@@ -6,7 +6,7 @@ import math
 
 
 def cosine(progress: float, *, warmup: float = 0.02, floor: float = 0.01) -> float:
-    """Give the share of the full learning rate at `progress` from 0 to 1: a short rise, then half a cosine down."""
+    """Return the share of the full learning rate at `progress` from 0 to 1: a short rise, then half a cosine down."""
     if progress < warmup:
         return max(progress, 1e-4) / warmup
     done = min(1.0, (progress - warmup) / (1 - warmup))

@@ -34,7 +34,7 @@ class Architecture:
         return module
 
     def front(self) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
-        """Give the function that prepares samples."""
+        """Return the function that prepares samples."""
         function: Callable[[NDArray[np.float32]], NDArray[np.float32]] = _loaded(self.prepare)
         return function
 
@@ -50,7 +50,7 @@ TOWERS = {
 
 
 def architecture(name: str) -> Architecture:
-    """Give an architecture by name. Raises `UnknownSpace`."""
+    """Return an architecture by name. Raises `UnknownSpace`."""
     if name not in TOWERS:
         raise UnknownSpace(f"no tower is called {name!r}; there are {', '.join(TOWERS)}")
     return TOWERS[name]

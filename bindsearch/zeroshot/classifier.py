@@ -95,7 +95,7 @@ class Classifier:
         return self.ranked(self.probabilities([seen])[0], self.scores([seen])[0])
 
     def classify(self, thing: str | os.PathLike[str] | Piece | MediaVectors, *, k: int = 3) -> list[Prediction]:
-        """Give the best `k` labels for a file. Raises `MediaError`."""
+        """Return the best `k` labels for a file. Raises `MediaError`."""
         return self.predict(thing)[:k]
 
     def look_at(self, thing: str | os.PathLike[str] | Piece | MediaVectors) -> MediaVectors:
@@ -108,15 +108,17 @@ class Classifier:
         return [Prediction(self.answers[place], float(probabilities[place]), float(scores[place])) for place in order]
 
     def scores(self, many: Sequence[MediaVectors]) -> Floats:
-        """Give the cosine of each answer; of "none of these", the best of the background. *Shape:* (files, answers)"""
+        """Return the cosine of each answer; of "none of these", the best of the background. *Shape:* (files,
+        answers)
+        """
         return self._folded(self._cosines(many, self.prompts.vectors), lambda rest: rest.max(axis=1))
 
     def probabilities(self, many: Sequence[MediaVectors]) -> Floats:
-        """Give how probable each answer is. Each row adds up to 1. *Shape:* (files, answers)"""
+        """Return how probable each answer is. Each row adds up to 1. *Shape:* (files, answers)"""
         return self.shares(self.logits(many))
 
     def logits(self, many: Sequence[MediaVectors], *, words: Callable[[Modality], Vectors] | None = None) -> Floats:
-        """Give what the softmax is over, labels first, then the background.
+        """Return what the softmax is over, labels first, then the background.
 
         `words` gives other vectors for the labels. *Shape:* (files, labels and background)
         """
@@ -135,7 +137,7 @@ class Classifier:
     # -- more than words
 
     def with_examples(self, examples: Sequence[Taught]) -> Self:
-        """Give a classifier that also knows examples of its labels, as many or few as there are.
+        """Return a classifier that also knows examples of its labels, as many or few as there are.
 
         Raises `BadQuery` for an example with another label.
         """
@@ -149,7 +151,7 @@ class Classifier:
         return made
 
     def tuned(self, prompts: Prompts, *, centre: Mapping[Modality, Vectors], temperature: float) -> Self:
-        """Give a classifier with other sentences, another centre and another temperature."""
+        """Return a classifier with other sentences, another centre and another temperature."""
         made = copy.copy(self)
         made.prompts, made.centre, made.temperature = prompts, centre, temperature
         return made

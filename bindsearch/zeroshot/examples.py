@@ -37,7 +37,7 @@ class ExampleCache:
     """Examples by which share and width were chosen; 0 if there was nothing to choose by."""
 
     def evidence(self, rows: Vectors, count: int) -> Floats:
-        """Give the logarithm of how like the examples of each label some files are. *Shape:* (files, count)
+        """Return the logarithm of how like the examples of each label some files are. *Shape:* (files, count)
 
         Labels without examples are as likely as all examples together.
         """
@@ -45,7 +45,7 @@ class ExampleCache:
 
 
 def kind_of(modality: Modality) -> Modality:
-    """Give what kind of examples a vector is compared with: frames of films are pictures."""
+    """Return what kind of examples a vector is compared with: frames of films are pictures."""
     return Modality.IMAGE if modality == Modality.VIDEO else modality
 
 
@@ -70,7 +70,7 @@ def remembered(
 
 
 def densities(kernel: Floats, codes: Ids, count: int, *, among: NDArray[np.bool_] | None = None) -> Floats:
-    """Give the logarithm of the mean of exp(kernel) over the examples of each label. *Shape:* (files, count)"""
+    """Return the logarithm of the mean of exp(kernel) over the examples of each label. *Shape:* (files, count)"""
     allowed = np.ones(kernel.shape, dtype=np.bool_) if among is None else among
     top = kernel.max(axis=1, keepdims=True)
     weights = np.exp(kernel - top) * allowed
@@ -97,12 +97,12 @@ def _surprise(logits: Floats, evidence: Floats, truth: Ids, share: float) -> flo
 
 
 def surprisal(logits: Floats, truth: Ids) -> float:
-    """Give the mean of minus the logarithm of the probability of what is true."""
+    """Return the mean of minus the logarithm of the probability of what is true."""
     return float(-log_shares(logits)[np.arange(len(truth)), truth].mean())
 
 
 def log_shares(logits: Floats) -> Floats:
-    """Give the logarithms of what a softmax over each row gives."""
+    """Return the logarithms of what a softmax over each row gives."""
     shifted = logits - logits.max(axis=1, keepdims=True)
     logs: Floats = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
     return logs

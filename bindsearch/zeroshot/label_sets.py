@@ -57,7 +57,7 @@ BACKGROUND: tuple[str, ...] = tuple(
 
 
 def chosen_labels(labels: Iterable[str]) -> tuple[str, ...]:
-    """Give labels without blanks and repetitions, built-in sets by what is in them. Raises `BadQuery`."""
+    """Return labels without blanks and repetitions, built-in sets by what is in them. Raises `BadQuery`."""
     if isinstance(labels, str):
         raise BadQuery(f"labels are a list: [{labels!r}]")
     found = [each for label in labels for each in _expanded(label.strip())]
@@ -76,7 +76,7 @@ def read_labels(words: str) -> list[str]:
 
 
 def background_for(labels: Sequence[str], background: Iterable[str] = BACKGROUND) -> tuple[str, ...]:
-    """Give what labels compete with: the background without what shares a word with any of them."""
+    """Return what labels compete with: the background without what shares a word with any of them."""
     taken = {word for label in labels for word in _words(label)}
     return tuple(label for label in chosen_labels(background) if taken.isdisjoint(_words(label)))
 
@@ -93,6 +93,6 @@ def _expanded(label: str) -> tuple[str, ...]:
 
 
 def _words(label: str) -> set[str]:
-    """Give the words of a label that may be compared: long ones, without the s of a plural."""
+    """Return the words of a label that may be compared: long ones, without the s of a plural."""
     words = re.findall(r"\w+", label.casefold())
     return {word.removesuffix("s") for word in words if len(word) > 2} or {label.casefold()}

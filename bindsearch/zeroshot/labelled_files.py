@@ -43,17 +43,17 @@ def read_labelled(place: Path) -> list[Labelled]:
 
 
 def folder_label(path: Path) -> str:
-    """Give the label that a file's folder is called by."""
+    """Return the label that a file's folder is called by."""
     return spoken(path.parent.name)
 
 
 def labels_of(labelled: Iterable[Labelled]) -> list[str]:
-    """Give all labels, in the order of the alphabet."""
+    """Return all labels, in the order of the alphabet."""
     return sorted({each.label for each in labelled})
 
 
 def parted(labelled: Iterable[Labelled], labels: Sequence[str]) -> tuple[list[Labelled], list[Labelled]]:
-    """Component files with one of some labels from the others; capitals make no difference."""
+    """Split files with one of some labels from the others; capitals make no difference."""
     known = {label.casefold(): label for label in labels}
     own: list[Labelled] = []
     others: list[Labelled] = []
@@ -64,7 +64,7 @@ def parted(labelled: Iterable[Labelled], labels: Sequence[str]) -> tuple[list[La
 
 
 def truths(place: Path) -> Mapping[Path, Labelled]:
-    """Give the rows of a table by the absolute path of the file. Raises `BadQuery`, `OSError`."""
+    """Return the rows of a table by the absolute path of the file. Raises `BadQuery`, `OSError`."""
     return {Path(os.path.abspath(each.path)): each for each in _table(place)}
 
 

@@ -40,7 +40,7 @@ class Prompts:
         self._vectors: dict[Modality, Vectors] = {}
 
     def rows(self, modality: Modality) -> Vectors:
-        """Give the vector of every sentence. *Shape:* (labels, templates, dim)"""
+        """Return the vector of every sentence. *Shape:* (labels, templates, dim)"""
         if modality not in self._rows:
             templates = self.templates[modality]
             prompts = [template.replace("{}", label) for label in self.labels for template in templates]
@@ -49,20 +49,20 @@ class Prompts:
         return self._rows[modality]
 
     def vectors(self, modality: Modality) -> Vectors:
-        """Give the vector of every label: the unit mean of its sentences. *Shape:* (labels, dim)"""
+        """Return the vector of every label: the unit mean of its sentences. *Shape:* (labels, dim)"""
         if modality not in self._vectors:
             self._vectors[modality] = blended(self.rows(modality), self.weight(modality))
         return self._vectors[modality]
 
     def weight(self, modality: Modality) -> Weights:
-        """Give how much each template counts; together 1. *Shape:* (templates,)"""
+        """Return how much each template counts; together 1. *Shape:* (templates,)"""
         if modality in self.weights:
             return self.weights[modality]
         count = len(self.templates[modality])
         return np.full(count, 1 / count)
 
     def changed(self, modality: Modality, templates: Sequence[str], weights: Weights) -> Prompts:
-        """Give the same labels with other templates for one modality."""
+        """Return the same labels with other templates for one modality."""
         others = {kind: rows for kind, rows in self._rows.items() if kind != modality}
         return Prompts(
             self._space,
@@ -74,12 +74,12 @@ class Prompts:
 
 
 def blended(rows: Vectors, weights: Weights) -> Vectors:
-    """Give the unit weighted mean of each label's sentences. *Shape:* (labels, dim)"""
+    """Return the unit weighted mean of each label's sentences. *Shape:* (labels, dim)"""
     return unit(np.einsum("ltd,t->ld", rows, weights.astype(np.float32)))
 
 
 def checked_templates(given: Templates | None) -> dict[Modality, tuple[str, ...]]:
-    """Give the templates of every modality: those that are given, else the fixed ones. Raises `BadQuery`."""
+    """Return the templates of every modality: those that are given, else the fixed ones. Raises `BadQuery`."""
     if given is None:
         return {modality: tuple(some) for modality, some in TEMPLATES.items()}
     if isinstance(given, Mapping):

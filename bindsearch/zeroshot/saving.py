@@ -24,7 +24,7 @@ _LENGTH = struct.Struct("<Q")
 
 
 def pack(classifier: Classifier) -> bytes:
-    """Give the bytes of a classifier, with the vectors of its words for every modality of its space."""
+    """Return the bytes of a classifier, with the vectors of its words for every modality of its space."""
     from safetensors.numpy import save
 
     spec = classifier.spec
@@ -106,7 +106,7 @@ def read(path: Path, space: Space) -> Classifier:
 
 
 def space_of(path: Path) -> str:
-    """Give the name of the space that a classifier was made in. Raises `BadQuery`, `OSError`."""
+    """Return the name of the space that a classifier was made in. Raises `BadQuery`, `OSError`."""
     return str(told_in(path.read_bytes(), name=str(path))["space"])
 
 

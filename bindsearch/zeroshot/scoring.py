@@ -66,7 +66,7 @@ def verdict(
 
 
 def group_codes(groups: Sequence[str], count: int) -> NDArray[np.intp]:
-    """Give each file the number of its group; one that names none is its own."""
+    """Return each file the number of its group; one that names none is its own."""
     named = [group or f"\0{number}" for number, group in enumerate(groups or [""] * count)]
     return np.unique(np.asarray(named), return_inverse=True)[1].astype(np.intp)
 
@@ -97,7 +97,7 @@ class Sensitivity:
         return float((self.answers == self.answers[0]).all(axis=0).mean())
 
     def accuracy(self) -> list[float]:
-        """Give how often each template alone is right. Needs the truth."""
+        """Return how often each template alone is right. Needs the truth."""
         assert self.truth is not None
         return [float(share) for share in (self.answers == self.truth).mean(axis=1)]
 

@@ -128,12 +128,12 @@ def tuned_on(classifier: Classifier, examples: Sequence[Taught]) -> tuple[Classi
 
 
 def best_temperature(cosines: Floats, codes: Ids) -> tuple[float, float]:
-    """Give the least surprise at the truth, and the temperature that gives it. *Shape:* (files, labels)"""
+    """Return the least surprise at the truth, and the temperature that gives it. *Shape:* (files, labels)"""
     return min((surprisal(cosines / temperature, codes), temperature) for temperature in TEMPERATURES)
 
 
 def halves(examples: Sequence[Taught]) -> tuple[list[Taught], list[Taught]]:
-    """Component examples by label and group, always in the same way: every second group of a label goes to the other."""
+    """Split examples by label and group, always in the same way: every second group of a label goes to the other."""
     groups: dict[tuple[str, str], list[Taught]] = {}
     for number, example in enumerate(examples):
         groups.setdefault((example.label, example.group or f"\0{number}"), []).append(example)
@@ -181,7 +181,7 @@ def _picked(sentences: Vectors, rows: Vectors, codes: Ids, *, start: Floats) -> 
 
 
 def _right(classifier: Classifier, examples: Sequence[Taught]) -> Floats:
-    """ProgressCallback for each file whether the best label, "none of these" left out, is the right one."""
+    """Return for each file whether the best label, "none of these" left out, is the right one."""
     logits = classifier.logits([example.seen for example in examples])[:, : len(classifier.labels)]
     truth = [classifier.labels.index(example.label) for example in examples]
     right: Floats = (logits.argmax(axis=1) == truth).astype(np.float64)

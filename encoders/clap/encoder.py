@@ -66,11 +66,11 @@ class ClapEncoder(TowersOnDevice):
         self._begin(self._described(f"clap:{LOCAL}{folder}" if local else f"clap:{rest}", local=local))
 
     def cost(self, modality: Modality) -> float:
-        """Give what one prepared piece costs: tokens, or seconds."""
+        """Return what one prepared piece costs: tokens, or seconds."""
         return float(TOKENS) if modality == Modality.TEXT else self.spec.windowing.window
 
     def prepare(self, piece: Piece) -> Prepared:
-        """Give the tokens of a text, or turn a window of sound into the model's spectrogram."""
+        """Return the tokens of a text, or turn a window of sound into the model's spectrogram."""
         if isinstance(piece.content, str):
             return self._numbers(piece.content)
         if piece.modality != Modality.AUDIO:

@@ -85,7 +85,7 @@ class Block(nn.Module):
         self.narrow = nn.Linear(shape.ratio * shape.width, shape.width)
 
     def forward(self, x: Tensor, asked: int | None = None) -> Tensor:
-        """Give what becomes of the tokens, or of the first few, if only those are asked for.
+        """Return what becomes of the tokens, or of the first few, if only those are asked for.
 
         *Shape:* (batch, tokens, width) to the same, or to (batch, asked, width).
         """
@@ -117,7 +117,7 @@ class AudioTower(nn.Module):
         return torch.cat([self.class_token.expand(len(clips), -1, -1), patches], dim=1) + self.places
 
     def project(self, tokens: Tensor) -> Tensor:
-        """Give the class token's place in the space. *Shape:* (batch, tokens, width) to (batch, dim)."""
+        """Return the class token's place in the space. *Shape:* (batch, tokens, width) to (batch, dim)."""
         return self.head(self.norm(tokens[:, 0]))
 
     def forward(self, clips: Tensor) -> Tensor:
@@ -133,7 +133,7 @@ class AudioTower(nn.Module):
         return self.log_scale.exp() * F.normalize(places, dim=-1)
 
     def recordings(self, clips: Tensor) -> Tensor:
-        """Give the mean of each recording's scaled clips, as the reference does: shorter than the scale.
+        """Return the mean of each recording's scaled clips, as the reference does: shorter than the scale.
 
         *Shape:* (batch, clips, 1, bands, frames) to (batch, dim).
         """
@@ -167,7 +167,7 @@ def is_audio(name: str) -> bool:
 
 
 def renamed(checkpoint: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Give the audio entries of a checkpoint under this tower's names."""
+    """Return the audio entries of a checkpoint under this tower's names."""
     return {_renamed(name): tensor for name, tensor in checkpoint.items() if is_audio(name)}
 
 

@@ -47,7 +47,7 @@ class Parts:
     """What differs from the published audio tower."""
 
     def identity(self) -> list[object]:
-        """Give what tells these weights from others."""
+        """Return what tells these weights from others."""
         return [self.model, self.shape, sha256_of(self.pairs), sha256_of(self.audio)]
 
 
@@ -72,7 +72,7 @@ def in_folder(folder: Path) -> Parts:
 
 
 def with_epsilon(model: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Give an open_clip configuration in which every LayerNorm has ImageBind's epsilon."""
+    """Return an open_clip configuration in which every LayerNorm has ImageBind's epsilon."""
     towers = {name: {**model[name], "norm_kwargs": {"eps": EPSILON}} for name in ("vision_cfg", "text_cfg")}
     return {**model, **towers}
 

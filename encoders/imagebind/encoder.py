@@ -59,14 +59,14 @@ class ImageBindEncoder(TowersOnDevice):
         self._begin(_spec(name, parts, self._preprocessing))
 
     def cost(self, modality: Modality) -> float:
-        """Give what one prepared piece costs: tokens, seconds, or pixels."""
+        """Return what one prepared piece costs: tokens, seconds, or pixels."""
         if modality == Modality.TEXT:
             return float(self._length)
         height, width = self._preprocessing.size
         return self.spec.windowing.window if modality == Modality.AUDIO else float(height * width)
 
     def prepare(self, piece: Piece) -> Prepared:
-        """Give the tokens of a text, resize a picture, turn a window of sound into its log-mel clip."""
+        """Return the tokens of a text, resize a picture, turn a window of sound into its log-mel clip."""
         if isinstance(piece.content, str):
             return self._tokenizer(piece.content)[0].numpy()
         if isinstance(piece.content, Image):
@@ -119,7 +119,7 @@ class ImageBindEncoder(TowersOnDevice):
 
 
 def local(path: str) -> ImageBindEncoder:
-    """Give the encoder of the weights in a folder: what follows `imagebind/local:`. Raises as that does."""
+    """Return the encoder of the weights in a folder: what follows `imagebind/local:`. Raises as that does."""
     return ImageBindEncoder.local(path)
 
 

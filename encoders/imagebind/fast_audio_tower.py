@@ -79,7 +79,7 @@ class Quantised:
 
 
 def _levels(x: Tensor) -> tuple[Tensor, float, int]:
-    """Give numbers as steps of one scale: the steps, their size, and which of them is nothing."""
+    """Return numbers as steps of one scale: the steps, their size, and which of them is nothing."""
     low, high = (each.item() for each in torch.aminmax(x))
     low, high = min(low, 0.0), max(high, 1e-12)
     scale = (high - low) / _LEVELS
@@ -119,7 +119,7 @@ class QuickBlock:
         self._widen, self._narrow = kind(block.widen), kind(block.narrow)
 
     def __call__(self, x: Tensor, asked: int | None = None) -> Tensor:
-        """Give what becomes of the tokens, or of the first few, if only those are asked for. `x` is used up.
+        """Return what becomes of the tokens, or of the first few, if only those are asked for. `x` is used up.
 
         The last token only keeps the place of the learned key and value.
         *Shape:* (clips, tokens, width) to the same, or to (clips, asked, width).
@@ -195,7 +195,7 @@ def ready(tower: AudioTower, dtype: Any) -> Callable[[Tensor], Tensor]:
 
 @cache
 def works(kind: type[Layer]) -> bool:
-    """Tell whether this torch has the operators of a kind of layer, and whether they give what they should."""
+    """Whether this torch has the operators of a kind of layer, and whether they give what they should."""
     random = torch.Generator().manual_seed(0)
     layer = nn.Linear(64, 32, device="meta").to_empty(device="cpu").requires_grad_(False)
     for each in layer.parameters():

@@ -59,7 +59,7 @@ def window_clip(samples: Floats) -> Floats:
 
 
 def _power(samples: Floats) -> Doubles:
-    """Give the power spectrum of each frame, in float64. *Shape:* (n,) to (frames, 257)."""
+    """Return the power spectrum of each frame, in float64. *Shape:* (n,) to (frames, 257)."""
     frames = np.lib.stride_tricks.sliding_window_view(samples, FRAME)[::STEP].astype(np.float64)
     frames -= frames.mean(axis=1, keepdims=True)
     before = np.concatenate([frames[:, :1], frames[:, :-1]], axis=1)
@@ -88,7 +88,7 @@ def _mel(hertz: float | Doubles) -> Doubles:
 
 
 def clip_times(samples: int, *, clips: int = CLIPS, seconds: int = SECONDS) -> list[tuple[Fraction, Fraction]]:
-    """Give start and end of the reference's clips, in seconds; an end may lie behind that of the recording.
+    """Return start and end of the reference's clips, in seconds; an end may lie behind that of the recording.
 
     The slack is rounded to float64 and then divided exactly, as in the reference: neither whole numbers nor floats all
     the way give the same samples.
@@ -99,7 +99,7 @@ def clip_times(samples: int, *, clips: int = CLIPS, seconds: int = SECONDS) -> l
 
 
 def clip_samples(samples: int, *, clips: int = CLIPS, seconds: int = SECONDS) -> list[tuple[int, int]]:
-    """Give the first sample of each of the reference's clips, and the one behind its last."""
+    """Return the first sample of each of the reference's clips, and the one behind its last."""
     times = clip_times(samples, clips=clips, seconds=seconds)
     return [(int(start * RATE), min(int(end * RATE), samples)) for start, end in times]
 
@@ -148,7 +148,7 @@ def resampled(waveform: Floats, rate: int) -> Floats:
 
 @functools.lru_cache(maxsize=8)
 def _kernels(old: int, new: int) -> tuple[Floats, int]:
-    """Give one kernel for each of the new samples that fall on a period of the old, and how far they reach."""
+    """Return one kernel for each of the new samples that fall on a period of the old, and how far they reach."""
     band = min(old, new) * ROLLOFF
     reach = math.ceil(ZEROS * old / band)
     phases = (np.arange(new)[:, None] / new).astype(np.float32)  # the reference rounds them too

@@ -64,7 +64,7 @@ class OpenClipEncoder(TowersOnDevice):
         self._begin(_spec(source, self._preprocessing))
 
     def cost(self, modality: Modality) -> float:
-        """Give what one prepared piece costs: pixels, or tokens."""
+        """Return what one prepared piece costs: pixels, or tokens."""
         if modality == Modality.TEXT:
             return float(self._source.config["text_cfg"].get("context_length", 77))
         height, width = self._preprocessing.size

@@ -63,7 +63,7 @@ class Source:
 
 
 def names() -> list[str]:
-    """Give MODEL/TAG of all weights that the installed open_clip lists."""
+    """Return MODEL/TAG of all weights that the installed open_clip lists."""
     return sorted(f"{model}/{tag}" for model, tag in list_pretrained())
 
 
@@ -89,7 +89,7 @@ def source_of(rest: str) -> Source:
 
 
 def _listed(named: str, *, tag_wanted: bool) -> tuple[str, str, dict[str, Any], Mapping[str, Any]]:
-    """Give model, tag, and what open_clip says of both. Raises `UnknownSpace` for what it does not list."""
+    """Return model, tag, and what open_clip says of both. Raises `UnknownSpace` for what it does not list."""
     model, _, tag = named.partition("/")
     told = get_pretrained_cfg(model, tag) if tag else {}
     # It would look on the network for the model of a name that begins with `hf-hub:`.
@@ -127,7 +127,7 @@ def source_in(path: str) -> Source:
 
 
 def licence_of(named: str) -> tuple[str, bool]:
-    """Give the licence of a MODEL/TAG's weights, and whether it allows commercial use; no, where it is not known."""
+    """Return the licence of a MODEL/TAG's weights, and whether it allows commercial use; no, where it is not known."""
     for pattern, licence, commercial in LICENCES:
         if fnmatch(named, pattern):
             return licence, commercial
@@ -165,7 +165,7 @@ def here(model: str, tag: str) -> Path | None:
 
 
 def _own_folder(model: str, tag: str) -> Path:
-    """Give where `bindsearch spaces get` keeps what does not come from the hub, and where people may put files."""
+    """Return where `bindsearch spaces get` keeps what does not come from the hub, and where people may put files."""
     return _folder_for(f"openclip:{model}/{tag}")
 
 
@@ -201,7 +201,7 @@ def _wanted(told: Mapping[str, Any]) -> list[str]:
 
 
 def _by_address(told: Mapping[str, Any]) -> list[Path]:
-    """Give where open_clip keeps what it gets from an address."""
+    """Return where open_clip keeps what it gets from an address."""
     return [Path("~/.cache/clip").expanduser() / Path(str(told["url"])).name] if told.get("url") else []
 
 
@@ -218,7 +218,7 @@ def _checkpoint(path: Path) -> Path:
 
 
 def _size(model: str) -> int:
-    """Give how large the weights are at most; 0 where the architecture does not tell."""
+    """Return how large the weights are at most; 0 where the architecture does not tell."""
     from .towers import size_of
 
     config = open_clip.get_model_config(model)
@@ -255,7 +255,8 @@ class Needed:
 
 
 def needed(space: str) -> tuple[list[Needed], str, bool]:
-    """Give what `openclip:...` or `local:...` needs of what is published, its licence, and whether that is commercial.
+    """Return what `openclip:...` or `local:...` needs of what is published, its licence, and whether that is "
+    f"commercial.
 
     Weights whose place the name says are not among it. Raises `UnknownSpace`, `MissingWeights`, `SpaceError`.
     """
@@ -279,7 +280,7 @@ def _weights(model: str, tag: str, told: Mapping[str, Any]) -> Needed:
 
 
 def _beside(config: Mapping[str, Any]) -> list[Needed]:
-    """Give what the text tower of a configuration needs beside its weights."""
+    """Return what the text tower of a configuration needs beside its weights."""
     text = config.get("text_cfg", {})
     tower, words = text.get("hf_model_name"), text.get("hf_tokenizer_name")
     found = [Needed("config.json", tower)] if tower else []
@@ -294,7 +295,7 @@ def _is_in(folder: Path, file: Needed) -> bool:
 
 
 def with_text_files(source: Source) -> Mapping[str, Any]:
-    """Give the configuration with the hub repositories of its text tower replaced by their folders here.
+    """Return the configuration with the hub repositories of its text tower replaced by their folders here.
 
     Raises `MissingWeights`: transformers would go to the network for them.
     """

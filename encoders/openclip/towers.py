@@ -84,7 +84,7 @@ def load(path: Path, config: Config, kind: str, *, preprocessing: Preprocessing,
 
 
 def pooled(given: Any) -> Any:
-    """Give the vectors among what a tower gives: some give their tokens too."""
+    """Return the vectors among what a tower gives: some give their tokens too."""
     return given[0] if isinstance(given, tuple) else given
 
 
@@ -193,7 +193,7 @@ def _cast(tensor: Any, dtype: Any) -> Any:
 
 
 def _centring(preprocessing: Preprocessing) -> Callable[[Any, Any], Any]:
-    """Give what scales and centres pixels as open_clip's transform does, operation by operation."""
+    """Return what scales and centres pixels as open_clip's transform does, operation by operation."""
     mean, std = (torch.tensor(each).view(3, 1, 1) for each in (preprocessing.mean, preprocessing.std))
 
     def turn(pixels: Any, dtype: Any) -> Any:

@@ -36,7 +36,7 @@ def spectrogram(samples: Floats) -> Floats:
 
 
 def log_mel(samples: Floats) -> Floats:
-    """Give the logarithm of 64 bands of every 10 ms. *Shape:* (n,) to ((n - 240) // 160, 64)."""
+    """Return the logarithm of 64 bands of every 10 ms. *Shape:* (n,) to ((n - 240) // 160, 64)."""
     frames = np.lib.stride_tricks.sliding_window_view(samples, FRAME)[::STEP]
     loud = np.abs(np.fft.rfft(frames * _taper(), POINTS, axis=1)).astype(np.float32)
     logarithms: Floats = np.log(loud @ _bands() + np.float32(FLOOR))

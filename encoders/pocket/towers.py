@@ -92,7 +92,7 @@ class Convolutions(nn.Module):
         self._last = shape.depths[-1]
 
     def places(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Give what the last two stages see. *Shape:* (n, channels, h, w) to (n, width, h / 16, w / 16), / 32."""
+        """Return what the last two stages see. *Shape:* (n, channels, h, w) to (n, width, h / 16, w / 16), / 32."""
         before = self.layers[: -self._last](x)
         return before, self.layers[-self._last :](before)
 

@@ -32,7 +32,7 @@ class Pieces:
         return len(self._numbers)
 
     def of(self, text: str) -> list[int]:
-        """Give the numbers of a text's pieces."""
+        """Return the numbers of a text's pieces."""
         return [number for word in _words(text) for number in self._split(word)]
 
     def _split(self, word: str) -> Iterator[int]:

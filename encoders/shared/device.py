@@ -29,7 +29,9 @@ _ROUNDS = 3
 
 @cache
 def device() -> Any:
-    """Give the device: `BINDSEARCH_DEVICE`, else a GPU, if there is one. Raises `UnusableSpace` for one that is not."""
+    """Return the device: `BINDSEARCH_DEVICE`, else a GPU, if there is one. Raises `UnusableSpace` for one that is
+    not.
+    """
     named = os.environ.get("BINDSEARCH_DEVICE", "")
     if named:
         return _named(named)
@@ -49,7 +51,7 @@ def _named(name: str) -> Any:
 
 
 def candidate(kind: str) -> Any:
-    """Give the shorter dtype that a kind of device may gain by, float32 where there is none."""
+    """Return the shorter dtype that a kind of device may gain by, float32 where there is none."""
     if kind == "cuda":
         return torch.bfloat16 if torch.cuda.get_device_capability() >= (8, 0) else torch.float16
     if kind == "mps":
@@ -59,7 +61,7 @@ def candidate(kind: str) -> Any:
 
 @cache
 def _multiplies_bfloat16() -> bool:
-    """Tell whether this processor has instructions for it; without them bfloat16 is slower than float32."""
+    """Whether this processor has instructions for it; without them bfloat16 is slower than float32."""
     try:
         told = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="ignore")
     except OSError:
@@ -69,7 +71,7 @@ def _multiplies_bfloat16() -> bool:
 
 
 def known_dtype(key: str, parameters: int, *, int8: bool = False) -> Any:
-    """Give the dtype for a tower if it needs no measuring, else None: said, of a small tower, or measured before.
+    """Return the dtype for a tower if it needs no measuring, else None: said, of a small tower, or measured before.
 
     A tower that cannot do `int8` runs in the shorter floats of the device where that is said.
     """
@@ -104,7 +106,7 @@ def _alike(exact: Any, rough: Any) -> bool:
 
 
 def _timed(run: Callable[[], Any]) -> tuple[Any, float]:
-    """Give a result and the seconds of the fastest round, after one that does not count."""
+    """Return a result and the seconds of the fastest round, after one that does not count."""
     result, best = run(), float("inf")
     for _ in range(_ROUNDS):
         began = time.perf_counter()

@@ -90,7 +90,7 @@ class Features:
 
 
 def fingerprint_of(recipe: tuple[object, ...]) -> str:
-    """Give what identifies a recipe in every process."""
+    """Return what identifies a recipe in every process."""
     return hashlib.sha256(repr(recipe).encode()).hexdigest()[:32]
 
 
@@ -255,7 +255,7 @@ def _imagined(word: str) -> Look:
 
 
 def _signature(word: str) -> Floats:
-    """Give any word its own direction: the bits of its digest as signs, the same in every process."""
+    """Return any word its own direction: the bits of its digest as signs, the same in every process."""
     digest = np.frombuffer(hashlib.sha256(word.encode()).digest(), dtype=np.uint8)
     return np.where(np.unpackbits(digest)[:DETAIL], 1.0, -1.0)
 

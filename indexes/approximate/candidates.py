@@ -36,13 +36,13 @@ class SearchEffort:
     """Rows that a walk keeps in sight, where there is one; at least its candidates."""
 
     def raised(self) -> SearchEffort:
-        """Give the next step up: twice the cells; where all are open, twice the candidates, and the breadth."""
+        """Return the next step up: twice the cells; where all are open, twice the candidates, and the breadth."""
         if self.share < 1:
             return replace(self, share=min(1.0, 2 * self.share))
         return replace(self, candidates=2 * self.candidates, breadth=2 * self.breadth)
 
     def lowered(self) -> SearchEffort:
-        """Give the next step down: half the cells. There is one only where some are closed."""
+        """Return the next step down: half the cells. There is one only where some are closed."""
         return self if self.share >= 1 or self.share <= LEAST else replace(self, share=self.share / 2)
 
 
@@ -98,7 +98,7 @@ class CandidateScan:
     everywhere: Scan
 
     def __call__(self, part: RowSelection, queries: Vectors, shortlist: Shortlist) -> None:
-        """Scan at a part. Which way a query takes depends neither on others nor, if little is wanted, on how much."""
+        """Scan a part. Which way a query takes depends neither on others nor, if little is wanted, on how much."""
         generator, codes, many = part.block.generator, part.block.codes, self.effort.candidates
         if generator is None or codes is None or self._looks_everywhere(part, generator, shortlist.wanted):
             self.everywhere(part, queries, shortlist)
@@ -125,12 +125,12 @@ class CandidateScan:
 
 
 def _unknown(many: int, queries: int) -> tuple[Scores, Scores]:
-    """Give scores that may be anything, and their margins."""
+    """Return scores that may be anything, and their margins."""
     return np.zeros(many, dtype=np.float32), np.full(queries, np.inf, dtype=np.float32)
 
 
 def faiss_for(kind: str) -> Any:
-    """Give faiss. Raises `IndexUnavailable` where it is missing."""
+    """Return faiss. Raises `IndexUnavailable` where it is missing."""
     try:
         import faiss
     except ModuleNotFoundError as error:
@@ -148,6 +148,6 @@ def mapped(faiss: Any, file: Path) -> Any:
 
 
 def bitmap(faiss: Any, part: RowSelection) -> Any:
-    """Give what keeps FAISS to the rows of a part."""
+    """Return what keeps FAISS to the rows of a part."""
     assert part.mask is not None
     return faiss.IDSelectorBitmap(np.packbits(part.mask, bitorder="little"))

@@ -97,5 +97,5 @@ class Cells:
 
 
 def cells_for(count: int) -> int:
-    """Give the number of cells: a power of two near the square root, so that finding and reading cells cost alike."""
+    """Return the number of cells: a power of two near the square root, so that finding and reading cells cost alike."""
     return int(2 ** np.clip(round(np.log2(max(count, 1)) / 2), 2, 14))

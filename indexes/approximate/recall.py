@@ -138,7 +138,7 @@ def _recall(index: Measurable, queries: Vectors, exact: Ids) -> Recall:
 
 
 def _with_interval(share: float, n: int) -> Recall:
-    """Give Wilson's interval, each query being one trial: what one finds of its ten is not independent."""
+    """Return Wilson's interval, each query being one trial: what one finds of its ten is not independent."""
     centre = (share + _SURE**2 / (2 * n)) / (1 + _SURE**2 / n)
     half = _SURE / (1 + _SURE**2 / n) * math.sqrt(share * (1 - share) / n + _SURE**2 / (4 * n * n))
     return Recall(share, max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half)))

@@ -57,7 +57,7 @@ class TwoStageIndex(ExactIndex):
             self._gone.append(np.asarray(ids, dtype=np.int64))
 
     def copy(self) -> Self:
-        """Give an index of the same, as it is at this moment; what is changed in one does not change the other."""
+        """Return an index of the same, as it is at this moment; what is changed in one does not change the other."""
         with self._changing:
             copy = super().copy()
         copy._building, copy._gone = threading.Lock(), []
@@ -113,7 +113,7 @@ class TwoStageIndex(ExactIndex):
         return len(now.blocks) == 1 and now.blocks[0].alive is None and now.blocks[0].generator is not None
 
     def _with_finder(self, now: BlockSnapshot, on_progress: ProgressCallback) -> Block | None:
-        """Give one block of all rows that are alive, with a finder if they are enough; None where there are none."""
+        """Return one block of all rows that are alive, with a finder if they are enough; None where there are none."""
         if not len(now):
             return None
         block = now.blocks[0].compact() if len(now.blocks) == 1 else Block(now.ids, now.gather(now.ids))

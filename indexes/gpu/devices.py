@@ -50,7 +50,7 @@ class Devices:
 
 @cache
 def devices() -> Devices:
-    """Scan once at what there is. Loads faiss and torch only on a machine that seems to have a card."""
+    """Look once at what there is. Loads faiss and torch only on a machine that seems to have a card."""
     packages = tuple(name for name in FAISS_PACKAGES if _version(name))
     told = _version(packages[0]) if packages else None
     if find_spec("faiss") is None:

@@ -42,7 +42,7 @@ class FlatClone:
                 self._shards.append((int(edges[place]), on_card))
 
     def search(self, queries: Vectors, many: int) -> tuple[Scores, Ids]:
-        """Give the best rows of all cards, falling, -1 where there are no more. Raises `CardFull`."""
+        """Return the best rows of all cards, falling, -1 where there are no more. Raises `CardFull`."""
         with self._searching, full_is_said():
             found = [(start, shard.search(queries, min(many, shard.ntotal))) for start, shard in self._shards]
         scores = np.concatenate([each for _, (each, _) in found], axis=1)
@@ -72,7 +72,7 @@ class Clone:
                 self._parts = [self._whole.at(place) for place in range(len(numbers))]
 
     def search(self, queries: Vectors, many: int, parameters: Any) -> Ids:
-        """Give rows, best first, -1 where there are no more. Raises `CardFull`.
+        """Return rows, best first, -1 where there are no more. Raises `CardFull`.
 
         The parts are asked one by one: together they would not take parameters in every release of faiss.
         """

@@ -109,7 +109,7 @@ class FaissGpuIndex(ExactIndex):
 
 
 def _sure(scores: Scores, counts: np.ndarray, window: Scores, shortlist: Shortlist, left: Ids) -> np.ndarray:
-    """ProgressCallback for which queries all that may be among the best is there: the last is too far below the `wanted`-th."""
+    """Return for which queries all that may be among the best is there: the last is too far below the `wanted`-th."""
     wanted = shortlist.wanted
     floors = shortlist.floors[left] + window / 2
     if counts.shape[1] >= wanted:

@@ -68,7 +68,7 @@ class Cards:
 
     @classmethod
     def here(cls) -> Cards:
-        """Give those that run on this machine; none is an answer too. Loads faiss only where one does."""
+        """Return those that run on this machine; none is an answer too. Loads faiss only where one does."""
         told = verdict() if may_have_card() else ProbeResult()
         if not told.runs:
             return cls(None)
@@ -82,7 +82,7 @@ class Cards:
 
 @cache
 def verdict() -> ProbeResult:
-    """ProgressCallback which cards faiss runs on. Starts a process, if nobody did before with this faiss and driver."""
+    """Return which cards faiss runs on. Starts a process, if nobody did before with this faiss and driver."""
     found = find_spec("faiss")
     if found is None or found.origin is None:
         return ProbeResult()
@@ -145,7 +145,7 @@ def _text(out: str | bytes | None) -> str:
 
 
 def _kept_at(faiss: Path) -> Path:
-    """Give the file for the verdict on this faiss, with this driver and the cards that are shown to us."""
+    """Return the file for the verdict on this faiss, with this driver and the cards that are shown to us."""
     try:
         driver = DRIVER.read_text()
     except OSError:

@@ -89,7 +89,7 @@ class TorchIndex(ExactIndex):
             shortlist.offer(places.cpu().numpy(), rows.cpu().numpy() + start, scores, margin)
 
     def _on_device(self, block: Block, device: str) -> Any:
-        """Give the block's vectors on the device, in float16 where that is a GPU."""
+        """Return the block's vectors on the device, in float16 where that is a GPU."""
         import torch
 
         with self._copying:

@@ -47,7 +47,7 @@ class Block:
         return len(self.ids) if self.alive is None else int(np.count_nonzero(self.alive))
 
     def find(self, ids: Ids) -> tuple[Ids, Ids]:
-        """Give the places in `ids` of those that are alive here, and the rows at which they are."""
+        """Return the places in `ids` of those that are alive here, and the rows at which they are."""
         rows = np.searchsorted(self.ids, ids)
         rows[rows == len(self.ids)] = 0
         here = self.ids[rows] == ids
@@ -56,7 +56,7 @@ class Block:
         return np.flatnonzero(here), rows[here]
 
     def without(self, ids: Ids) -> Block | None:
-        """Give this block with some ids gone, masked while few rows are dead, else copied; None if none is left."""
+        """Return this block with some ids gone, masked while few rows are dead, else copied; None if none is left."""
         _, rows = self.find(ids)
         if not len(rows):
             return self
@@ -68,14 +68,14 @@ class Block:
         return left.compact() if 2 * left.count < len(left.ids) else left
 
     def compact(self) -> Block:
-        """Give a block of the rows that are alive."""
+        """Return a block of the rows that are alive."""
         if self.alive is None:
             return self
         codes = None if self.codes is None else self.codes.take(self.alive)
         return Block(self.ids[self.alive], self.vectors[self.alive], codes=codes)
 
     def encode(self, coder: Coder) -> Codes:
-        """Give the codes of all rows, dead ones too, made when they are first asked for."""
+        """Return the codes of all rows, dead ones too, made when they are first asked for."""
         if self.codes is None:
             object.__setattr__(self, "codes", coder.encode(self.vectors))
         assert self.codes is not None
@@ -102,7 +102,7 @@ class BlockSnapshot:
         return sum(block.count for block in self.blocks)
 
     def sample(self, n: int) -> Vectors:
-        """Give up to `n` of the vectors, spread evenly over the ids; not writable, for they are kept."""
+        """Return up to `n` of the vectors, spread evenly over the ids; not writable, for they are kept."""
         kept = self._samples.get(n)
         if kept is not None:
             return kept
@@ -114,7 +114,7 @@ class BlockSnapshot:
         return sample
 
     def plus(self, block: Block) -> BlockSnapshot:
-        """Give the moment after a block came. Raises `ValueError` for an id that is present."""
+        """Return the moment after a block came. Raises `ValueError` for an id that is present."""
         for other in self.blocks:
             places, _ = other.find(block.ids)
             if len(places):
@@ -122,7 +122,7 @@ class BlockSnapshot:
         return BlockSnapshot(self.dim, _merged([*self.blocks, block]))
 
     def minus(self, ids: Ids) -> BlockSnapshot:
-        """Give the moment after ids went."""
+        """Return the moment after ids went."""
         left = [block.without(ids) for block in self.blocks]
         return BlockSnapshot(self.dim, tuple(block for block in left if block is not None))
 

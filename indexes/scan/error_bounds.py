@@ -17,7 +17,7 @@ def half_margin(queries: Vectors) -> Scores:
 
 
 def single_margin(queries: Vectors) -> Scores:
-    """Give the same bound for products in float32."""
+    """Return the same bound for products in float32."""
     return _lengths(queries, _single(queries))
 
 

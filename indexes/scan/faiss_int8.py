@@ -46,7 +46,7 @@ class BytePieces:
         return len(self._pieces)
 
     def best(self, number: int, query: CodeValues, many: int, mask: Mask | None) -> tuple[Scores, Ids]:
-        """Give the largest products of a piece with a query, falling, and their rows. For threads of `each`."""
+        """Return the largest products of a piece with a query, falling, and their rows. For threads of `each`."""
         import faiss
 
         piece, start = self._pieces[number], self.starts[number]
@@ -75,7 +75,7 @@ def scan_pieces(part: RowSelection, pieces: BytePieces, coder: Coder, asked: Que
 def _reaching(
     pieces: BytePieces, query: CodeValues, wanted: int, mask: Mask | None, floor: float, window: float
 ) -> tuple[Scores, Ids]:
-    """Give all products that reach a floor and are no further than a window below the `wanted`-th best."""
+    """Return all products that reach a floor and are no further than a window below the `wanted`-th best."""
     many = wanted + SPARE
     found = _scanned(pieces, range(len(pieces)), query, many, mask)
     together = np.sort(np.concatenate([products for products, _ in found]))
@@ -97,7 +97,7 @@ def _scanned(
 
 
 def _may_lack(products: Scores, many: int, floor: float) -> bool:
-    """ProgressCallback whether a piece was cut off before the floor."""
+    """Whether a piece was cut off before the floor."""
     return len(products) == many and products[-1] >= floor and many < PIECE_ROWS
 
 
@@ -128,7 +128,7 @@ def _in_huge_pages(held: NDArray[np.uint8]) -> None:
 
 @cache
 def _madvise() -> Any:
-    """Give the system's call; None where there is none."""
+    """Return the system's call; None where there is none."""
     if not sys.platform.startswith("linux"):
         return None
     try:
@@ -139,7 +139,7 @@ def _madvise() -> Any:
 
 @cache
 def faiss_scans_bytes() -> bool:
-    """ProgressCallback whether the faiss at hand, if any, multiplies bytes exactly in the way that is used here."""
+    """Whether the faiss at hand, if any, multiplies bytes exactly in the way that is used here."""
     if find_spec("faiss") is None:
         return False
     drawn = np.random.default_rng(0).integers(-127, 128, (66, 256), dtype=np.int8)
@@ -153,7 +153,7 @@ def faiss_scans_bytes() -> bool:
 
 
 def room_for(codes: Codes) -> bool:
-    """ProgressCallback whether a copy of codes leaves most of the memory that is available, where the system says how much is."""
+    """Whether a copy of codes leaves most of the memory that is available, where the system says how much is."""
     try:
         told = Path("/proc/meminfo").read_text()
     except OSError:

@@ -45,7 +45,7 @@ class Codes:
     """No vector is further from what its code says than this."""
 
     def take(self, rows: Ids | NDArray[np.bool_]) -> Codes:
-        """Give the codes of some rows."""
+        """Return the codes of some rows."""
         return Codes(self.values[rows], self.error)
 
 
@@ -99,7 +99,7 @@ class Coder:
         return Questions(values, steps * np.float32(self.step), error, lengths)
 
     def scores(self, codes: Codes, rows: Ids, questions: Questions, places: Ids) -> Scores:
-        """Give what the codes of some rows say, each for the query at its place; those of one query come together."""
+        """Return what the codes of some rows say, each for the query at its place; those of one query come together."""
         exact = np.float32 if self._dim <= _EXACT_DIMS else np.float64
         products = np.empty(len(rows), dtype=np.float32)
         pieces = [(at, min(at + PAIRS, end)) for start, end in runs(places) for at in range(start, end, PAIRS)]
@@ -129,13 +129,13 @@ class Coder:
 
 
 def runs(values: Ids) -> Iterator[tuple[int, int]]:
-    """Give where runs of the same values begin and end; there must be some."""
+    """Return where runs of the same values begin and end; there must be some."""
     inner: list[int] = (np.flatnonzero(values[1:] != values[:-1]) + 1).tolist()
     return pairwise([0, *inner, len(values)])
 
 
 def roomy(shape: tuple[int, ...]) -> CodeValues:
-    """Give an array for codes, in huge pages where the system has them: they are read twice as fast."""
+    """Return an array for codes, in huge pages where the system has them: they are read twice as fast."""
     size = int(np.prod(shape))
     if size < _HUGE_PAGE or not hasattr(mmap, "MADV_HUGEPAGE"):
         return np.empty(shape, dtype=np.int8)
@@ -145,7 +145,7 @@ def roomy(shape: tuple[int, ...]) -> CodeValues:
 
 
 def _rotation(dim: int) -> Vectors:
-    """Give an orthogonal matrix, the same one for a dimension wherever NumPy draws the same numbers.
+    """Return an orthogonal matrix, the same one for a dimension wherever NumPy draws the same numbers.
 
     An index that is saved keeps its own copy.
     """

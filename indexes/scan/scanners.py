@@ -55,7 +55,7 @@ class ScanStrategy:
         self._pieces: WeakKeyDictionary[Codes, BytePieces] = WeakKeyDictionary()
 
     def __call__(self, part: RowSelection, queries: Vectors, shortlist: Shortlist) -> None:
-        """Scan at a part: at its codes where bytes multiply fast here, at its floats otherwise."""
+        """Scan a part: at its codes where bytes multiply fast here, at its floats otherwise."""
         way = self._way(len(queries)) if len(part.block.ids) >= self._coded_rows else "floats"
         if way == "floats":
             before = time.perf_counter()
@@ -129,7 +129,7 @@ def multiply_by_numpy(queries: CodeValues, vectors: CodeValues) -> Products:
 
 @cache
 def multiply_by_torch() -> Multiply | None:
-    """Give torch's product of bytes, which uses all cores; None where it is missing, slow or wrong."""
+    """Return torch's product of bytes, which uses all cores; None where it is missing, slow or wrong."""
     if find_spec("torch") is None:
         return None
     import torch

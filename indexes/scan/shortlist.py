@@ -66,7 +66,7 @@ class RowSelection:
         return cls(block, int(np.count_nonzero(mask)), mask=mask)
 
     def chunks(self, size: int) -> Iterator[tuple[Ids, Vectors, Mask | None]]:
-        """Give rows, vectors and mask, up to `size` rows at a time."""
+        """Return rows, vectors and mask, up to `size` rows at a time."""
         block, rows, mask = self.block, self.rows, self.mask
         if rows is not None:
             for start in range(0, len(rows), GATHERED_ROWS):
@@ -82,7 +82,9 @@ class RowSelection:
 class Scan(Protocol):
     """A way to see what of a part may be among the best, and to offer it to the shortlist of that part."""
 
-    def __call__(self, part: RowSelection, queries: Vectors, shortlist: Shortlist) -> None: ...
+    def __call__(self, part: RowSelection, queries: Vectors, shortlist: Shortlist) -> None:
+        """Offer the candidates of a part."""
+        ...
 
 
 class Shortlist:
@@ -126,7 +128,7 @@ class Shortlist:
             self._limit = self.crowd + 2 * len(self._narrow().places)
 
     def aside(self) -> Shortlist:
-        """Give an empty one for the same part, of which something may have to be thrown away."""
+        """Return an empty one for the same part, of which something may have to be thrown away."""
         other = Shortlist(len(self.floors), self.wanted)
         other.floors = self.floors
         return other
@@ -139,7 +141,7 @@ class Shortlist:
         self._pending += len(mine.places)
 
     def settle(self, parts: Sequence[RowSelection], queries: Vectors) -> tuple[Scores, Ids]:
-        """Scan carefully at what may count, and give the best of each query as a row: by score, then by id."""
+        """Re-score what may count, and give the best of each query as a row: by score, then by id."""
         offer = self._narrow() if self._pending > AT_ONCE * len(queries) else self._all()
         if len(offer.places) > AT_ONCE:
             scores, around = _quick(parts, offer, queries), _rounding(queries)[offer.places]
@@ -206,7 +208,7 @@ def scan_floats(part: RowSelection, queries: Vectors, shortlist: Shortlist) -> N
 
 
 def reaching(table: NDArray[Any], margin: Scores, shortlist: Shortlist, steps: Scores | None = None) -> tuple[Ids, Ids]:
-    """Give row and column of each value of a table that may be among its row's best, being right up to a margin.
+    """Return row and column of each value of a table that may be among its row's best, being right up to a margin.
 
     Values are scores, or whole numbers that make scores when they are multiplied with steps. The table is folded like
     a map: the largest of each stack is compared before its layers are. Where too many reach the floor, near the start,
@@ -229,7 +231,7 @@ def reaching(table: NDArray[Any], margin: Scores, shortlist: Shortlist, steps: S
 
 
 def _limits(scores: Scores, steps: Scores | None) -> NDArray[Any]:
-    """Give the values that scores stand for: where there are steps, rounded down, within what they can be."""
+    """Return the values that scores stand for: where there are steps, rounded down, within what they can be."""
     if steps is None:
         return scores
     whole = np.iinfo(np.int32)

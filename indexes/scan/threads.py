@@ -76,7 +76,7 @@ _kept = _Kept()
 
 
 def room(name: str, shape: tuple[int, ...], dtype: Any = np.float32) -> NDArray[Any]:
-    """Give memory of this thread, with anything in it, until it is asked for by this name again.
+    """Return memory of this thread, with anything in it, until it is asked for by this name again.
 
     New pages cost more than what is written into them.
     """

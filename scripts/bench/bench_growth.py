@@ -6,7 +6,8 @@ from the page cache.
     python scripts/bench/bench_growth.py                       10,000, 100,000 and 1,000,000 vectors of 512; needs 8 GB
     python scripts/bench/bench_growth.py --sizes 10000 --json  one object a row
     python scripts/bench/bench_growth.py --plot growth.png     a picture besides
-    python scripts/bench/bench_growth.py --rows docs/growth.jsonl --plot docs/growth.png   of rows that were measured before
+    python scripts/bench/bench_growth.py --rows docs/growth.jsonl --plot docs/growth.png   of rows that were measured
+    before
 """
 
 from __future__ import annotations

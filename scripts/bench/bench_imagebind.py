@@ -61,12 +61,12 @@ class Way:
         self.cpus.append((time.process_time() - cpu) / self._files)
 
     def times(self, other: Way, *, cpu: bool = False) -> float:
-        """Give how many times as fast this way is as another."""
+        """Return how many times as fast this way is as another."""
         pairs = zip(other.cpus, self.cpus, strict=True) if cpu else zip(other.walls, self.walls, strict=True)
         return statistics.median(theirs / mine for theirs, mine in pairs)
 
     def cosine(self, other: Way) -> float:
-        """Give the smallest cosine between the vectors of the same file."""
+        """Return the smallest cosine between the vectors of the same file."""
         return float((self.vectors * other.vectors).sum(axis=1).min())
 
 

@@ -62,7 +62,9 @@ def engines(vectors: Vectors, asked: Mapping[str, Vectors], *, graphs: bool) -> 
 
 
 def ours(vectors: Vectors, asked: Mapping[str, Vectors], *, graphs: bool) -> Iterator[Engine]:
-    """Give our indexes: cells with the effort that a library would give them, the least that its certificate allows."""
+    """Return our indexes: cells with the effort that a library would give them, the least that its certificate
+    allows.
+    """
     ids, dim = np.arange(len(vectors), dtype=np.int64), vectors.shape[1]
     exact, took = timed(lambda: added(ExactIndex(dim), ids, vectors))
     yield _ours("exact", exact, took, memory_per_segment("exact", dim))
@@ -84,7 +86,7 @@ def _ours(name: str, index: Any, took: float, memory: int) -> Engine:
 
 
 def beside(exact: ExactIndex, kind: str) -> Any:
-    """Give an index of another kind over the same vectors, which lie in memory once."""
+    """Return an index of another kind over the same vectors, which lie in memory once."""
     index: Any = load_index(kind)(exact.dim)  # type: ignore[call-arg]
     index._now = exact._now
     return index

@@ -73,13 +73,13 @@ def measure(
 
 
 def recall_of(search: Search, queries: Vectors, truth: Ids) -> tuple[float, float]:
-    """Give the share of the true ten that is found: of all queries, and of those of another modality."""
+    """Return the share of the true ten that is found: of all queries, and of those of another modality."""
     shares = np.array([np.isin(*pair).mean() for pair in zip(truth, search(queries), strict=True)])
     return float(shares.mean()), float(shares[len(shares) - len(shares) // 2 :].mean())
 
 
 def read_bandwidth(vectors: Vectors) -> float:
-    """Give the GB/s at which all cores together read memory, at best."""
+    """Return the GB/s at which all cores together read memory, at best."""
     words = vectors.reshape(-1).snapshot(np.int64)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     fastest = np.inf

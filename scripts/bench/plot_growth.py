@@ -39,13 +39,13 @@ class Scale:
 
     @classmethod
     def of(cls, values: Iterable[float], start: float, end: float) -> Scale:
-        """Give a scale of whole decades that holds some values above zero."""
+        """Return a scale of whole decades that holds some values above zero."""
         powers = [math.log10(value) for value in values]
         low = math.floor(min(powers))
         return cls(low, max(low + 1, math.ceil(max(powers))), start, end)
 
     def at(self, value: float) -> float:
-        """Give where a value lies."""
+        """Return where a value lies."""
         share = (math.log10(value) - self.low) / (self.high - self.low)
         return self.start + share * (self.end - self.start)
 

@@ -33,7 +33,7 @@ class _SameEverywhere(argparse.HelpFormatter):
 
 
 def parsers(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
-    """Give a parser and those of its verbs, and of theirs, in the order in which help lists them."""
+    """Return a parser and those of its verbs, and of theirs, in the order in which help lists them."""
     yield parser
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
@@ -42,7 +42,7 @@ def parsers(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser
 
 
 def page() -> str:
-    """Give the text of docs/cli.md."""
+    """Return the text of docs/cli.md."""
     return "\n".join([INTRODUCTION, *(_section(parser) for parser in parsers(build_parser()))])
 
 

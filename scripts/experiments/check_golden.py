@@ -138,7 +138,7 @@ def _case_checks(case: str, golden: Arrays, *, seconds: int) -> Iterator[Check]:
 
 
 def difference(ours: NDArray[Any], theirs: NDArray[Any], *, mean: bool = False) -> float:
-    """Give the largest difference, or the mean one; infinite where the shapes differ or something is no number."""
+    """Return the largest difference, or the mean one; infinite where the shapes differ or something is no number."""
     if ours.shape != theirs.shape:
         return float("inf")
     apart = np.abs(ours.astype(np.float64) - theirs.astype(np.float64))

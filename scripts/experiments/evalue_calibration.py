@@ -1,6 +1,7 @@
 """Try what `expect` promises: unrelated questions, related ones, small libraries, and what it costs.
 
-    python scripts/experiments/evalue_calibration.py DATA [--part train|dev] [--queries 1000] [--seed 0] [--keep FOLDER] [--plot FILE]
+    python scripts/experiments/evalue_calibration.py DATA [--part train|dev] [--queries 1000] [--seed 0] [--keep
+    FOLDER] [--plot FILE]
 
 DATA has flickr8k, caltech101, esc50 and sounds. Libraries are made of their files with the built-in space: a mixed one,
 one of photos, one of sounds, one of texts, and ten of ten files. The model of chance was chosen with `--part train`;
@@ -103,7 +104,7 @@ STEM = re.compile(r"(?:ies|es|s|y)$")
 
 
 def words_of(text: str) -> set[str]:
-    """Give the words of a text, without what makes them plural."""
+    """Return the words of a text, without what makes them plural."""
     return {STEM.sub("", word) for word in re.findall(r"[a-z]+", text.lower())}
 
 
@@ -148,7 +149,7 @@ class Files:
 
 
 def chosen(path: Path, part: str, most: int | None = None) -> list[tuple[Dataset, Example]]:
-    """Give the examples of one part of a data set, spread evenly over it."""
+    """Return the examples of one part of a data set, spread evenly over it."""
     found = []
     for dataset in read([path]):
         mine = [example for example in dataset.examples if example.held_out == (part == "dev")]
@@ -210,7 +211,7 @@ def indexed(library: Path, space: Space, folder: Path) -> Library:
 
 
 def first_expectations(library: Library, sentences: Sequence[str]) -> np.ndarray:
-    """Give the expectation of the first hit of each sentence, ascending."""
+    """Return the expectation of the first hit of each sentence, ascending."""
     return np.sort([library.search(bindsearch.text(sentence), k=1)[0].expect for sentence in sentences])
 
 
@@ -220,7 +221,7 @@ def shares(found: np.ndarray) -> str:
 
 
 def kept(library: Library, asked: Sequence[tuple[str, set[Path]]]) -> tuple[float, dict[float, float]]:
-    """Give the recall among the first ten, and the share of it that is left at some cuts."""
+    """Return the recall among the first ten, and the share of it that is left at some cuts."""
     whole, left = 0.0, dict.fromkeys(CUTS, 0.0)
     for words, right in asked:
         hits = library.search(bindsearch.text(words), k=DEEP)
@@ -282,7 +283,7 @@ def cost(count: int, dim: int = 256) -> None:
 
 
 def timed(action: Callable[[], object], *, turns: int) -> float:
-    """Give the median time of an action, in milliseconds."""
+    """Return the median time of an action, in milliseconds."""
     times = []
     for _ in range(turns):
         start = time.perf_counter()
@@ -355,7 +356,7 @@ def under(paths: set[Path], kind: str) -> bool:
 
 
 def tinies(home: Path, files: Files, sentences: Sequence[str], seed: int) -> Iterable[np.ndarray]:
-    """Give expectations in libraries of ten files each, each asked a part of the sentences."""
+    """Return expectations in libraries of ten files each, each asked a part of the sentences."""
     chance, paths = random.Random(seed), sorted(files.paths)
     for number in range(TINIES):
         with bindsearch.open(home / f"tiny{number}.library") as library:

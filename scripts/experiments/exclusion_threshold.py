@@ -7,7 +7,8 @@ share among what is removed of the two classes, kept the share of the other clas
 of all other files that goes with them. The search itself is asked; `at` is the expectation up to which an unwanted
 query counts as answered. The second rule, as well as what is wanted, holds at every one.
 
-    python scripts/experiments/exclusion_threshold.py DATA [--space NAME] [--classes N] [--each N] [--pairs N] [--seed N]
+    python scripts/experiments/exclusion_threshold.py DATA [--space NAME] [--classes N] [--each N] [--pairs N]
+    [--seed N]
 """
 
 from __future__ import annotations

@@ -60,7 +60,7 @@ def resized(picture: Image.Image, chance: random.Random) -> Image.Image:
 
 
 def brightened(picture: Image.Image, chance: random.Random) -> Image.Image:
-    """WriteTransaction brightness and contrast by up to 30 %."""
+    """Change brightness and contrast by up to 30 %."""
     picture = ImageEnhance.Brightness(picture).enhance(chance.uniform(0.7, 1.3))
     return ImageEnhance.Contrast(picture).enhance(chance.uniform(0.7, 1.3))
 

@@ -34,7 +34,7 @@ def opened(media: Media) -> Image.Image:
 
 
 def pasted(thing: Image.Image, photo: Image.Image, chance: random.Random) -> tuple[Image.Image, np.ndarray]:
-    """Give the photo with the thing in it, and a mask of where it is."""
+    """Return the photo with the thing in it, and a mask of where it is."""
     scene = photo.resize(SIZE)
     scale = chance.uniform(*SHARE) * SIZE[1] / max(thing.size)
     small = thing.resize((max(1, round(thing.width * scale)), max(1, round(thing.height * scale))))
@@ -46,7 +46,7 @@ def pasted(thing: Image.Image, photo: Image.Image, chance: random.Random) -> tup
 
 
 def ranked(heat: np.ndarray, mask: np.ndarray) -> float:
-    """Give the chance that a place inside is hotter than one outside."""
+    """Return the chance that a place inside is hotter than one outside."""
     ranks = np.argsort(np.argsort(heat.ravel()))
     inside = mask.ravel()
     count, rest = int(inside.sum()), int((~inside).sum())

@@ -1,7 +1,7 @@
 """Try shorter numbers in ImageBind's audio tower: how far do they move a sound, against how far apart sounds are?
 
 Sixteen sounds of two seconds are synthesised: tones, chords, sweeps, noises, clicks, beats, a pulse and near silence.
-MediaFacts are, of every dtype, the least cosine to float32, the largest move, the same over the least and over the median
+Reported are, of every dtype, the least cosine to float32, the largest move, the same over the least and over the median
 distance between two of the sounds, and of how many sounds the nearest other one stays the nearest.
 
 A cosine says little by itself: sounds of one kind may lie close together. `--weights FILE` takes the

@@ -19,7 +19,7 @@ thing that the library has, asking for what is like them (themselves, and clips 
 and among all that is right (0 where they are equal). Both are averaged over draws and questions for each thing; the
 95 % intervals come from resampling things.
 
-*ItemMatch that counts*: the difference of nDCG@10, by expectation less raw, of questions in words about things of which a
+*Outcome that counts*: the difference of nDCG@10, by expectation less raw, of questions in words about things of which a
 draw has photos, sounds and texts. All else is told beside it: each wording, questions by photo and by sound, things
 there in two modalities, lists without the notes, and without centring.
 """
@@ -226,7 +226,7 @@ class Source:
 
 
 def chosen(dataset: Dataset, part: str, most: int | None = None) -> list[Example]:
-    """Give the examples of one part of a data set, spread evenly over it."""
+    """Return the examples of one part of a data set, spread evenly over it."""
     mine = [example for example in dataset.examples if example.held_out == (part == "dev")]
     return mine[:: 1 if most is None else max(1, -(-len(mine) // most))]
 
@@ -282,7 +282,7 @@ def of_label(label: str, kind: str) -> dict[str, bool]:
     return {name: name in right for name, thing in THINGS.items() if name in right or label in thing.hints}
 
 
-# QueryVector -----------------------------------------------------------------------------------------------------------
+# Asking ---------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -423,7 +423,7 @@ def _even(told: Sequence[MediaFacts], name: str) -> Any:
 
 
 def interval(values: np.ndarray, *, seed: int = 0) -> tuple[float, float]:
-    """Give the 95 % interval of a mean, by resampling things."""
+    """Return the 95 % interval of a mean, by resampling things."""
     chance = np.random.default_rng(seed)
     means = values[chance.integers(0, len(values), (10_000, len(values)))].mean(axis=1)
     return float(np.quantile(means, 0.025)), float(np.quantile(means, 0.975))

@@ -1,6 +1,7 @@
 """Classify the held-out clips of ESC-50 by words, by tuned words, and with a few examples, beside a linear probe.
 
-    python scripts/experiments/zero_shot.py DATA [--space pocket] [--seed 0] [--draws 3] [--only-none] [--rules] [--json F]
+    python scripts/experiments/zero_shot.py DATA [--space pocket] [--seed 0] [--draws 3] [--only-none] [--rules]
+    [--json F]
 
 DATA has esc50, and perhaps caltech101, whose photos are asked about "none of these", too. All that is chosen is chosen
 on the training recordings (`bindsearch/evaluation/split.py`); the clips of the others are looked at once, to measure.
@@ -245,7 +246,7 @@ class Logits:
         self._logits = Classifier(space, words).logits(seen)
 
     def of(self, words: Sequence[str]) -> Floats:
-        """Give the logits of some words. *Shape:* (files, words)"""
+        """Return the logits of some words. *Shape:* (files, words)"""
         return self._logits[:, [self._columns[word] for word in words]]
 
     def refusals(
@@ -296,7 +297,7 @@ def refusal(own: Floats, rest: Floats, inside: NDArray[np.bool_], *, crowding: f
 
 
 def area(high: Floats, low: Floats) -> float:
-    """Give how often one of the first is above one of the second: 0.5 is chance."""
+    """Return how often one of the first is above one of the second: 0.5 is chance."""
     above = (high[:, None] > low[None, :]).mean() + 0.5 * (high[:, None] == low[None, :]).mean()
     return float(above)
 

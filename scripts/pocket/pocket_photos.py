@@ -6,7 +6,8 @@ parts; the teacher looks at just what the student will. For every view one folde
 batch; a killed run goes on behind the last whole batch.
 
     python scripts/pocket/pocket_photos.py --teacher mobilenet.tflite --out CACHE/flickr8k --views 4 images.tar
-    python scripts/pocket/pocket_photos.py --teacher mobilenet.tflite --out CACHE/voc REPO.git --only 'JPEGImages/.*jpg$'
+    python scripts/pocket/pocket_photos.py --teacher mobilenet.tflite --out CACHE/voc REPO.git --only
+    'JPEGImages/.*jpg$'
 """
 
 from __future__ import annotations

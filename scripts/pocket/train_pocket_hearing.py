@@ -2,7 +2,8 @@
 
     python scripts/pocket/train_pocket_hearing.py HOME DATA --views 1000000 --cool 250000
 
-HOME holds `cache/sounds` (scripts/pocket/pocket_sounds.py). Every view is a second of a clip made different (another speed,
+HOME holds `cache/sounds` (scripts/pocket/pocket_sounds.py). Every view is a second of a clip made different (another
+speed,
 pitch, colour, loudness; half of them mixed with another clip), which teacher and tower hear alike: their number is
 without end. No name, photo or text is seen here. Killed anywhere, it goes on where it was.
 """
@@ -39,7 +40,7 @@ QUIET = -4.0
 def left_out(home: Path, teacher: SoundTeacher | None = None) -> NDArray[np.bool_]:
     """Which clips are not trained on: what is measured by, and what sounds to the teacher like a copy of it.
 
-    ScannedFile once, and kept beside the clips.
+    Found once, and kept beside the clips.
     """
     kept = home / "cache" / "sounds" / "left_out.npy"
     if kept.exists():

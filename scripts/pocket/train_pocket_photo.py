@@ -7,7 +7,8 @@ picture on the way there. Only the head knows the space; it is trained apart, in
 
     python scripts/pocket/train_pocket_photo.py HOME DATA --see
 
-HOME holds `cache/photos/<set>/` (scripts/pocket/pocket_photos.py). The rate stays as it is until the last `--cool` views,
+HOME holds `cache/photos/<set>/` (scripts/pocket/pocket_photos.py). The rate stays as it is until the last `--cool`
+views,
 in which it falls to nothing: a run that was cooled is finished, one that was not can go on for as long as one likes.
 `--see` writes what the tower sees in every view, `seen.f16` beside the pixels, for the heads.
 """

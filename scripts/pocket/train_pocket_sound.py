@@ -3,7 +3,8 @@
     python scripts/pocket/train_pocket_sound.py HOME DATA
 
 The tower has learnt to hear (train_pocket_hearing.py), and photos have their places (train_pocket_anchor.py --tower).
-Every sound is put beside photos of what makes it (scripts/pocket/pocket_concepts.py), as the photo tower sees them, and no
+Every sound is put beside photos of what makes it (scripts/pocket/pocket_concepts.py), as the photo tower sees them,
+and no
 text: `bindsearch.training.binding` is the loop, and is tested for that. What is trained is small: minutes. Two more are
 trained to measure by: the control, beside the wrong photos, and one that never met the photos of twelve concepts.
 """

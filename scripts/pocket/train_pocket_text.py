@@ -46,7 +46,7 @@ def numbered(rows: list[tuple[str, ...]], pieces: Pieces) -> Tensor:
 
 
 def of_like_length(rows: Tensor, lengths: Tensor, size: int) -> list[Tensor]:
-    """Component texts into batches of nearly equal length, so that little of a batch is padding."""
+    """Split texts into batches of nearly equal length, so that little of a batch is padding."""
     return list(rows[lengths[rows].argsort()].split(size))
 
 

@@ -57,7 +57,7 @@ class World:
 
 
 def first_expectations(queries, strangers, things, *, sample=None, manner=PLAIN):
-    """Give the expectation of the first hit of each query."""
+    """Return the expectation of the first hit of each query."""
     sample = sample or Sample(things, np.arange(len(things)))
     odds = NullDistribution.of(strangers, sample, manner)
     aims = queries - manner.share * strangers.mean
@@ -72,7 +72,7 @@ def first_expectations(queries, strangers, things, *, sample=None, manner=PLAIN)
 
 
 def within(found, expect, factor):
-    """ProgressCallback whether as many first hits as promised have at most an expectation."""
+    """Whether as many first hits as promised have at most an expectation."""
     promised, share = 1 - math.exp(-expect), float((found <= expect).mean())
     return promised / factor <= share <= promised * factor
 
@@ -325,7 +325,7 @@ class Ledger:
 
 
 def counted(vectors):
-    """Give what gives texts, and how often it was asked."""
+    """Return what gives texts, and how often it was asked."""
     calls = []
 
     def texts():

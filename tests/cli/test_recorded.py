@@ -174,7 +174,7 @@ def test_recorded_output(verb, place, monkeypatch, capsys):
 
 
 def transcript(line: str, capsys: pytest.CaptureFixture[str]) -> str:
-    """Give what a terminal would show: the command, its output, its messages, and how it ended if not well."""
+    """Return what a terminal would show: the command, its output, its messages, and how it ended if not well."""
     status = main(shlex.split(line)[1:])
     out, err = capsys.readouterr()
     messages = "".join(f"! {message}\n" for message in err.splitlines())

@@ -77,7 +77,7 @@ class Reference:
         return F.normalize(ends @ self.text_head.T, dim=-1)
 
     def as_open_clip(self) -> dict[str, Tensor]:
-        """Give the same weights under open_clip's names: the two frames of the stem add up."""
+        """Return the same weights under open_clip's names: the two frames of the stem add up."""
         told = {
             "visual.class_embedding": self.class_token,
             "visual.positional_embedding": self.places,
@@ -138,7 +138,7 @@ def in_open_clip(name: str, block: dict[str, Any]) -> dict[str, Tensor]:
 
 
 def audio_checkpoint(seed: int = 1, *, width: int = WIDTH, blocks: int = LAYERS, dim: int = DIM) -> dict[str, Tensor]:
-    """Give random entries of an audio tower under the names of the published checkpoint."""
+    """Return random entries of an audio tower under the names of the published checkpoint."""
     random = torch.Generator().manual_seed(seed)
 
     def draw(*shape: int, scale: float = 0.1) -> Tensor:

@@ -19,7 +19,7 @@ def picture(path: Path, colour: str | tuple[int, int, int], *, size: int = 48) -
 
 
 def tone(hertz: float, seconds: float, *, loudness: float = 0.5) -> np.ndarray:
-    """Give samples of a sine."""
+    """Return samples of a sine."""
     return (loudness * np.sin(2 * np.pi * hertz * np.arange(int(seconds * RATE)) / RATE)).astype(np.float32)
 
 

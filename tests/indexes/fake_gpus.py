@@ -61,7 +61,7 @@ class FakeFaiss:
         return SimpleNamespace(at=lambda place: shards[place])
 
     def _split(self, index: Any, number: int) -> list[Any]:
-        """Give what of an inverted file each card gets: the ids of a range, called as before."""
+        """Return what of an inverted file each card gets: the ids of a range, called as before."""
         parts = []
         for place in range(number):
             part = self._real.clone_index(index)
@@ -107,5 +107,5 @@ class FakeGpuIndex:
 
 
 def fake_cards(number: int = 1, *, room: int = ROOMY) -> Cards:
-    """Give some cards that have so much room together."""
+    """Return some cards that have so much room together."""
     return Cards(FakeFaiss(room), tuple(range(number)), graphs=True)

@@ -65,5 +65,5 @@ def _agree(scores: Scores, ids: Ids, query: Vectors, model: Model, k: int, allow
 
 
 def same_answers(one: tuple[Scores, Ids], other: tuple[Scores, Ids]) -> bool:
-    """ProgressCallback whether two answers are the same to the last bit."""
+    """Whether two answers are the same to the last bit."""
     return all(np.array_equal(mine, yours) for mine, yours in zip(one, other, strict=True))

@@ -75,7 +75,7 @@ def test_what_a_segment_takes_on_disk_is_what_was_said(index, tmp_path):
 
 
 def test_many_graphs_may_come_and_go(rng):
-    """LmdbEnvironment changes hands while a graph is built: each is freed once."""
+    """Storage changes hands while a graph is built: each is freed once."""
     vectors = unit(rng, 200, DIM)
     for _ in range(20):
         index = HnswIndex(DIM, min_rows=64, effort=SearchEffort(share=1.0, candidates=40))

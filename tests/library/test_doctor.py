@@ -12,7 +12,7 @@ from bindsearch.storage.records import PathRecord, key_of
 
 
 def raw_write(library, txn) -> None:
-    """WriteTransaction tables behind the ledger's back."""
+    """Change tables behind the ledger's back."""
     library._editions.now().ledger.storage.write(txn)
 
 

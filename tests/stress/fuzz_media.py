@@ -165,7 +165,7 @@ class Worker:
         self.files = 0
 
     def try_file(self, path: Path) -> str:
-        """Give what became of a file: one word, and after a colon whatever there is to say."""
+        """Return what became of a file: one word, and after a colon whatever there is to say."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self.files += 1

@@ -98,7 +98,7 @@ def empty(path: Path, chance: random.Random) -> Path:
 
 
 def misname(path: Path, chance: random.Random) -> Path:
-    """Give a file the suffix of another kind of media."""
+    """Return a file the suffix of another kind of media."""
     others = ["wav", "txt"] if path.suffix in (".png", ".jpg", ".webp", ".gif") else ["png", "txt"]
     return path.rename(path.with_suffix("." + chance.choice(others)))
 

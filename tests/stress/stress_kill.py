@@ -53,7 +53,7 @@ def write_wav(path: Path, samples: np.ndarray, *, rate: int = 16_000) -> None:
 
 
 def index_command(library: Path, media: Path) -> list[str]:
-    """Give the command that a person would type."""
+    """Return the command that a person would type."""
     return [sys.executable, "-m", "bindsearch", "index", "--quiet", "--library", str(library), str(media)]
 
 
@@ -95,7 +95,7 @@ def faults(library: Path, expected: Truth) -> list[str]:
 
 
 def trial(folder: Path, *, times: int, files: int, seed: int, say: bool = False) -> tuple[int, list[str]]:
-    """Give how often a running process was killed, and all faults that were found."""
+    """Return how often a running process was killed, and all faults that were found."""
     media = folder / "media"
     make_media(media, files=files, seed=seed)
     began = time.monotonic()

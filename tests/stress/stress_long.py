@@ -42,7 +42,7 @@ def make_recording(path: Path, *, seconds: int, event_at: float) -> None:
 
 
 def peak_mb() -> float:
-    """Give the largest resident size of this process so far."""
+    """Return the largest resident size of this process so far."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 

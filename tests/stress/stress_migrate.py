@@ -30,7 +30,7 @@ Answer = list[tuple[str, float]]
 
 
 def command(*words: str | Path) -> list[str]:
-    """Give a command line for another process."""
+    """Return a command line for another process."""
     return [sys.executable, "-m", "bindsearch", *map(str, words)]
 
 
@@ -40,12 +40,12 @@ def run(*words: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 def answer_of(library: bindsearch.Library) -> Answer:
-    """Give a whole answer in plain order: paths and scores."""
+    """Return a whole answer in plain order: paths and scores."""
     return [(str(hit.path), round(hit.score, 5)) for hit in library.search(QUERY, k=50, raw=True)]
 
 
 def look(library: Path, expected: dict[str, Truth]) -> tuple[str, int, list[str]]:
-    """Give the space that answers, how many files the migration has settled, and what is wrong."""
+    """Return the space that answers, how many files the migration has settled, and what is wrong."""
     with bindsearch.open(library) as opened:
         status = opened.status()
     return status.space, 0 if status.coming is None else status.coming.files, faults(library, expected[status.space])
@@ -78,7 +78,8 @@ def start_readers(folder: Path, library: Path, answers: list[Answer], *, number:
 def trial(
     folder: Path, *, times: int, files: int, seed: int, readers: int, say: bool = False
 ) -> tuple[int, list[int], list[str]]:
-    """Give how often a migration was killed, how often readers saw the old, the new or another answer, and all faults.
+    """Return how often a migration was killed, how often readers saw the old, the new or another answer, and all "
+    f"faults.
 
     The readers' library is migrated, rolled back and migrated while they search.
     """

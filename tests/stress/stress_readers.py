@@ -57,7 +57,7 @@ def flaws(hits: bindsearch.Hits, *, asked: int, right_scores: dict[str, float]) 
 
 
 def scores_of_colours(library: bindsearch.Library) -> dict[str, float]:
-    """Give the score that each colour has in a search for red, while all colours are in the library."""
+    """Return the score that each colour has in a search for red, while all colours are in the library."""
     return {hit.path.stem.split("-")[1]: hit.score for hit in library.search("red", k=STEADY, raw=True)}
 
 
@@ -75,7 +75,7 @@ def read(library: Path, until: Path, right: dict[str, float]) -> int:
 
 
 def trial(folder: Path, *, readers: int, rounds: int) -> tuple[int, list[str]]:
-    """Give the number of answers, and what was torn."""
+    """Return the number of answers, and what was torn."""
     media, library, end = folder / "media", folder / "my.library", folder / "end"
     make_pictures(media, first=0, count=STEADY)
     with bindsearch.open(library) as writer:

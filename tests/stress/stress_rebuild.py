@@ -77,7 +77,7 @@ def work(library: Path, media: Path, kind: str) -> int:
 
 
 def worker(library: Path, media: Path, kind: str) -> list[str]:
-    """Give the command that does the work in a process of its own."""
+    """Return the command that does the work in a process of its own."""
     return [sys.executable, __file__, "--work", str(library), "--media", str(media), "--kind", kind]
 
 
@@ -120,14 +120,14 @@ def faults(library: Path, expected: Answers, segments: int) -> list[str]:
 
 
 def truth(folder: Path, media: Path) -> tuple[Answers, int]:
-    """Give what a library answers that has the exact index and was never killed, and its number of segments."""
+    """Return what a library answers that has the exact index and was never killed, and its number of segments."""
     with bindsearch.open(folder) as opened:
         opened.index(media)
         return answers(opened), opened.status().segments
 
 
 def trial(folder: Path, *, times: int, texts: int, seed: int, say: bool = False) -> tuple[Counter[str], list[str]]:
-    """Give how often the process was killed at each stage, and all faults that were found."""
+    """Return how often the process was killed at each stage, and all faults that were found."""
     media, less, drawn = folder / "media", folder / "less", random.Random(seed)
     write_texts(media, range(texts))
     write_texts(less, range(texts))
