@@ -1,8 +1,7 @@
-"""Questions of strangers: what people might ask who know nothing of the collection.
+"""Background queries: texts that people might search for who know nothing of this collection.
 
-They are put together from these words, always in the same way, and are the same for everybody. A library takes from
-them what chance looks like: how well it seems to answer what nobody asked it for. Some of them it will really answer;
-`bindsearch.calibration.evalue` allows for that.
+They are composed from the words below, always in the same way, and are the same for every library. Calibration scores
+them to see what chance looks like. A library will really answer some of them; `null_distribution` allows for that.
 """
 
 from __future__ import annotations
@@ -59,35 +58,35 @@ _FORMS = (
     *("somebody talks about {a}", "{a} in the evening", "she remembered {a} and {b}", "why is there {a}?"),
     *("nobody had expected {a} so early", "{a} far away", "they sold {a} for {b}", "{a} with {b} behind it"),
 )
-TIMES = 2
-"""How often each thing is asked for, each time in another form."""
+QUERIES_PER_THING = 2
+"""Each in another form."""
 _ARTICLES = ("a ", "an ", "the ")
 
 
 @lru_cache(maxsize=1)
-def questions() -> tuple[str, ...]:
-    """Return the questions."""
-    return tuple(_question(place, turn) for place in range(len(_THINGS)) for turn in range(TIMES))
+def background_texts() -> tuple[str, ...]:
+    """Return all background queries."""
+    return tuple(_text(thing, turn) for thing in range(len(_THINGS)) for turn in range(QUERIES_PER_THING))
 
 
-def forms() -> tuple[int, ...]:
-    """Say which form each question has."""
-    return tuple(_form(place, turn) for place in range(len(_THINGS)) for turn in range(TIMES))
+def form_numbers() -> tuple[int, ...]:
+    """Return the number of the form of each background query."""
+    return tuple(_form(thing, turn) for thing in range(len(_THINGS)) for turn in range(QUERIES_PER_THING))
 
 
-def things() -> tuple[int, ...]:
-    """Say which thing each question is about."""
-    return tuple(place for place in range(len(_THINGS)) for _ in range(TIMES))
+def thing_numbers() -> tuple[int, ...]:
+    """Return the number of the thing that each background query is about."""
+    return tuple(thing for thing in range(len(_THINGS)) for _ in range(QUERIES_PER_THING))
 
 
-def _form(place: int, turn: int) -> int:
-    """Choose a form, so that all things meet all forms, and each form as many things."""
-    return (TIMES * place + turn + place // 8) % len(_FORMS)
+def _form(thing: int, turn: int) -> int:
+    """Choose a form such that every thing meets every form equally often."""
+    return (QUERIES_PER_THING * thing + turn + thing // 8) % len(_FORMS)
 
 
-def _question(place: int, turn: int) -> str:
-    """Put one thing, and where the form asks for it another, into a form."""
-    thing, other = _THINGS[place], _THINGS[(37 * place + 91 * (turn + 1)) % len(_THINGS)]
-    form = _FORMS[_form(place, turn)]
+def _text(number: int, turn: int) -> str:
+    """Put a thing into a form, with a second thing where the form has room for one."""
+    thing, other = _THINGS[number], _THINGS[(37 * number + 91 * (turn + 1)) % len(_THINGS)]
+    form = _FORMS[_form(number, turn)]
     bare = next((thing.removeprefix(article) for article in _ARTICLES if thing.startswith(article)), thing)
     return form.format(a=thing, b=other, bare=bare)

@@ -1,4 +1,9 @@
-"""What chance gives one query in one modality: from scores to how many hits at least as good strangers would find."""
+"""The E-value model of one query and one modality: score -> surprisal -> E-value.
+
+    E(s) = items searched * segments per item * P(S >= s | unrelated query)
+
+As in BLAST, the E-value is the number of hits at least this good that chance alone would bring in one search.
+"""
 
 from __future__ import annotations
 
@@ -9,60 +14,67 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bindsearch.calibration.null_distribution import LEVELS, MIDDLE, NullDistribution, lowered
+from bindsearch.calibration.null_distribution import MEDIAN_RANK, RANK_COUNT, NullDistribution, centroid_shift
 
-_BELOW = 1e-3
-"""What is worse than all that strangers find is ordered by this slope; its expectation stays."""
+SLOPE_BELOW = 1e-3
+"""Surprisal per unit of score below the lowest tabulated score: keeps an order there, while the E-value stays put."""
 
 
 @dataclass(frozen=True, eq=False)
 class EValueModel:
-    """What chance gives one query in one modality."""
+    """Turns scores of one query in one modality into surprisals and E-values."""
 
-    near: float
-    """How much scores are lowered because the query is near to everything."""
-    levels: list[float]
-    """Scores, ascending."""
-    expected: list[float]
-    """How many are at least as good as each level by chance, of each item that is searched: logarithms, falling."""
+    shift: float
+    """Subtracted from every score of this query before it is looked up: its similarity to everything searched."""
+    scores: list[float]
+    """Tabulated shifted scores, ascending."""
+    log_rates: list[float]
+    """Per tabulated score: log of the number of hits at least this good by chance, per item searched. Falling."""
     searched: float
-    """Items of all modalities that were searched."""
+    """Number of items searched, over all modalities."""
 
-    def surprisal(self, level: float) -> float:
-        """Return how far a score, less `near`, lies above chance; it orders as `expect` does, and never ends."""
-        place = bisect_left(self.levels, level)
-        if place == len(self.levels):
-            return -self._above(level)
+    def surprisal(self, score: float) -> float:
+        """Return minus the log of the chance hits per item at a shifted score.
+
+        Orders hits as the E-value does, but never saturates.
+        """
+        place = bisect_left(self.scores, score)
+        if place == len(self.scores):
+            return -self._extrapolated(score)
         if not place:
-            return _BELOW * (level - self.levels[0]) - self.expected[0]
-        share = (level - self.levels[place - 1]) / (self.levels[place] - self.levels[place - 1])
-        return -(self.expected[place - 1] + share * (self.expected[place] - self.expected[place - 1]))
+            return SLOPE_BELOW * (score - self.scores[0]) - self.log_rates[0]
+        share = (score - self.scores[place - 1]) / (self.scores[place] - self.scores[place - 1])
+        return -(self.log_rates[place - 1] + share * (self.log_rates[place] - self.log_rates[place - 1]))
 
     def expect(self, surprisal: float) -> float:
-        """Return how many hits of this surprise or more chance alone would give."""
+        """Return the E-value: how many hits of at least this surprisal chance alone would bring."""
         return self.searched * math.exp(min(0.0, -surprisal))
 
-    def _above(self, level: float) -> float:
-        """Go on as the last levels do, straight: expectations fall as an exponential does."""
-        slope = (self.expected[-1] - self.expected[-3]) / (self.levels[-1] - self.levels[-3])
-        return self.expected[-1] + slope * (level - self.levels[-1])
+    def _extrapolated(self, score: float) -> float:
+        """Continue the last tabulated rates as a straight line in the logarithm: an exponential tail."""
+        slope = (self.log_rates[-1] - self.log_rates[-3]) / (self.scores[-1] - self.scores[-3])
+        return self.log_rates[-1] + slope * (score - self.scores[-1])
 
 
-def background(
-    parts: Sequence[tuple[float, NullDistribution]], *, near: float, searched: float, each: float = 1.0
+def combined_model(
+    components: Sequence[tuple[float, NullDistribution]],
+    *,
+    similarity: float,
+    searched: float,
+    segments_per_item: float = 1.0,
 ) -> EValueModel:
-    """Put together what chance gives a query from what it gives each part, by weight. `near`: as in "
-    f"`NullDistribution.offset`.
+    """Combine the null distributions of a query's components, by weight, into the model of their sum.
 
-    An item has `each` segments in this modality, so many chances to be good. Parts are independent: their middles add
-    up, and their spreads do by their squares.
+    Components are taken as independent: medians add up, and spreads add up by their squares. `similarity` is the
+    query's score against the centroid of what is searched. An item has `segments_per_item` chances to score well.
     """
-    weights = np.array([weight for weight, _ in parts])
-    levels = np.stack([odds.levels for _, odds in parts])
-    middles = levels[:, MIDDLE]
-    squares = (weights[:, None] * (levels - middles[:, None])) ** 2
-    together = weights @ middles + np.sign(np.arange(LEVELS) - MIDDLE) * np.sqrt(squares.sum(axis=0))
-    offset = sum(weight * odds.offset for weight, odds in parts)
-    slack = math.hypot(*(weight * odds.slack for weight, odds in parts))
-    near = float(lowered(np.array(near, np.float32), offset, slack))
-    return EValueModel(near, together.tolist(), (parts[0][1].expected + math.log(each)).tolist(), searched)
+    weights = np.array([weight for weight, _ in components])
+    scores = np.stack([null.scores for _, null in components])
+    medians = scores[:, MEDIAN_RANK]
+    squares = (weights[:, None] * (scores - medians[:, None])) ** 2
+    combined = weights @ medians + np.sign(np.arange(RANK_COUNT) - MEDIAN_RANK) * np.sqrt(squares.sum(axis=0))
+    location = sum(weight * null.location for weight, null in components)
+    scale = math.hypot(*(weight * null.scale for weight, null in components))
+    shift = float(centroid_shift(np.array(similarity, np.float32), location, scale))
+    log_rates = components[0][1].log_rates + math.log(segments_per_item)
+    return EValueModel(shift, combined.tolist(), log_rates.tolist(), searched)

@@ -1,11 +1,10 @@
-"""What strangers find: how questions about something else score against vectors of a library.
+"""The null distribution: how unrelated queries of one kind score against the vectors of one modality.
 
-The best scores of strangers would be taken for chance even where they are answered: no list of questions is about
-nothing that anybody collects. So the best scores come from stand-ins: random mixtures of all strangers, which are about
-nothing. BackgroundQueries only say where the scores of stand-ins begin and how far they spread, by ranks that true
-matches
-do not reach. Words are whitened before they are scored, each by strangers of other forms. Why so, and what was
-measured: the decision record on expectations.
+Background queries cannot give its tail directly: whatever they are about, some library holds it, and then their best
+scores are true matches. So the tail is fitted on synthetic null queries, random mixtures of all background queries,
+which have their mean and covariance and are about nothing. The background queries only set its location and scale, at
+ranks that true matches do not reach. Text queries are whitened before they are scored, each by background queries of
+other forms (`whitening`). Reasons and measurements: docs/adr/0011-e-values.md.
 """
 
 from __future__ import annotations
@@ -20,132 +19,136 @@ from numpy.typing import NDArray
 from bindsearch.calibration.whitening import Matrix, Whitening
 from bindsearch.types import Ids, Scores, Vectors
 
-SAMPLE = 1_024
-"""Vectors of a modality that strangers are scored against, at most."""
-STRANGERS = 512
-STAND_INS = 1_024
-CENTRING = 0.5
-"""The share of what all queries have in common that is taken from a query: it finds the same few things for all."""
-LOWEST, HIGHEST = -3.0, 1.0
-"""A query may be nearer to all that is searched than strangers are. Scores are lowered for that by at most one spread
-of theirs, for a collection may be about nothing but what is asked for; and raised, where it is farther, by three."""
-GROUND = 1e-4
-"""What a spread is at least."""
-STRETCH = (0.5, 2.0)
-"""Between these, the scores of stand-ins are stretched to those of strangers."""
-FIRST, LAST = 0.02, 0.2
-"""They are compared at ranks between these shares of the sample. The places before may belong to true matches..."""
-FEW = 10
-"""...but in fewer vectors than this there are no others: the lower ones among the best scores serve."""
-_LOWER = np.linspace(0.1, 0.7, 13)
-_SHARES = (1.0, 0.9, 0.7, 0.5, 0.3, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005)
-MIDDLE = _SHARES.index(0.5)
-PEAKS = np.array([0.69, 0.3, 0.1, 0.03, 0.01])
-"""How many hits a level is to give by chance, where only the best score of each counts."""
-_SEEN = np.geomspace(0.69, 0.03, 10)
-"""Those at which it is looked up; as many as the best scores of all stand-ins tell."""
-LEVELS = len(_SHARES) + len(PEAKS)
-_SPREAD = 1.4826
-"""Of a normal variable, in median deviations."""
-
-HUB = 1.25
-"""Scores of a vector where strangers' scores vary more than is typical are divided by at most this; and multiplied,
-where they vary less."""
+MAX_SAMPLE = 1_024
+"""Vectors of a modality that queries are scored against, at most."""
+MAX_BACKGROUND_QUERIES = 512
+SYNTHETIC_QUERIES = 1_024
+CENTRING_SHARE = 0.5
+"""The share of the mean of all queries of a kind that is subtracted from a query: that part finds the same few things
+whatever is asked."""
+MIN_SHIFT, MAX_SHIFT = -3.0, 1.0
+"""Limits of `centroid_shift`, in scales. A query may be nearer to everything searched than background queries are.
+Scores are lowered for that by at most one scale, since a collection may hold nothing but what is asked for, and raised
+by at most three where the query is farther away."""
+MIN_SPREAD = 1e-4
+STRETCH_LIMITS = (0.5, 2.0)
+"""Limits of the factor that maps scores of synthetic queries to those of background queries."""
+FIRST_MATCHED_SHARE, LAST_MATCHED_SHARE = 0.02, 0.2
+"""Ranks, as shares of the sample, between which the two are matched. True matches may hold the ranks before these."""
+MIN_SAMPLE_FOR_RANKS = 10
+"""A smaller sample has no such ranks; the lower quantiles of the best scores are matched instead."""
+MATCHED_QUANTILES = np.linspace(0.1, 0.7, 13)
+RANK_SHARES = (1.0, 0.9, 0.7, 0.5, 0.3, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005)
+"""Ranks, as shares of the sample, at which scores are tabulated."""
+MEDIAN_RANK = RANK_SHARES.index(0.5)
+TAIL_RATES = np.array([0.69, 0.3, 0.1, 0.03, 0.01])
+"""Chance hits per search at which the tail is tabulated, where only each query's best score counts."""
+OBSERVED_TAIL_RATES = np.geomspace(0.69, 0.03, 10)
+"""Chance hits per search at which the tail is fitted: those that the best scores of all synthetic queries show."""
+RANK_COUNT = len(RANK_SHARES) + len(TAIL_RATES)
+MAD_TO_SIGMA = 1.4826
+"""Standard deviation of a normal variable in median absolute deviations."""
+MAX_HUB_FACTOR = 1.25
+"""A segment's scores are divided by at most this where background scores vary more than is typical, and multiplied by
+at most this where they vary less."""
 
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
 class CalibrationOptions:
-    """How scores are corrected before they are compared with chance."""
+    """How scores are corrected before they are compared with the null distribution."""
 
     centring: bool = True
-    """Whether what all queries have in common counts less, and so do directions in which words vary much."""
+    """Whether queries are centred, and text queries whitened."""
     hubness: bool = False
-    """Whether scores count less where those of strangers vary much: hubs answer whatever is asked."""
+    """Whether scores of hubs are reduced: segments at which background scores vary much answer any query."""
 
     @property
-    def share(self) -> np.float32:
-        """How much of what queries have in common is taken away."""
-        return np.float32(CENTRING if self.centring else 0.0)
+    def centring_share(self) -> np.float32:
+        """The share of the mean query that is subtracted."""
+        return np.float32(CENTRING_SHARE if self.centring else 0.0)
 
 
 @dataclass(frozen=True, eq=False)
-class Tried:
-    """Queries that are scored, and what queries of their kind have in common, both as they are whitened."""
+class ScoredQueries:
+    """Null queries as they are scored, and the mean of their kind, both whitened in the same way."""
 
     vectors: Vectors
     """*Shape:* (n, dim)"""
-    common: Vectors
+    means: Vectors
     """*Shape:* (n or 1, dim)"""
 
     @classmethod
-    def empty(cls, shape: tuple[int, ...]) -> Tried:
-        """Make room for so many."""
+    def empty(cls, shape: tuple[int, ...]) -> ScoredQueries:
+        """Allocate room for queries of a shape."""
         return cls(np.empty(shape, dtype=np.float32), np.empty(shape, dtype=np.float32))
 
-    def aims(self, manner: CalibrationOptions) -> Vectors:
-        """Centre them. *Shape:* (n, dim)"""
-        aims: Vectors = self.vectors - manner.share * self.common
-        return aims
+    def centred(self, options: CalibrationOptions) -> Vectors:
+        """Return the centred queries. *Shape:* (n, dim)"""
+        centred: Vectors = self.vectors - options.centring_share * self.means
+        return centred
 
 
 @dataclass(frozen=True, eq=False)
 class BackgroundQueries:
-    """Questions of one kind that are about something else."""
+    """Vectors of queries of one kind that have nothing to do with the library."""
 
     vectors: Vectors
     """*Shape:* (n, dim)"""
     owners: Ids | None = None
-    """The item that each is part of, if they are of the library: none is scored against its own."""
+    """For vectors of the library itself, the item of each: none is scored against its own item."""
     borrowed: bool = False
-    """Whether they are of another kind, for there are none of this one."""
+    """Whether they are of another kind, because there are too few of this kind."""
     whitening: Whitening | None = None
-    """How they are whitened; None if they are not."""
+    """How queries of this kind are whitened; None if they are not."""
 
     @cached_property
     def mean(self) -> Vectors:
-        """What they have in common. *Shape:* (dim,)"""
+        """*Shape:* (dim,)"""
         mean: Vectors = self.vectors.mean(axis=0)
         return mean
 
     @cached_property
     def deviations(self) -> Vectors:
-        """How each differs from the mean: the length of what this makes of a vector is how much scores vary there."""
+        """Deviations from the mean, scaled so that `norm(deviations @ x)` is the spread of background scores at `x`."""
         deviations: Vectors = (self.vectors - self.mean) / np.float32(math.sqrt(len(self.vectors)))
         return deviations if self.whitener is None else deviations @ self.whitener
 
     @cached_property
     def whitener(self) -> Vectors | None:
-        """Return what queries of this kind are multiplied by; None if they are not. *Shape:* (dim, dim)"""
-        return None if self.whitening is None else self._scaled(self.whitening.matrix(self.vectors))
+        """The matrix that whitens queries of this kind; None if they are not whitened. *Shape:* (dim, dim)"""
+        return None if self.whitening is None else self._rescaled(self.whitening.matrix(self.vectors))
 
     @cached_property
-    def tried(self) -> tuple[Tried, Tried]:
-        """Return what is scored: all of them, and STAND_INS random mixtures of them, always the same ones."""
-        chance, common = np.random.default_rng(0), self.mean[None, :]
+    def scored(self) -> tuple[ScoredQueries, ScoredQueries]:
+        """All background queries, and SYNTHETIC_QUERIES seeded random mixtures of them, ready to be scored."""
+        rng, mean = np.random.default_rng(0), self.mean[None, :]
         if self.whitening is None:
-            return Tried(self.vectors, common), Tried(_mixtures(self.vectors, self.mean, STAND_INS, chance), common)
+            mixed = _mixtures(self.vectors, self.mean, SYNTHETIC_QUERIES, rng)
+            return ScoredQueries(self.vectors, mean), ScoredQueries(mixed, mean)
         folds = list(self.whitening.folds())
-        real, made = Tried.empty(self.vectors.shape), Tried.empty((STAND_INS, self.vectors.shape[1]))
-        for (own, others), mine in zip(folds, np.array_split(np.arange(STAND_INS), len(folds)), strict=True):
-            whitener = self._scaled(self.whitening.matrix(self.vectors[others]))
-            mixed = _mixtures(self.vectors[own], self.mean, len(mine), chance)
-            for tried, places, vectors in ((real, own, self.vectors[own]), (made, mine, mixed)):
-                tried.vectors[places], tried.common[places] = vectors @ whitener, common @ whitener
-        return real, made
+        background = ScoredQueries.empty(self.vectors.shape)
+        synthetic = ScoredQueries.empty((SYNTHETIC_QUERIES, self.vectors.shape[1]))
+        shares = np.array_split(np.arange(SYNTHETIC_QUERIES), len(folds))
+        for (fold, others), rows in zip(folds, shares, strict=True):
+            whitener = self._rescaled(self.whitening.matrix(self.vectors[others]))
+            mixed = _mixtures(self.vectors[fold], self.mean, len(rows), rng)
+            for queries, places, vectors in ((background, fold, self.vectors[fold]), (synthetic, rows, mixed)):
+                queries.vectors[places], queries.means[places] = vectors @ whitener, mean @ whitener
+        return background, synthetic
 
-    def _scaled(self, matrix: Matrix) -> Vectors:
-        scaled: Vectors = (self._scale * matrix).astype(np.float32)
-        return scaled
+    def _rescaled(self, matrix: Matrix) -> Vectors:
+        rescaled: Vectors = (self._scale * matrix).astype(np.float32)
+        return rescaled
 
     @cached_property
     def _scale(self) -> float:
-        """What keeps them as far from their mean as they were, so that each part of a query keeps its weight."""
+        """The factor that keeps whitened queries as far from their mean as before, so that operands keep their weight."""
         assert self.whitening is not None
-        far = self.vectors - self.mean
-        whitened = np.linalg.norm(far @ self.whitening.matrix(self.vectors))
-        return float((np.linalg.norm(far) + GROUND) / (whitened + GROUND))
+        deviations = self.vectors - self.mean
+        whitened = np.linalg.norm(deviations @ self.whitening.matrix(self.vectors))
+        return float((np.linalg.norm(deviations) + MIN_SPREAD) / (whitened + MIN_SPREAD))
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,112 +157,118 @@ class Sample:
 
     vectors: Vectors
     owners: Ids
-    each: float = 1.0
-    """How many segments of this modality an item has that has any, on average."""
+    segments_per_item: float = 1.0
+    """Mean number of segments of this modality, over the items that have any."""
 
     @cached_property
-    def mean(self) -> Vectors:
+    def centroid(self) -> Vectors:
         """*Shape:* (dim,)"""
-        mean: Vectors = self.vectors.mean(axis=0)
-        return mean
+        centroid: Vectors = self.vectors.mean(axis=0)
+        return centroid
 
 
 @dataclass(frozen=True, eq=False)
 class NullDistribution:
-    """What strangers of one kind find in one modality."""
+    """The distribution of scores of unrelated queries of one kind in one modality."""
 
-    levels: Floats
-    """Scores, ascending. *Shape:* (LEVELS,)"""
-    expected: Floats
-    """How many of a vector searched are at least as good, by chance: logarithms. *Shape:* (LEVELS,)"""
-    offset: float
-    """How a stranger scores against the mean of all that is searched..."""
-    slack: float
-    """...and how much that differs between strangers."""
-    typical: float
-    """How much the scores of strangers vary at most vectors."""
+    scores: Floats
+    """Tabulated scores, ascending. *Shape:* (RANK_COUNT,)"""
+    log_rates: Floats
+    """Log of the expected number of chance hits at least as good, per vector searched. *Shape:* (RANK_COUNT,)"""
+    location: float
+    """Median similarity of background queries to the centroid of what is searched."""
+    scale: float
+    """Spread of that similarity among background queries; infinite if these are borrowed."""
+    typical_spread: float
+    """Median, over the sample, of the spread of background scores at one vector."""
 
     @classmethod
-    def of(cls, strangers: BackgroundQueries, sample: Sample, manner: CalibrationOptions) -> NullDistribution:
-        """Score strangers and stand-ins against a sample."""
-        strange, mixed = (tried.aims(manner) for tried in strangers.tried)
-        middle = sample.mean
-        nearness = strange @ middle
-        offset = float(np.median(nearness))
-        slack = max(GROUND, float(np.median(np.abs(nearness - offset))) * _SPREAD)
-        if strangers.borrowed:  # then it tells nothing how near a query is to everything
-            slack = math.inf
+    def fit(cls, queries: BackgroundQueries, sample: Sample, options: CalibrationOptions) -> NullDistribution:
+        """Score background and synthetic queries against a sample, and tabulate the result."""
+        background, synthetic = (each.centred(options) for each in queries.scored)
+        similarities = background @ sample.centroid
+        location = float(np.median(similarities))
+        scale = max(MIN_SPREAD, float(np.median(np.abs(similarities - location))) * MAD_TO_SIGMA)
+        if queries.borrowed:  # of another kind, they do not show how near queries of this kind are to everything
+            scale = math.inf
+        spreads = np.linalg.norm(queries.deviations @ sample.vectors.T, axis=0)
+        typical_spread = max(MIN_SPREAD, float(np.median(spreads)))
 
-        spreads = np.linalg.norm(strangers.deviations @ sample.vectors.T, axis=0)
-        typical = max(GROUND, float(np.median(spreads)))
+        def scored(rows: Vectors) -> Scores:
+            shifts = centroid_shift(rows @ sample.centroid, location, scale)
+            scores: Scores = rows @ sample.vectors.T - shifts[:, None]
+            return scores / hub_factors(spreads, typical_spread) if options.hubness else scores
 
-        def scores(aims: Vectors) -> Scores:
-            found: Scores = aims @ sample.vectors.T - lowered(aims @ middle, offset, slack)[:, None]
-            return found / hubs(spreads, typical) if manner.hubness else found
-
-        real, made = scores(strange), scores(mixed)
-        if strangers.owners is not None:
-            real[strangers.owners[:, None] == sample.owners[None, :]] = -np.inf
-        return cls(_levels(real, made), _expected(len(sample.vectors)), offset, slack, typical)
+        background_scores, synthetic_scores = scored(background), scored(synthetic)
+        if queries.owners is not None:
+            background_scores[queries.owners[:, None] == sample.owners[None, :]] = -np.inf
+        table = _tabulated(background_scores, synthetic_scores)
+        return cls(table, _log_rates(len(sample.vectors)), location, scale, typical_spread)
 
 
-def _mixtures(rows: Vectors, mean: Vectors, count: int, chance: np.random.Generator) -> Vectors:
-    """Mix some strangers at random, around what all have in common. *Shape:* (count, dim)"""
-    weights = chance.standard_normal((count, len(rows)), dtype=np.float32)
+def hub_factors(spreads: Vectors, typical_spread: float) -> Vectors:
+    """Return the divisors of scores at vectors where background scores have these spreads."""
+    factors: Vectors = np.clip(spreads / np.float32(typical_spread), 1 / MAX_HUB_FACTOR, MAX_HUB_FACTOR)
+    return factors.astype(np.float32)
+
+
+def centroid_shift(similarities: Vectors, location: float, scale: float) -> Vectors:
+    """Return what to subtract from the scores of queries with these similarities to the centroid of what is searched."""
+    shift: Vectors = np.clip(similarities - np.float32(location), MIN_SHIFT * scale, MAX_SHIFT * scale)
+    return shift.astype(np.float32)
+
+
+def _mixtures(rows: Vectors, mean: Vectors, count: int, rng: np.random.Generator) -> Vectors:
+    """Return random mixtures of rows around a mean, with normal weights, at unit length. *Shape:* (count, dim)"""
+    weights = rng.standard_normal((count, len(rows)), dtype=np.float32)
     mixed = weights @ ((rows - mean) / np.float32(math.sqrt(len(rows)))) + mean
-    unit: Vectors = mixed / np.maximum(np.linalg.norm(mixed, axis=1, keepdims=True), np.float32(GROUND))
+    unit: Vectors = mixed / np.maximum(np.linalg.norm(mixed, axis=1, keepdims=True), np.float32(MIN_SPREAD))
     return unit
 
 
-def hubs(spreads: Vectors, typical: float) -> Vectors:
-    """Return what scores are divided by, from how much strangers' scores vary there."""
-    hubs: Vectors = np.clip(spreads / np.float32(typical), 1 / HUB, HUB).astype(np.float32)
-    return hubs
-
-
-def lowered(near: Vectors, offset: float, slack: float) -> Vectors:
-    """Return by how much scores are lowered for queries that score so against the mean of all that is searched."""
-    lowered: Vectors = np.clip(near - np.float32(offset), LOWEST * slack, HIGHEST * slack).astype(np.float32)
-    return lowered
-
-
 def _ranks(count: int) -> Ids:
-    """Return the ranks at which levels are looked up, in a sample of so many."""
-    return np.maximum(1, np.round(np.array(_SHARES) * count)).astype(np.int64)
+    """Return the ranks at which scores are tabulated, in a sample of `count` vectors."""
+    return np.maximum(1, np.round(np.array(RANK_SHARES) * count)).astype(np.int64)
 
 
-def _expected(count: int) -> Floats:
-    middle_of_rank = _ranks(count) - 0.31  # half of all samples have fewer than so many above their k-th best
-    expected: Floats = np.log(np.concatenate([middle_of_rank, PEAKS]) / count)
-    return expected
+def _log_rates(count: int) -> Floats:
+    median_rank = (
+        _ranks(count) - 0.31
+    )  # the number above the k-th best score is at most k - 0.31 in half of all samples
+    rates: Floats = np.log(np.concatenate([median_rank, TAIL_RATES]) / count)
+    return rates
 
 
-def _levels(real: Scores, made: Scores) -> Floats:
-    """Return the levels of stand-ins, brought to where strangers are. *Shapes:* (questions, sample)"""
-    best = made.max(axis=1)
-    tail = np.polyfit(np.log(_SEEN), np.quantile(best, np.exp(-_SEEN)), 1)  # slower than the tail of normal variables
-    levels = np.concatenate([_medians(made, _ranks(made.shape[1])), np.polyval(tail, np.log(PEAKS))])
-    begin, stretch = _fitted(real, made)
-    rising: Floats = np.maximum.accumulate(begin + stretch * levels.astype(np.float64)) + 1e-9 * np.arange(LEVELS)
+def _tabulated(background: Scores, synthetic: Scores) -> Floats:
+    """Return the scores of synthetic queries at all ranks, mapped to background queries. *Shapes:* (queries, sample)"""
+    best = synthetic.max(axis=1)
+    # linear in the logarithm: an exponential tail, which falls more slowly than that of normal variables
+    tail = np.polyfit(np.log(OBSERVED_TAIL_RATES), np.quantile(best, np.exp(-OBSERVED_TAIL_RATES)), 1)
+    ranked = _median_scores(synthetic, _ranks(synthetic.shape[1]))
+    scores = np.concatenate([ranked, np.polyval(tail, np.log(TAIL_RATES))])
+    offset, factor = _matched(background, synthetic)
+    rising: Floats = np.maximum.accumulate(offset + factor * scores.astype(np.float64)) + 1e-9 * np.arange(RANK_COUNT)
     return rising
 
 
-def _fitted(real: Scores, made: Scores) -> tuple[float, float]:
-    """Say how the scores of stand-ins become those of strangers: where they begin, and how they are stretched."""
-    count = real.shape[1]
-    if count < FEW:
-        theirs, ours = (np.quantile(scores.max(axis=1), _LOWER) for scores in (real, made))
+def _matched(background: Scores, synthetic: Scores) -> tuple[float, float]:
+    """Fit offset and factor that map scores of synthetic queries to those of background queries."""
+    count = background.shape[1]
+    if count < MIN_SAMPLE_FOR_RANKS:
+        theirs, ours = (np.quantile(scores.max(axis=1), MATCHED_QUANTILES) for scores in (background, synthetic))
     else:
-        ranks = np.unique(np.round(np.linspace(max(1, FIRST * count), LAST * count, 8)).astype(np.int64))
-        theirs, ours = _medians(real, ranks), _medians(made, ranks)
-    spread = float(ours.var())
-    stretch = float(((ours - ours.mean()) * (theirs - theirs.mean())).mean()) / spread if spread > GROUND**2 else 1.0
-    stretch = min(max(stretch, STRETCH[0]), STRETCH[1])
-    return float(theirs.mean() - stretch * ours.mean()), stretch
+        first, last = max(1, FIRST_MATCHED_SHARE * count), LAST_MATCHED_SHARE * count
+        ranks = np.unique(np.round(np.linspace(first, last, 8)).astype(np.int64))
+        theirs, ours = _median_scores(background, ranks), _median_scores(synthetic, ranks)
+    variance = float(ours.var())
+    covariance = float(((ours - ours.mean()) * (theirs - theirs.mean())).mean())
+    factor = covariance / variance if variance > MIN_SPREAD**2 else 1.0
+    factor = min(max(factor, STRETCH_LIMITS[0]), STRETCH_LIMITS[1])
+    return float(theirs.mean() - factor * ours.mean()), factor
 
 
-def _medians(scores: Scores, ranks: Ids) -> Floats:
-    """Return the median, over questions, of the k-th best score, for some k."""
+def _median_scores(scores: Scores, ranks: Ids) -> Floats:
+    """Return the median over queries of the k-th best score, for each rank k."""
     ordered = np.sort(scores, axis=1)
     medians: Floats = np.median(ordered[:, scores.shape[1] - ranks], axis=0).astype(np.float64)
     return medians

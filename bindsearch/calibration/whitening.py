@@ -1,7 +1,9 @@
-"""What questions are multiplied by, so that directions in which all questions vary much count less.
+"""Whitening of text queries: directions in which unrelated queries vary much count less.
 
-A matched filter: if what questions vary in by chance has a covariance, then the direction that tells one of them best
-from the others is the question times the inverse of it. It stays one vector, so any index can be searched with it.
+A matched filter: if unrelated queries have covariance `S`, the direction that best tells one query from the others is
+the query times the inverse of `S`. The result is still one vector, so any index can be searched with it.
+
+    W = c * (S + 0.1 * C + 10 * I)^-1        S: background queries, C: what is searched, I: identity
 """
 
 from __future__ import annotations
@@ -15,56 +17,57 @@ from numpy.typing import NDArray
 
 from bindsearch.types import Ids, Vectors
 
-LOOSE = 10.0
-"""So much of no whitening at all is added to what strangers vary in, which varies as much as 1 in each direction..."""
-OTHERS = 0.1
-"""...and so much of what the things vary in that are searched."""
-_NOTHING = 1e-12
+IDENTITY_WEIGHT = 10.0
+"""Weight of the identity, where the covariance of background queries has a mean variance of 1 per direction."""
+SEARCHED_WEIGHT = 0.1
+"""Weight of the covariance of what is searched."""
+MIN_TRACE = 1e-12
 
 Matrix: TypeAlias = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
 class Whitening:
-    """How questions are whitened, and which of them have a say for which.
+    """How text queries are whitened, with the folds that keep the fit honest.
 
-    Questions that whiten themselves look more like chance than others do. So when they are tried, each form of question
-    is whitened by the other forms, and by no question about the same things.
+    A query that had a part in the matrix is whitened better than a new one, and looks more like chance. So when
+    background queries are scored, the queries of each form are whitened by those of other forms, leaving out every
+    query about the same things.
     """
 
     forms: Ids
-    """The form of each question. *Shape:* (n,)"""
+    """The form of each background query. *Shape:* (n,)"""
     things: Ids
     """What each is about. *Shape:* (n,)"""
-    among: Matrix | None = None
-    """What the things vary in that are searched, as `scatter` gives it. *Shape:* (dim, dim)"""
+    searched: Matrix | None = None
+    """Covariance of what is searched, as `covariance` returns it. *Shape:* (dim, dim)"""
 
-    def matrix(self, questions: Vectors) -> Matrix:
-        """Return what whitens by these questions, not to scale. *Shape:* (dim, dim)"""
-        loose = scatter(questions) + LOOSE * np.eye(questions.shape[1])
-        if self.among is not None:
-            loose = loose + OTHERS * self.among
-        matrix: Matrix = np.linalg.inv(loose).astype(np.float64)
+    def matrix(self, queries: Vectors) -> Matrix:
+        """Return the matrix that whitens by these queries, not scaled. *Shape:* (dim, dim)"""
+        total = covariance(queries) + IDENTITY_WEIGHT * np.eye(queries.shape[1])
+        if self.searched is not None:
+            total = total + SEARCHED_WEIGHT * self.searched
+        matrix: Matrix = np.linalg.inv(total).astype(np.float64)
         return matrix
 
     def folds(self) -> Iterator[tuple[Ids, Ids]]:
-        """Return the places of each form's questions, and of those that they are whitened by."""
+        """Yield, for each form, the places of its queries and of the queries that these are whitened by."""
         for form in np.unique(self.forms):
-            mine = self.forms == form
-            others = ~mine & ~np.isin(self.things, self.things[mine])
-            yield np.flatnonzero(mine), np.flatnonzero(others)
+            fold = self.forms == form
+            others = ~fold & ~np.isin(self.things, self.things[fold])
+            yield np.flatnonzero(fold), np.flatnonzero(others)
 
 
-def scatter(rows: Vectors) -> Matrix:
-    """Return the covariance of vectors, as large as if each direction had a variance of 1. *Shape:* (dim, dim)"""
-    far = (rows - rows.mean(axis=0)).astype(np.float64)
-    squares: Matrix = far.T @ far
-    return squares * (len(squares) / max(_NOTHING, float(np.trace(squares))))
+def covariance(rows: Vectors) -> Matrix:
+    """Return the covariance of vectors, scaled to a mean variance of 1 per direction. *Shape:* (dim, dim)"""
+    deviations = (rows - rows.mean(axis=0)).astype(np.float64)
+    squares: Matrix = deviations.T @ deviations
+    return squares * (len(squares) / max(MIN_TRACE, float(np.trace(squares))))
 
 
-def scatter_of_all(kinds: Sequence[Vectors]) -> Matrix | None:
-    """Return the mean of what several kinds of things vary in, each around its own mean; None if there is no kind."""
-    if not kinds:
+def mean_covariance(groups: Sequence[Vectors]) -> Matrix | None:
+    """Return the mean covariance of several groups, each around its own mean; None without groups."""
+    if not groups:
         return None
-    mean: Matrix = np.mean([scatter(rows) for rows in kinds], axis=0)
+    mean: Matrix = np.mean([covariance(rows) for rows in groups], axis=0)
     return mean

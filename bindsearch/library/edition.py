@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bindsearch.calibration.background_queries import questions
-from bindsearch.calibration.calibration import CalibrationStore
+from bindsearch.calibration.background_queries import background_texts
 from bindsearch.calibration.null_distribution import CalibrationOptions
+from bindsearch.calibration.store import CalibrationStore
 from bindsearch.errors import BadQuery, MissingWeights
 from bindsearch.explain.text import with_words
 from bindsearch.explain.why import explain
@@ -50,14 +50,14 @@ class OpenEdition:
         self.index_store = IndexStore(
             indexes, dim=edition.dim, settings=lambda: read_manifest(folder).settings, typed=self._typed
         )
-        self._chances = CalibrationStore(
+        self._calibration = CalibrationStore(
             indexes,
             dim=edition.dim,
-            texts=lambda: kept_vectors(questions(), lambda: self.space, indexes / "strangers", dim=edition.dim),
+            texts=lambda: kept_vectors(background_texts(), lambda: self.space, indexes / "background", dim=edition.dim),
         )
 
     @property
-    def _manner(self) -> CalibrationOptions:
+    def _calibration_options(self) -> CalibrationOptions:
         settings = read_manifest(self._folder).settings
         return CalibrationOptions(settings.centring, settings.hubness)
 
@@ -135,10 +135,16 @@ class OpenEdition:
 
     def _search(self, snapshot: Snapshot, asked: EncodedRequest, question: SearchRequest) -> Search:
         indexes, wanted, unwanted = self.index_store.follow(snapshot), asked.wanted, asked.unwanted
-        kinds = {part.kind for asking in (*wanted, *unwanted) for part in asking.parts}
-        chances = self._chances.at(snapshot, indexes, frozenset(kinds), self._manner)
+        kinds = {part.kind for asking in (*wanted, *unwanted) for part in asking.components}
+        calibration = self._calibration.at(snapshot, indexes, frozenset(kinds), self._calibration_options)
         return Search(
-            snapshot, indexes, wanted, chances=chances, unwanted=unwanted, filters=question.filters, raw=question.raw
+            snapshot,
+            indexes,
+            wanted,
+            calibration=calibration,
+            unwanted=unwanted,
+            filters=question.filters,
+            raw=question.raw,
         )
 
     def rows(self, snapshot: Snapshot, item: int) -> Vectors:
@@ -168,7 +174,9 @@ class OpenEdition:
                 if snapshot.position() == position:  # nobody changed anything meanwhile, and left its index to us
                     break
         with self.ledger.read() as snapshot:
-            self._chances.at(snapshot, self.index_store.follow(snapshot), frozenset({Modality.TEXT}), self._manner)
+            self._calibration.at(
+                snapshot, self.index_store.follow(snapshot), frozenset({Modality.TEXT}), self._calibration_options
+            )
         return reached
 
     def close(self) -> None:

@@ -23,6 +23,6 @@ class QueryVector:
     """A query's unit vector, and the parts that add up to it. *Shape of vector:* (dim,)"""
 
     vector: Vectors
-    parts: tuple[Component, ...]
+    components: tuple[Component, ...]
     content: bytes | None = None
     """The digest of the file that this is, if it is one, whole and alone."""

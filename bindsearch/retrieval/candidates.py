@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from bindsearch.calibration.calibration import CalibratedQuery
-from bindsearch.calibration.null_distribution import HUB
+from bindsearch.calibration.null_distribution import MAX_HUB_FACTOR
 from bindsearch.types import Modality, Vectors
 
 ITSELF = 1e6
@@ -45,7 +45,7 @@ class Candidate:
 class BoundQuery:
     """One query, where it aims, and what chance gives it in each modality."""
 
-    aim: CalibratedQuery
+    calibrated: CalibratedQuery
     raw: bool
     own: int | None
     """The item that the query is, if it is one."""
@@ -53,23 +53,23 @@ class BoundQuery:
     @property
     def vector(self) -> Vectors:
         """*Shape:* (dim,)"""
-        return self.aim.asking.vector
+        return self.calibrated.query.vector
 
     @property
     def sought(self) -> Vectors:
         """Return what indexes are searched with. *Shape:* (dim,)"""
-        return self.vector if self.raw else self.aim.vector / self._length
+        return self.vector if self.raw else self.calibrated.vector / self._length
 
     def found(self, item: int, segment: int, modality: Modality, *, score: float) -> Candidate:
         """Say what a score of an index is worth."""
         if self.raw:
             return Candidate(item, segment, score, math.nan, math.nan)
-        level = score * self._length - self.aim.chance[modality].near
+        level = score * self._length - self.calibrated.models[modality].shift
         return self._judged(item, segment, modality, math.nan, level)
 
     def candidate(self, item: int, segment: int, modality: Modality, *, row: Vectors) -> Candidate:
         """Say what a segment is worth, by its vector."""
-        level = float(self.aim.levels(modality, row[None, :])[0])
+        level = float(self.calibrated.adjusted_scores(modality, row[None, :])[0])
         return self._judged(item, segment, modality, float(row @ self.vector), level)
 
     def completed(self, candidate: Candidate, modality: Modality, *, row: Vectors) -> Candidate:
@@ -81,27 +81,27 @@ class BoundQuery:
 
     def best(self, modality: Modality, rows: Vectors) -> int:
         """Return the place of the best of some vectors."""
-        return int((rows @ self.vector if self.raw else self.aim.levels(modality, rows)).argmax())
+        return int((rows @ self.vector if self.raw else self.calibrated.adjusted_scores(modality, rows)).argmax())
 
     @property
     def bent(self) -> bool:
         """Whether the order of an index is not the one that is wanted."""
-        return self.aim.manner.hubness and not self.raw
+        return self.calibrated.options.hubness and not self.raw
 
     def most(self, modality: Modality, *, score: float) -> float:
         """Return what a segment is worth at most that an index gives this score or a lower one."""
-        chance = self.aim.chance[modality]
-        level = score * self._length - chance.near
-        return chance.surprisal(level * (HUB if level > 0 else 1 / HUB))
+        model = self.calibrated.models[modality]
+        level = score * self._length - model.shift
+        return model.surprisal(level * (MAX_HUB_FACTOR if level > 0 else 1 / MAX_HUB_FACTOR))
 
     @property
     def _length(self) -> float:
-        return max(NEARLY, float(np.linalg.norm(self.aim.vector)))
+        return max(NEARLY, float(np.linalg.norm(self.calibrated.vector)))
 
     def _judged(self, item: int, segment: int, modality: Modality, score: float, level: float) -> Candidate:
-        chance = self.aim.chance[modality]
-        surprisal = chance.surprisal(level) + (ITSELF if item == self.own else 0.0)
-        return Candidate(item, segment, score, surprisal, chance.expect(surprisal))
+        model = self.calibrated.models[modality]
+        surprisal = model.surprisal(level) + (ITSELF if item == self.own else 0.0)
+        return Candidate(item, segment, score, surprisal, model.expect(surprisal))
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,7 +35,7 @@ class Search:
         indexes: Mapping[Modality, Index],
         wanted: Sequence[QueryVector],
         *,
-        chances: Calibration,
+        calibration: Calibration,
         unwanted: Sequence[QueryVector] = (),
         filters: Filters,
         raw: bool = False,
@@ -43,8 +43,8 @@ class Search:
         self.snapshot = snapshot
         self.filters = filters
         self.raw = raw
-        self._chances = chances
-        self._indexes = {modality: index for modality, index in indexes.items() if modality in chances.middles}
+        self._calibration = calibration
+        self._indexes = {modality: index for modality, index in indexes.items() if modality in calibration.centroids}
         self._allowed = filters.allowed(snapshot, self._indexes)
         self._counts = {
             modality: len(index) if (ids := self._allowed[modality]) is None else len(ids)
@@ -131,12 +131,12 @@ class Search:
 
     def unfiltered(self) -> Search:
         """Return the same search of everything."""
-        wanted, unwanted = ([probe.aim.asking for probe in probes] for probes in (self.wanted, self.unwanted))
+        wanted, unwanted = ([probe.calibrated.query for probe in probes] for probes in (self.wanted, self.unwanted))
         return Search(
             self.snapshot,
             self._indexes,
             wanted,
-            chances=self._chances,
+            calibration=self._calibration,
             unwanted=unwanted,
             filters=Filters(),
             raw=self.raw,
@@ -148,7 +148,7 @@ class Search:
 
     def _probe(self, asking: QueryVector) -> BoundQuery:
         own = None if asking.content is None else self.snapshot.item_of(asking.content)
-        return BoundQuery(self._chances.aim(asking, searched=self._counts), self.raw, own)
+        return BoundQuery(self._calibration.calibrate(asking, searched=self._counts), self.raw, own)
 
     def _refusal(self, worth: float, against: Sequence[Candidate]) -> int | None:
         for place, candidate in enumerate(against):

@@ -6,7 +6,7 @@
 DATA has flickr8k, caltech101, esc50 and sounds. Libraries are made of their files with the built-in space: a mixed one,
 one of photos, one of sounds, one of texts, and ten of ten files. The model of chance was chosen with `--part train`;
 `--part dev` is other photos and other recordings. Unrelated questions are sentences about subjects that the collection
-lacks: a subject goes if any of its words is in a label or a caption, or among the engine's own strangers.
+lacks: a subject goes if any of its words is in a label or a caption, or among the engine's own background queries.
 `--cost 1000000` measures what it costs beside a search. Exit status 1 unless the share of unrelated
 questions with a hit at expect <= 0.01 lies between 0.3 % and 3 % in each library. For mixed lists: trial_mixed.py.
 """
@@ -29,9 +29,9 @@ from bindsearch.indexes.exact import ExactIndex
 from plot_evalues import Series, plot
 
 import bindsearch
-from bindsearch.calibration.background_queries import questions
-from bindsearch.calibration.calibration import CalibrationStore
+from bindsearch.calibration.background_queries import background_texts
 from bindsearch.calibration.null_distribution import CalibrationOptions
+from bindsearch.calibration.store import CalibrationStore
 from bindsearch.evaluation.dataset import Dataset, Example
 from bindsearch.evaluation.layouts import read
 from bindsearch.library.library import Library
@@ -48,7 +48,7 @@ SOME = 400
 """Unrelated questions that are asked again for each way of ordering."""
 TINY, TINIES = 10, 10
 KINDS = ("photos", "sounds", "texts")
-MANNERS = {
+OPTIONS = {
     "neither": {"centring": False, "hubness": False},
     "hubness": {"centring": False, "hubness": True},
     "centring and hubness": {"centring": True, "hubness": True},
@@ -110,7 +110,7 @@ def words_of(text: str) -> set[str]:
 
 def unrelated(count: int, *, known: Iterable[str], seed: int) -> list[str]:
     """Make sentences on subjects of which nothing that is known has any word."""
-    taken = set().union(*map(words_of, (*known, *questions())))
+    taken = set().union(*map(words_of, (*known, *background_texts())))
     subjects = [subject for subject in SUBJECTS if not words_of(subject) & taken]
     print(f"{len(subjects)} of {len(SUBJECTS)} subjects are foreign to the collection")
     chance, made = random.Random(seed), dict[str, None]()
@@ -257,19 +257,19 @@ def cost(count: int, dim: int = 256) -> None:
         rows = chance.standard_normal((count // len(Modality), dim), dtype=np.float32)
         indexes[modality] = ExactIndex(dim)
         indexes[modality].add(np.arange(len(rows)), rows / np.linalg.norm(rows, axis=1, keepdims=True))
-    words = chance.standard_normal((len(questions()), dim), dtype=np.float32) + 1
+    words = chance.standard_normal((len(background_texts()), dim), dtype=np.float32) + 1
     words /= np.linalg.norm(words, axis=1, keepdims=True)
     with tempfile.TemporaryDirectory() as folder:
-        chances, kinds = CalibrationStore(Path(folder), dim=dim, texts=lambda: words), frozenset({Modality.TEXT})
-        fit = timed(lambda: chances.at(snapshot, indexes, kinds, CalibrationOptions()), turns=1)
+        store, kinds = CalibrationStore(Path(folder), dim=dim, texts=lambda: words), frozenset({Modality.TEXT})
+        fit = timed(lambda: store.at(snapshot, indexes, kinds, CalibrationOptions()), turns=1)
         again = CalibrationStore(Path(folder), dim=dim, texts=lambda: words)
         read = timed(lambda: again.at(snapshot, indexes, kinds, CalibrationOptions()), turns=1)
-        asking = QueryVector(words[0], (Component(1.0, Modality.TEXT, words[0]),))
+        vector = QueryVector(words[0], (Component(1.0, Modality.TEXT, words[0]),))
 
         def judge() -> None:
-            moment = chances.at(snapshot, indexes, kinds, CalibrationOptions())
-            aim = moment.aim(asking, searched={kind: len(index) for kind, index in indexes.items()})
-            probe = BoundQuery(aim, raw=False, own=None)
+            calibration = store.at(snapshot, indexes, kinds, CalibrationOptions())
+            query = calibration.calibrate(vector, searched={kind: len(index) for kind, index in indexes.items()})
+            probe = BoundQuery(query, raw=False, own=None)
             for modality in Modality:
                 for segment in range(DEEP):
                     probe.found(segment, segment, modality, score=0.1)
@@ -326,9 +326,9 @@ def trial(given: argparse.Namespace, home: Path) -> int:
         print(f"  {name:14} {shares(values)}")
     if given.plot:
         plot([Series(name, values) for name, values in found.items()], given.plot, factor=FACTOR)
-    for name, manner in MANNERS.items():
+    for name, changes in OPTIONS.items():
         for library in libraries.values():
-            library.settings = replace(library.settings, **manner)
+            library.settings = replace(library.settings, **changes)
         print(f"\n{name}")
         print(f"  unrelated      {shares(first_expectations(libraries['mixed'], strangers[:SOME]))}")
         related(libraries, files)

@@ -1,4 +1,4 @@
-"""Centring and hubs: what a library wishes of the order of results."""
+"""The settings `centring` and `hubness` change the order of results, exactly."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ EVERYTHING = 10_000
 
 @pytest.fixture(scope="module")
 def crowd(tmp_path_factory):
-    """A library of 80 pictures, 12 long sounds and 30 texts."""
+    """A library of 80 images, 12 long sounds and 30 texts."""
     folder = tmp_path_factory.mktemp("hubs")
     with bindsearch.open(folder / "crowd.library", space="toy") as opened:
         opened.index(large_collection(folder / "media", pictures=80, sounds=12, tones=4, texts=30))
@@ -22,42 +22,42 @@ def crowd(tmp_path_factory):
 
 
 @pytest.fixture
-def wish(crowd):
-    """Set what is wished; it is as it was when the test is done."""
+def configure(crowd):
+    """Return a function that changes settings until the test ends."""
     before = crowd.settings
 
-    def wish(**wished):
-        crowd.settings = replace(before, **wished)
+    def configure(**changes):
+        crowd.settings = replace(before, **changes)
 
-    yield wish
+    yield configure
     crowd.settings = before
 
 
-def told(hits):
+def summary(hits):
     return [(hit.item, hit.segment.id, round(hit.expect, 9)) for hit in hits]
 
 
-@pytest.mark.parametrize("wished", [{"hubness": True}, {"centring": False}, {"centring": False, "hubness": True}])
+@pytest.mark.parametrize("changes", [{"hubness": True}, {"centring": False}, {"centring": False, "hubness": True}])
 @pytest.mark.parametrize("words", ["red", "a dark night"])
-def test_the_first_five_of_many_are_the_five(crowd, wish, wished, words):
-    wish(**wished)
-    many = told(crowd.search(words, k=EVERYTHING))
+def test_shorter_lists_are_prefixes_of_longer_ones(crowd, configure, changes, words):
+    configure(**changes)
+    many = summary(crowd.search(words, k=EVERYTHING))
     assert len(many) == len(crowd)
     for k in (1, 5, 23):
-        assert told(crowd.search(words, k=k)) == many[:k]
+        assert summary(crowd.search(words, k=k)) == many[:k]
 
 
-def test_both_change_expectations_and_neither_changes_raw_scores(crowd, wish):
-    plain, raw = told(crowd.search("red", k=30)), [hit.score for hit in crowd.search("red", k=30, raw=True)]
-    for wished in ({"hubness": True}, {"centring": False}):
-        wish(**wished)
-        assert told(crowd.search("red", k=30)) != plain
+def test_settings_change_evalues_but_not_raw_scores(crowd, configure):
+    plain, raw = summary(crowd.search("red", k=30)), [hit.score for hit in crowd.search("red", k=30, raw=True)]
+    for changes in ({"hubness": True}, {"centring": False}):
+        configure(**changes)
+        assert summary(crowd.search("red", k=30)) != plain
         assert [hit.score for hit in crowd.search("red", k=30, raw=True)] == raw
-    wish()
-    assert told(crowd.search("red", k=30)) == plain
+    configure()
+    assert summary(crowd.search("red", k=30)) == plain
 
 
-def test_without_centring_one_modality_is_in_the_order_of_cosines(crowd, wish):
-    wish(centring=False)
+def test_order_without_centring_is_that_of_cosines(crowd, configure):
+    configure(centring=False)
     items = [hit.item for hit in crowd.search("red", k=EVERYTHING, modality="image")]
     assert items == [hit.item for hit in crowd.search("red", k=EVERYTHING, modality="image", raw=True)]

@@ -122,7 +122,7 @@ def assert_says(ran, named):
 
 
 @pytest.mark.parametrize(
-    ("card", "named"),
+    ("manifest", "named"),
     [("{", "damaged"), ('{"schema": 1}', "damaged"), ("[]", "damaged"), ('{"schema": 99, "created_by": "9.0"}', "9.0")],
 )
 @pytest.mark.parametrize("verb", [["index", "night"], ["search", "rain"], ["status"], ["doctor"]], ids=" ".join)

@@ -43,9 +43,9 @@ NOISES = [noises(seed) for seed in range(COUNT)]
 
 
 @pytest.mark.parametrize("change", trial.CHANGES)
-def test_changed_pictures_are_found(txn):
+def test_changed_pictures_are_found(change):
     chance = random.Random(0)
-    copies = [mark_picture.grey(trial.CHANGES[txn](picture, chance)) for picture in SCENES]
+    copies = [mark_picture.grey(trial.CHANGES[change](picture, chance)) for picture in SCENES]
     met = {(one, other) for one, other, _ in mark_picture.matches(copies, [mark_picture.grey(each) for each in SCENES])}
     assert met == {(place, place) for place in range(COUNT)}
 
@@ -69,9 +69,9 @@ def test_a_flat_picture_shows_nothing():
 
 
 @pytest.mark.parametrize("change", trial.TRIALS)
-def test_changed_sounds_are_found(txn):
+def test_changed_sounds_are_found(change):
     chance = random.Random(0)
-    copies = [mark_sound.signs(trial.TRIALS[txn](sound, chance)) for sound in NOISES]
+    copies = [mark_sound.signs(trial.TRIALS[change](sound, chance)) for sound in NOISES]
     met = {(one, other) for one, other, _ in mark_sound.matches(copies, [mark_sound.signs(each) for each in NOISES])}
     assert met == {(place, place) for place in range(COUNT)}
 
