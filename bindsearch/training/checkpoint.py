@@ -1,4 +1,4 @@
-"""What training would lose if it were killed now: written often, and always whole."""
+"""Checkpoints of a training run, written atomically."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from typing import Any
 
 
 def save(path: Path, state: dict[str, Any]) -> None:
-    """Write a checkpoint; the one before it stays in force until this one is complete on disk."""
+    """Write a checkpoint; the previous one stays valid until this one is complete on disk."""
     import torch
 
-    fresh = path.with_suffix(".new")
-    with fresh.open("wb") as file:
+    unfinished = path.with_suffix(".new")
+    with unfinished.open("wb") as file:
         torch.save(state, file)
         file.flush()
         os.fsync(file.fileno())
-    fresh.replace(path)
+    unfinished.replace(path)
 
 
 def load(path: Path) -> dict[str, Any] | None:
-    """Read a checkpoint, or None where there is none yet. Raises `OSError` where it cannot be read."""
+    """Read a checkpoint; None if there is none yet. Raises `OSError` if it cannot be read."""
     import torch
 
     if not path.exists():

@@ -1,4 +1,4 @@
-"""Architectures that can be trained, and where their code is: loaded by string when training begins."""
+"""The architectures that can be trained. Their code is named by strings and loaded when training begins."""
 
 from __future__ import annotations
 
@@ -18,46 +18,46 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
-    """A tower for sound: how sound is cut and prepared for it, and how it is built."""
+    """A sound tower: how sound is windowed and preprocessed for it, and how it is built."""
 
-    build: str
-    """`module:callable` that takes the dimension of the space and gives the module."""
-    prepare: str
-    """`module:callable` that turns mono samples of one window into the tower's input, (frames, bands)."""
+    builder: str
+    """`module:callable` that takes the dimension of the space and returns the module."""
+    preprocessor: str
+    """`module:callable` that turns the mono samples of one window into the tower's input, (frames, bands)."""
     windowing: Windowing
-    taught: tuple[str, ...] = ()
-    """Its layers that have learnt to hear already, by how their weights' names begin."""
+    pretrained: tuple[str, ...] = ()
+    """Prefixes of the weights' names in the layers that are pretrained."""
 
-    def built(self, dim: int) -> nn.Module:
+    def build(self, dim: int) -> nn.Module:
         """Build the tower. Raises `MissingExtra` without torch."""
-        module: nn.Module = _loaded(self.build)(dim)
+        module: nn.Module = _load(self.builder)(dim)
         return module
 
-    def front(self) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
-        """Return the function that prepares samples."""
-        function: Callable[[NDArray[np.float32]], NDArray[np.float32]] = _loaded(self.prepare)
+    def load_preprocessor(self) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
+        """Return the function that preprocesses samples."""
+        function: Callable[[NDArray[np.float32]], NDArray[np.float32]] = _load(self.preprocessor)
         return function
 
 
-_SOUND = "bindsearch.encoders.pocket.spectrogram:spectrogram"
+_SPECTROGRAM = "bindsearch.encoders.pocket.spectrogram:spectrogram"
 TOWERS = {
     "pocket": Architecture(
-        "bindsearch.encoders.pocket.encoder:hearing_tower", _SOUND, Windowing(), ("trunk.", "widen.")
+        "bindsearch.encoders.pocket.encoder:hearing_tower", _SPECTROGRAM, Windowing(), ("trunk.", "widen.")
     ),
-    "pocket-new": Architecture("bindsearch.encoders.pocket.towers:sound_tower", _SOUND, Windowing()),
-    "pocket-small": Architecture("bindsearch.encoders.pocket.towers:small_sound_tower", _SOUND, Windowing()),
+    "pocket-new": Architecture("bindsearch.encoders.pocket.towers:sound_tower", _SPECTROGRAM, Windowing()),
+    "pocket-small": Architecture("bindsearch.encoders.pocket.towers:small_sound_tower", _SPECTROGRAM, Windowing()),
 }
 
 
 def architecture(name: str) -> Architecture:
     """Return an architecture by name. Raises `UnknownSpace`."""
     if name not in TOWERS:
-        raise UnknownSpace(f"no tower is called {name!r}; there are {', '.join(TOWERS)}")
+        raise UnknownSpace(f"there is no tower named {name!r}; available: {', '.join(TOWERS)}")
     return TOWERS[name]
 
 
-def _loaded(place: str) -> Any:
-    module, _, name = place.partition(":")
+def _load(target: str) -> Any:
+    module, _, name = target.partition(":")
     try:
         return getattr(import_module(module), name)
     except ModuleNotFoundError as error:

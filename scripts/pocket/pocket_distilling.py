@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bindsearch.training import checkpoint, losses
-from bindsearch.training.average import Average
+from bindsearch.training.weight_average import WeightAverage
 
 WARM = 30_000
 """Views in which the rate rises."""
@@ -53,7 +53,7 @@ class Run:
         """`classes` are the teacher's last layer."""
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self.student = student.to(self.device, memory_format=torch.channels_last)
-        self.average = Average(self.student, decay=0.998)
+        self.average = WeightAverage(self.student, decay=0.998)
         self.classes = tuple(each.to(self.device) for each in classes)
         plain = [p for p in self.student.parameters() if p.ndim < 2]
         heavy = [p for p in self.student.parameters() if p.ndim >= 2]
@@ -86,7 +86,7 @@ class Run:
             found = [each.float() for each in self.student(x)]
         names, (weight, bias) = ("middle", "deep", "features"), self.classes
         parts = [self.student.missed(*each) for each in zip(names, found, wanted, strict=True)]
-        parts.append(losses.softened(F.linear(found[2], weight, bias), F.linear(wanted[2], weight, bias)))
+        parts.append(losses.soft_label_divergence(F.linear(found[2], weight, bias), F.linear(wanted[2], weight, bias)))
         loss = parts[0] + 2 * parts[1] + 2 * parts[2] + 0.2 * parts[3]
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()

@@ -38,8 +38,8 @@ from torch.nn import functional as F
 
 from bindsearch.evaluation.readers_image import caltech_name
 from bindsearch.training import losses
-from bindsearch.training.average import Average
 from bindsearch.training.schedule import cosine
+from bindsearch.training.weight_average import WeightAverage
 
 CAPTIONED, NAMED, SPREAD = 384, 384, 256
 """Photos of each kind in a step."""
@@ -146,7 +146,7 @@ class Learning:
             self.heads[0].load_state_dict(anchor.image_head.state_dict())
             self.heads[1] = anchor.text_head.requires_grad_(False)
             _standardise(self.heads[0], some.mean(dim=0), some.std(dim=0) + 0.05)
-        self.average = Average(self.heads, decay=0.997)
+        self.average = WeightAverage(self.heads, decay=0.997)
         moving = [parameter for parameter in self.heads.parameters() if parameter.requires_grad]
         self._optimiser = torch.optim.AdamW(moving, lr=RATE, weight_decay=0.2)
 
@@ -191,7 +191,7 @@ class Learning:
         owners[:CAPTIONED] = -torch.arange(CAPTIONED) - 1  # a caption is its photo's alone
         parts = slice(0, CAPTIONED), slice(CAPTIONED, CAPTIONED + NAMED)
         captions, names = (
-            losses.contrast(images[part], said[part], owners[part], temperature=TEMPERATURE) for part in parts
+            losses.contrastive(images[part], said[part], owners[part], temperature=TEMPERATURE) for part in parts
         )
         spread = (images[CAPTIONED + NAMED :] @ bank.T / TEMPERATURE).log_softmax(dim=1)
         loss = captions + 0.7 * names + F.kl_div(spread, batch.spread, reduction="batchmean")

@@ -5,7 +5,7 @@
 The tower has learnt to hear (train_pocket_hearing.py), and photos have their places (train_pocket_anchor.py --tower).
 Every sound is put beside photos of what makes it (scripts/pocket/pocket_concepts.py), as the photo tower sees them,
 and no
-text: `bindsearch.training.binding` is the loop, and is tested for that. What is trained is small: minutes. Two more are
+text: `bindsearch.training.trainer` is the loop, and is tested for that. What is trained is small: minutes. Two more are
 trained to measure by: the control, beside the wrong photos, and one that never met the photos of twelve concepts.
 """
 
@@ -36,10 +36,10 @@ from train_pocket_photo import seen
 
 from bindsearch.core.vectors import unit
 from bindsearch.evaluation.split import sound_held_out
-from bindsearch.training.binding import Binding, train
-from bindsearch.training.emergent import embedded
-from bindsearch.training.gathering import Sounds
-from bindsearch.training.recipe import Recipe
+from bindsearch.training.config import TrainingConfig
+from bindsearch.training.held_out_evaluation import embed_windows
+from bindsearch.training.trainer import Trainer, train
+from bindsearch.training.training_data import TrainingData
 
 QUIET = -4.0
 """A window that is nowhere louder has nothing to learn from."""
@@ -133,15 +133,15 @@ def _captions(data: Path) -> dict[str, set[str]]:
     return {image: {word for word in words if words.count(word) > 1} for image, words in said.items()}
 
 
-RECIPE = Recipe(
+RECIPE = TrainingConfig(
     batch=256,
     chunk=256,
-    rate=2e-3,
+    learning_rate=2e-3,
     temperature=0.1,
     positives=1,
-    mask=0.0,
-    mixing=0.0,
-    average=0.99,
+    max_mask_share=0.0,
+    mixed_share=0.0,
+    average_decay=0.99,
     bfloat16=False,
 )
 """Moments of sound are bound, not spectrograms: what is hidden of these, and mixed, was so while hearing was learnt."""
@@ -189,7 +189,7 @@ def unheard(heard: Heard) -> set[str]:
     return set(drawn) | {name for name, line in table.items() if line in lines}
 
 
-def paired(heard: Heard, photos: Photos, tower: PhotoTower, anchor: Anchor) -> tuple[Sounds, NDArray[np.intp]]:
+def paired(heard: Heard, photos: Photos, tower: PhotoTower, anchor: Anchor) -> tuple[TrainingData, NDArray[np.intp]]:
     """Put sounds beside photos; which windows found any."""
     names = sorted(set(heard.concepts))
     shown = {name: photos.of(name) for name in names}
@@ -198,7 +198,7 @@ def paired(heard: Heard, photos: Photos, tower: PhotoTower, anchor: Anchor) -> t
     vectors, place = photos.seen(used, tower, anchor), {row: number for number, row in enumerate(used)}
     kept = np.array([row for row, name in enumerate(heard.concepts) if name in set(known)])
     clips = {clip: number for number, clip in enumerate(dict.fromkeys(heard.clips))}
-    sounds = Sounds(
+    sounds = TrainingData(
         spectra=heard.moments[kept],
         owners=np.array([known.index(heard.concepts[row]) for row in kept]),
         clips=np.array([clips[heard.clips[row]] for row in kept]),
@@ -212,12 +212,12 @@ def paired(heard: Heard, photos: Photos, tower: PhotoTower, anchor: Anchor) -> t
     return sounds, kept
 
 
-class Examiner:
+class HeldOutEvaluator:
     """ESC-50's held-out recordings: by text, text to sound, and sound to photo. Nothing here reaches the training."""
 
     def __init__(
         self,
-        sounds: Sounds,
+        sounds: TrainingData,
         heard: Heard,
         kept: NDArray[np.intp],
         *,
@@ -247,9 +247,9 @@ class Examiner:
         self._pictures = np.stack([np.frombuffer(row, np.float32) for row in shows])
         self._shown = np.array([[truth in what for what in shows.values()] for truth in self._truth])
 
-    def examine(self, tower: torch.nn.Module) -> str:
+    def evaluate(self, tower: torch.nn.Module) -> str:
         """Measure a tower."""
-        rows = embedded(tower, self._spectra)
+        rows = embed_windows(tower, self._spectra)
         clips = np.zeros((len(self._truth), rows.shape[1]), np.float32)
         np.add.at(clips, self._whose, rows)
         clips = unit(clips)
@@ -275,7 +275,7 @@ def _prompts(name: str, texts: Texts) -> list[int]:
     return [row for row in rows if row is not None]
 
 
-def started(sounds: Sounds, drop: float = 0.3) -> Listening:
+def started(sounds: TrainingData, drop: float = 0.3) -> Listening:
     """Build what is trained: it begins at the mean and the spread of what is heard."""
     features = torch.from_numpy(sounds.spectra[sounds.rows(dev=False)]).mean(dim=1)
     listening = Listening(features.shape[1], drop=drop)
@@ -301,21 +301,23 @@ def main() -> None:
     sounds, kept = paired(windows, Photos(given.home, given.data, anchor), photo_tower(given.home), seeing)
     among = unheard(windows)
     hidden = np.array([sounds.concepts[owner] in among for owner in sounds.owners])
-    examined = Examiner(sounds, windows, kept, anchor=anchor, texts=texts)
-    strictly = Examiner(sounds, windows, kept, anchor=anchor, texts=texts, among=among)
+    examined = HeldOutEvaluator(sounds, windows, kept, anchor=anchor, texts=texts)
+    strictly = HeldOutEvaluator(sounds, windows, kept, anchor=anchor, texts=texts, among=among)
     plain = replace(RECIPE, steps=given.steps, seed=given.seed)
-    for name, recipe, taught, examiner in (
+    for name, config, data, evaluator in (
         ("sound", plain, sounds, examined),
         ("sound-permuted", replace(plain, permuted=True), sounds, examined),
         ("sound-unheard", plain, replace(sounds, dev=sounds.dev | hidden), strictly),
     ):
         torch.manual_seed(given.seed)
-        binding = Binding(taught, recipe, tower=started(taught))
+        trainer = Trainer(data, config, tower=started(data))
 
-        def watch(step: int, loss: float, at: Binding, examiner: Examiner = examiner, name: str = name) -> None:
-            print(f"{name} step {step} loss {loss:.3f} {examiner.examine(at.kept)}", flush=True)
+        def report(
+            step: int, loss: float, at: Trainer, evaluator: HeldOutEvaluator = evaluator, name: str = name
+        ) -> None:
+            print(f"{name} step {step} loss {loss:.3f} {evaluator.evaluate(at.averaged_tower)}", flush=True)
 
-        train(binding, given.home / "ckpt" / f"{name}.pt", watch=watch, every=200)
+        train(trainer, given.home / "ckpt" / f"{name}.pt", on_progress=report, every=200)
 
 
 def photo_tower(home: Path) -> PhotoTower:

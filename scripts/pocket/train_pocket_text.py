@@ -18,8 +18,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from bindsearch.training import checkpoint, losses
-from bindsearch.training.average import Average
 from bindsearch.training.schedule import cosine
+from bindsearch.training.weight_average import WeightAverage
 
 LENGTH = 32
 
@@ -66,7 +66,7 @@ class Run:
         self.lengths = (self._numbers != 0).sum(dim=1)
         self._bank = anchor.bank[::4]
         self.tower = TextTower(Words(len(pieces)))
-        self.average = Average(self.tower, decay=0.998)
+        self.average = WeightAverage(self.tower, decay=0.998)
         self.optimiser = torch.optim.AdamW(self.tower.parameters(), lr=rate, weight_decay=0.02)
         self.rate, self.views, self._path = rate, 0, home / "ckpt" / "text.pt"
         self._resume()

@@ -7,13 +7,13 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs torch")
 
-from bindsearch.training import augment, caching, checkpoint, losses, schedule  # noqa: E402
-from bindsearch.training.average import Average  # noqa: E402
+from bindsearch.training import augmentation, checkpoint, gradient_cache, losses, schedule  # noqa: E402
+from bindsearch.training.weight_average import WeightAverage  # noqa: E402
 
 
 def test_contrast_is_the_textbooks_value():
     vectors = torch.tensor([[2.0, 0.0], [0.0, 3.0]])
-    value = losses.contrast(vectors, vectors, torch.arange(2), temperature=0.5)
+    value = losses.contrastive(vectors, vectors, torch.arange(2), temperature=0.5)
     assert float(value) == pytest.approx(math.log(1 + math.exp(-2)), abs=1e-6)
 
 
@@ -21,7 +21,7 @@ def test_contrast_shares_between_several_positives():
     vectors = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
     owners = torch.tensor([7, 7, 9])
     expected = (2 * math.log(2 + math.exp(-1)) + math.log(1 + 2 * math.exp(-1))) / 3
-    assert float(losses.contrast(vectors, vectors, owners, temperature=1.0)) == pytest.approx(expected, abs=1e-6)
+    assert float(losses.contrastive(vectors, vectors, owners, temperature=1.0)) == pytest.approx(expected, abs=1e-6)
 
 
 def test_regression_and_distillation_are_nothing_for_the_same():
@@ -35,7 +35,7 @@ def test_regression_and_distillation_are_nothing_for_the_same():
 def test_softened_is_the_divergence_times_the_square_of_the_temperature():
     student, teacher = torch.zeros(1, 2), torch.tensor([[2 * math.log(3.0), 0.0]])
     expected = 4 * (0.75 * math.log(0.75 / 0.5) + 0.25 * math.log(0.25 / 0.5))
-    assert float(losses.softened(student, teacher, temperature=2.0)) == pytest.approx(expected, abs=1e-6)
+    assert float(losses.soft_label_divergence(student, teacher, temperature=2.0)) == pytest.approx(expected, abs=1e-6)
 
 
 def test_gradient_caching_gives_the_gradients_of_the_whole_batch():
@@ -44,14 +44,14 @@ def test_gradient_caching_gives_the_gradients_of_the_whole_batch():
     for chunk in (10, 3):
         torch.manual_seed(1)
         layer = torch.nn.Sequential(torch.nn.Linear(4, 6), torch.nn.Tanh(), torch.nn.Linear(6, 3))
-        caching.backward(layer, inputs, lambda rows: losses.contrast(rows, anchors, owners), chunk=chunk)
+        gradient_cache.backward(layer, inputs, lambda rows: losses.contrastive(rows, anchors, owners), chunk=chunk)
         gradients.append([each.grad for each in layer.parameters()])
     for whole, cached in zip(*gradients, strict=True):
         assert torch.allclose(whole, cached, atol=1e-6)
 
 
 def test_masks_are_runs_no_longer_than_allowed():
-    hidden = augment.masked(torch.ones(50, 100, 40), 0.2, torch.Generator().manual_seed(0)) == 0
+    hidden = augmentation.mask_spectrograms(torch.ones(50, 100, 40), 0.2, torch.Generator().manual_seed(0)) == 0
     for axis, length in ((1, 100), (2, 40)):
         runs = hidden.all(dim=3 - axis)
         assert runs.any()
@@ -63,11 +63,11 @@ def test_masks_are_runs_no_longer_than_allowed():
 def test_mixing_adds_powers_and_blends_anchors_alike():
     spectra = torch.log(torch.tensor([1.0, 3.0]))[:, None, None].expand(2, 4, 5)
     anchors = torch.eye(2)
-    loud, blended = augment.mixed(spectra, anchors, 1.0, torch.Generator().manual_seed(0))
+    loud, blended = augmentation.mix_spectrograms(spectra, anchors, 1.0, torch.Generator().manual_seed(0))
     weight = blended[0, 1]
     assert 0 < float(weight) < 0.5
     assert torch.allclose(loud[0].exp(), ((1 - weight) * 1 + weight * 3).expand(4, 5), atol=1e-5)
-    same, still = augment.mixed(spectra, anchors, 0.0, torch.Generator().manual_seed(0))
+    same, still = augmentation.mix_spectrograms(spectra, anchors, 0.0, torch.Generator().manual_seed(0))
     assert torch.equal(same, spectra)
     assert torch.equal(still, anchors)
 
@@ -82,7 +82,7 @@ def test_the_rate_rises_then_falls():
 def test_the_average_follows_and_soon_forgets_the_start():
     module = torch.nn.Linear(1, 1, bias=False)
     torch.nn.init.zeros_(module.weight)
-    average = Average(module, decay=0.5)
+    average = WeightAverage(module, decay=0.5)
     torch.nn.init.ones_(module.weight)
     average.update(module)
     assert float(average.module.weight) == pytest.approx(1 - 2 / 11)

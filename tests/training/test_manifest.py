@@ -22,18 +22,18 @@ def test_files_folders_and_films(tmp_path):
     still, folder, film = read(written(tmp_path, text))
     assert still == Pair((tmp_path / "dog.jpg",), (tmp_path / "bark.wav",), "dog", "dev")
     assert folder.images == (tmp_path / "dogs/a.jpg", tmp_path / "dogs/b.jpg")
-    assert film.filmed
+    assert film.is_video
     assert film.sounds == (tmp_path / "film.mp4",)
-    assert not still.filmed
+    assert not still.is_video
 
 
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("image,sund\n", "called sund"),
+        ("image,sund\n", "unknown column sund"),
         ("image,sound\n", "has no pairs"),
-        ("image,sound\ndog.jpg,\n", "line 2: a pair has an image and a sound, or a video"),
-        ("image,sound\ncat.jpg,bark.wav\n", "cat.jpg is not there"),
+        ("image,sound\ndog.jpg,\n", "line 2: a row needs an image and a sound, or a video"),
+        ("image,sound\ncat.jpg,bark.wav\n", "cat.jpg does not exist"),
         ("image,sound,split\ndog.jpg,bark.wav,test\n", "train or dev, not 'test'"),
     ],
 )

@@ -1,4 +1,4 @@
-"""A running mean of a tower's weights: steadier than the weights themselves, and what is kept in the end."""
+"""An exponential moving average of a tower's weights: steadier than the weights themselves, and what is shipped."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-class Average:
-    """Follows a module; `module` is the mean, ready to be used."""
+class WeightAverage:
+    """Follows a module; `module` holds the average and can be used as it is."""
 
     def __init__(self, module: nn.Module, *, decay: float = 0.999) -> None:
         self.module = copy.deepcopy(module).eval().requires_grad_(False)
@@ -18,7 +18,7 @@ class Average:
         self.steps = 0
 
     def update(self, module: nn.Module) -> None:
-        """Take one step towards `module`; the first steps are larger, so that the start is soon forgotten."""
+        """Move one step towards `module`. The first steps are larger, so that the initial weights soon fade."""
         self.steps += 1
         share = 1 - min(self.decay, (1 + self.steps) / (10 + self.steps))
         for mean, now in zip(self.module.state_dict().values(), module.state_dict().values(), strict=True):

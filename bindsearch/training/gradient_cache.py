@@ -1,7 +1,7 @@
-"""Gradient caching (Gao et al., 2021): a contrast over many rows with the memory of a few.
+"""Gradient caching (Gao et al., 2021): the contrastive loss of a large batch in the memory of a small one.
 
-Vectors of all rows are made without a graph, the loss gives each its gradient, and then every chunk is made again
-with a graph and receives its part. The gradients of the weights are those of one large batch.
+All rows are first encoded without a graph, and the loss gives the gradient of each vector. Then each chunk is encoded
+again with a graph and back-propagates its part. The gradients of the weights are those of the whole batch.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ Loss = Callable[["Tensor"], "Tensor"]
 
 
 def backward(encode: Encode, inputs: Tensor, loss: Loss, *, chunk: int) -> Tensor:
-    """Add the gradients of `loss(encode(inputs))` to the weights that `encode` uses; gives the loss.
+    """Add the gradients of `loss(encode(inputs))` to the weights that `encode` uses, and return the loss.
 
-    `encode` must treat rows alike in any company: with layers that look at their whole batch, what is given is
-    that of chunks.
+    `encode` must treat every row independently of the others. Layers that use statistics of their batch see those of
+    one chunk.
     """
     import torch
 

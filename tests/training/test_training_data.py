@@ -8,9 +8,9 @@ import bindsearch
 from bindsearch.errors import BadQuery
 from bindsearch.registry import load_space
 from bindsearch.spaces.space import Space
-from bindsearch.training.gathering import gather
 from bindsearch.training.manifest import read
 from bindsearch.training.towers import architecture
+from bindsearch.training.training_data import load_training_data
 from bindsearch.types import Modality
 
 
@@ -32,11 +32,11 @@ class Witness:
 
 def gathered(manifest, space=None):
     lost = []
-    sounds = gather(
+    sounds = load_training_data(
         read(manifest),
         space or bindsearch.space("toy"),
         architecture("pocket"),
-        skipped=lambda *told: lost.append(told),
+        on_skipped=lambda *skipped: lost.append(skipped),
     )
     return sounds, lost
 
@@ -96,5 +96,5 @@ def test_one_side_alone_is_no_training(tmp_path):
     manifest = collection(tmp_path, sounds=4)
     lines = [line for line in manifest.read_text().splitlines() if not line.endswith("dev")]
     manifest.write_text("\n".join(lines))
-    with pytest.raises(BadQuery, match="nothing to measure by"):
+    with pytest.raises(BadQuery, match="needs recordings for both training and evaluation"):
         gathered(manifest)
