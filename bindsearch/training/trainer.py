@@ -153,17 +153,19 @@ class Trainer:
         return torch.cat(parts, dim=1).float()
 
     def _draw_batch(self, rng: np.random.Generator) -> Batch:
-        import torch
-
         size = min(self.config.batch, len(self._rows))
         rows = rng.choice(self._rows, size, replace=False, p=self._sampling_weights)
         owners = self._data.owners[rows]
         pictures = [self._data.pictures[self._image_set_of[owner]] for owner in owners]
         anchors = [some[rng.integers(len(some), size=self.config.positives)].mean(axis=0) for some in pictures]
-        arrays = [self._data.spectra[rows], np.stack(anchors), owners]
-        tensors = [torch.from_numpy(np.ascontiguousarray(each)).to(self.device) for each in arrays]
-        features = None if self._teacher is None else torch.from_numpy(self._teacher[rows]).to(self.device)
-        return Batch(*tensors, features)
+        features = None if self._teacher is None else self._tensor(self._teacher[rows])
+        spectra = self._tensor(self._data.spectra[rows])
+        return Batch(spectra, self._tensor(np.stack(anchors)), self._tensor(owners), features)
+
+    def _tensor(self, array: NDArray[Any]) -> Tensor:
+        import torch
+
+        return torch.from_numpy(np.ascontiguousarray(array)).to(self.device)
 
     def _parameter_groups(self) -> list[dict[str, Any]]:
         """Exempt biases and norms from weight decay; train the pretrained layers at a lower rate."""
