@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -22,6 +21,7 @@ from bindsearch.calibration.null_distribution import (
 )
 from bindsearch.calibration.whitening import Whitening, mean_covariance
 from bindsearch.ports import Index
+from bindsearch.storage.records import RunRef
 from bindsearch.storage.snapshot import Snapshot
 from bindsearch.types import Modality, Vectors
 
@@ -110,12 +110,12 @@ def _sample(modality: Modality, index: Index, snapshot: Snapshot, size: int) -> 
     owners = [snapshot.owner_of(segment) for segment in chosen.tolist()]
     known = [place for place, owner in enumerate(owners) if owner is not None]
     items = np.array([owners[place] for place in known], dtype=np.int64)
-    shares = [1 / max(1, _segment_count(modality, snapshot.facts(item))) for item in items.tolist()]
+    shares = [1 / max(1, _segment_count(modality, snapshot.runs_of(item))) for item in items.tolist()]
     return Sample(index.vectors(chosen[known]), items, 1 / float(np.mean(shares)) if shares else 1.0)
 
 
-def _segment_count(modality: Modality, facts: Mapping[str, Any] | None) -> int:
-    return sum(count for _, kind, count in (facts or {"runs": []})["runs"] if kind == modality)
+def _segment_count(modality: Modality, runs: Iterable[RunRef]) -> int:
+    return sum(run.count for run in runs if run.modality == modality)
 
 
 def _whitening(samples: Iterable[Sample]) -> Whitening:

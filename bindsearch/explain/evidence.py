@@ -25,16 +25,16 @@ def reason_of(hit: Hit, snapshot: Snapshot, indexes: Mapping[Modality, Index], *
     vector = None if hit.why is None else hit.why.vector
     if vector is None:
         raise BadQuery("the reasons of this hit are not known: search with why=True")
-    facts, record = snapshot.facts(hit.item), snapshot.path(hit.path)
-    runs = [] if facts is None else [first for first, _, _ in facts["runs"]]
-    segments = [segment for first in runs for segment in snapshot.run(first)]
+    record = snapshot.path(hit.path)
+    firsts = [run.first for run in snapshot.runs_of(hit.item)]
+    segments = [segment for first in firsts for segment in snapshot.run(first)]
     if record is None or hit.segment.id not in [segment.id for segment in segments]:
         raise BadQuery(f"{hit.path} is not in the library as it was found: search again")
     if is_gone(hit.path):
         raise UnreadableMedia(f"{hit.path}: is not there any more")
     if stamp_of(hit.path) != record.stamp:
         raise UnreadableMedia(f"{hit.path}: changed since it was indexed: `bindsearch index` looks again")
-    rows = np.concatenate([snapshot.vectors(first) for first in runs])
+    rows = np.concatenate([snapshot.vectors(first) for first in firsts])
     if rows.shape[1] != len(vector):
         raise BadQuery("the library has another space by now: search again")
     usual = {modality: _usual(index.sample(SAMPLE), vector) for modality, index in indexes.items()}

@@ -36,10 +36,10 @@ def account(search: Search, asked: EncodedRequest, path: Path, *, k: int, most: 
     if refusal:
         return WhyNot(path, "quarantined", f"it cannot be read: {refusal.removeprefix(f'{path}: ')}")
     item = None if record.digest == NO_CONTENT else snapshot.item_of(record.digest)
-    facts = None if item is None else snapshot.facts(item)
-    if item is None or facts is None:
+    item_record = None if item is None else snapshot.item_record(item)
+    if item is None or item_record is None:
         return WhyNot(path, "unread", _unread(record))
-    removed = _removed_by(search.filters, snapshot, record, Modality(facts["modality"]))
+    removed = _removed_by(search.filters, snapshot, record, item_record.modality)
     if removed:
         told = _judged(search.unfiltered(), asked, path, item, k=k, most=most)
         return replace(told, verdict="filtered", reason=removed)

@@ -23,7 +23,7 @@ from bindsearch.core.lock import rebuilding
 from bindsearch.core.progress import BuildProgress
 from bindsearch.errors import BindsearchError, LibraryBusy, LibraryError, LibraryFull
 from bindsearch.ports import Buildable, Copyable, Index
-from bindsearch.storage.records import run_ids
+from bindsearch.storage.records import RunRef, run_ids
 from bindsearch.storage.settings import Settings
 from bindsearch.storage.snapshot import Snapshot
 from bindsearch.types import Ids, Modality, Vectors
@@ -40,8 +40,6 @@ PATIENCE = 10.0
 """Seconds to wait for another process that makes indexes anew."""
 
 ProgressCallback = Callable[[BuildProgress], None]
-
-Runs = Iterable[tuple[int, str, int]]
 
 
 @dataclass
@@ -326,9 +324,9 @@ class IndexStore:
         return told | {"measured": _now()}
 
 
-def live_runs(snapshot: Snapshot) -> Iterator[tuple[int, str, int]]:
+def live_runs(snapshot: Snapshot) -> Iterator[RunRef]:
     """Return the runs of all live items, by ascending item."""
-    return (run for _, facts in snapshot.live_items() for run in facts["runs"])
+    return (run for _, record in snapshot.live_items() for run in record.runs)
 
 
 def _fill(shelves: dict[Modality, ModalityIndex], snapshot: Snapshot) -> None:
@@ -383,18 +381,18 @@ def _remove(index: Index, ids: Ids) -> int:
     return before - len(index)
 
 
-def _add(index: Index, snapshot: Snapshot, runs: Runs, modality: Modality) -> int:
+def _add(index: Index, snapshot: Snapshot, runs: Iterable[RunRef], modality: Modality) -> int:
     """Add the runs of one modality in blocks of bounded size."""
-    mine = sorted((first, kind, count) for first, kind, count in runs if kind == modality)
+    mine = sorted((run for run in runs if run.modality == modality), key=lambda run: run.first)
     blocks: list[Vectors] = []
     start = rows = 0
-    for place, (first, _, count) in enumerate(mine):
-        blocks.append(snapshot.vectors(first))
-        rows += count
+    for place, run in enumerate(mine):
+        blocks.append(snapshot.vectors(run.first))
+        rows += run.count
         if place + 1 == len(mine) or rows >= ADD_BLOCK:
             index.add(run_ids(mine[start : place + 1], modality), np.concatenate(blocks))
             blocks, start, rows = [], place + 1, 0
-    return sum(count for _, _, count in mine)
+    return sum(run.count for run in mine)
 
 
 @contextmanager

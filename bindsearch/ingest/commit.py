@@ -107,7 +107,7 @@ class BatchCommitter:
             gone = {record.path: record for record in former if is_gone(record.path)}
             for root in roots:
                 gone |= {record.path: record for record in snapshot.paths(root) if self._is_left(record.path, seen)}
-        self._ledger.write_each("unlink", list(gone))
+        self._ledger.write_each(WriteTransaction.unlink, list(gone))
         self._report.removed = sum(record.digest != NO_CONTENT for record in gone.values())
 
     def _is_left(self, path: Path, seen: Set[int]) -> bool:

@@ -51,7 +51,7 @@ class Concepts(Mapping[str, Concept]):
             edition = self._now()
             spec = edition.space.spec
             made = Concept(name, whole, spec.name, spec.fingerprint, edition.compile(whole).vector)
-            edition.ledger.write(lambda txn: txn.put_concept((name, made.as_record())))
+            edition.ledger.write(lambda txn: txn.put_concept(name, made.as_record()))
         return made
 
     def remove(self, name: str) -> None:

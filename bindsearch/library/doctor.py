@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from operator import methodcaller
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +17,9 @@ from bindsearch.library.edition import OpenEdition
 from bindsearch.ports import Index
 from bindsearch.storage.ledger import Ledger
 from bindsearch.storage.manifest import read_manifest, strays
-from bindsearch.storage.records import PathRecord, run_ids
-from bindsearch.storage.snapshot import Snapshot, digest_in
-from bindsearch.storage.write_transaction import WriteTransaction
+from bindsearch.storage.records import PathRecord, RunRef, run_ids
+from bindsearch.storage.snapshot import Snapshot
+from bindsearch.storage.write_transaction import Change, WriteTransaction, deferred
 from bindsearch.types import Modality
 
 NORM_ERROR = 2e-3
@@ -57,7 +56,7 @@ class Finding:
     """Something that does not hold, in words, and what mends it."""
 
     words: str
-    mend: Callable[[WriteTransaction], None]
+    mend: Change
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +136,7 @@ class Doctor:
                     lost, extra = np.setdiff1d(expected, present), np.setdiff1d(present, expected)
                     told.append(f"{modality} index: {len(lost)} segments are missing, {len(extra)} should not be there")
                     continue
-                mine = [run for run in runs if run[1] == modality]
+                mine = [run for run in runs if run.modality == modality]
                 wrong = 0 if index is None else sum(_differs(index, snapshot, run) for run in mine)
                 if wrong:
                     told.append(f"{modality} index: {wrong} runs of vectors differ from the ledger's")
@@ -164,30 +163,28 @@ def _changed_secretly(record: PathRecord) -> Finding | None:
 def _records(snapshot: Snapshot) -> Iterator[Finding]:
     """See that every item's record can be read."""
     for item in snapshot.damaged_items():
-        yield Finding(f"item {item}: its record is damaged", methodcaller("drop_record", item))
+        yield Finding(f"item {item}: its record is damaged", deferred(WriteTransaction.drop_record, item))
 
 
-def _differs(index: Index, snapshot: Snapshot, run: tuple[int, str, int]) -> bool:
+def _differs(index: Index, snapshot: Snapshot, run: RunRef) -> bool:
     """Whether an index holds other vectors of a run than the ledger."""
     try:
-        stored = snapshot.vectors(run[0])
+        stored = snapshot.vectors(run.first)
     except CorruptLibrary:
         return True
-    return not np.allclose(index.vectors(run_ids([run], Modality(run[1]))), stored, atol=1e-6)
+    return not np.allclose(index.vectors(run_ids([run], run.modality)), stored, atol=1e-6)
 
 
 def _items(snapshot: Snapshot) -> Iterator[Finding]:
     """See that every item is its content's, and has all its runs and vectors, whole and of unit length."""
-    for item, facts in snapshot.items():
-        digest = digest_in(facts)
+    for item, record in snapshot.items():
+        digest = record.digest
         if snapshot.item_of(digest) != item:
             yield Finding(
                 f"item {item}: its content belongs to another item", _drop_item(item, snapshot.owners(digest))
             )
             continue
-        flaw = next(
-            (words for first, _, count in facts["runs"] if (words := _flaw(snapshot, item, first, count))), None
-        )
+        flaw = next((words for run in record.runs if (words := _flaw(snapshot, item, run.first, run.count))), None)
         if flaw:
             yield Finding(f"item {item}: {flaw}", _drop_item(item, snapshot.owners(digest)))
 
@@ -211,16 +208,16 @@ def _flaw(snapshot: Snapshot, item: int, first: int, count: int) -> str | None:
 def _contents(snapshot: Snapshot) -> Iterator[Finding]:
     """See that every content leads to an item."""
     for digest, item in snapshot.contents():
-        if snapshot.facts(item) is None:
-            mend = _then(methodcaller("drop_content", digest), *map(_unlink, snapshot.owners(digest)))
+        if snapshot.item_record(item) is None:
+            mend = _then(deferred(WriteTransaction.drop_content, digest), *map(_unlink, snapshot.owners(digest)))
             yield Finding(f"content {digest.hex()[:12]}: item {item} is missing", mend)
 
 
 def _strays(snapshot: Snapshot) -> Iterator[Finding]:
     """See that no run or block of vectors is outside an item."""
-    owned = {first for _, facts in snapshot.items() for first, _, _ in facts["runs"]}
+    owned = {run.first for _, record in snapshot.items() for run in record.runs}
     for first in {*snapshot.run_firsts(), *snapshot.vector_firsts()} - owned:
-        yield Finding(f"segment {first}: belongs to no item", methodcaller("drop_run", first))
+        yield Finding(f"segment {first}: belongs to no item", deferred(WriteTransaction.drop_run, first))
 
 
 def _owners(snapshot: Snapshot) -> Iterator[Finding]:
@@ -236,7 +233,7 @@ def _owners(snapshot: Snapshot) -> Iterator[Finding]:
         right = expected.get(digest, set())
         if right != present.get(digest, set()):
             words = f"content {digest.hex()[:12]}: has {len(right)} paths, but others are noted"
-            yield Finding(words, methodcaller("set_owners", digest, right))
+            yield Finding(words, deferred(WriteTransaction.set_owners, digest, right))
 
 
 def _paths(snapshot: Snapshot) -> Iterator[Finding]:
@@ -251,31 +248,31 @@ def _paths(snapshot: Snapshot) -> Iterator[Finding]:
 def _tags(snapshot: Snapshot) -> Iterator[Finding]:
     """See that tags are of items that there are, and said by classifiers that there are, whole."""
     known = snapshot.taggers()
-    sizes = {number: told["answers"] for number, told in known.items()}
+    sizes = {number: tagger.answers for number, tagger in known.items()}
     kept = set()
     for key in snapshot.tag_keys():
         number, item = key
         row = None if item is None else snapshot.tag_row(number, item)
         if number not in known:
-            yield Finding(f"tags {number}: what was removed is still there", methodcaller("drop_tags", key))
+            yield Finding(f"tags {number}: what was removed is still there", deferred(WriteTransaction.drop_tags, *key))
         elif item is None:
             kept.add(number)
-        elif snapshot.facts(item) is None or row is None or len(row) != sizes[number]:
-            yield Finding(f"tags {number} of item {item}: astray or torn", methodcaller("drop_tags", key))
+        elif snapshot.item_record(item) is None or row is None or len(row) != sizes[number]:
+            yield Finding(f"tags {number} of item {item}: astray or torn", deferred(WriteTransaction.drop_tags, *key))
     for number in known.keys() - kept:
-        mend = methodcaller("set_tagger", (number, {"columns": {}}))
+        mend = deferred(WriteTransaction.drop_tagger, number)
         yield Finding(f"tags {number}: the classifier that says them is missing", mend)
 
 
-def _unlink(record: PathRecord) -> Callable[[WriteTransaction], None]:
-    return methodcaller("unlink", record.path)
+def _unlink(record: PathRecord) -> Change:
+    return deferred(WriteTransaction.unlink, record.path)
 
 
-def _drop_item(item: int, owners: list[PathRecord]) -> Callable[[WriteTransaction], None]:
-    return _then(methodcaller("drop_item", item), *map(_unlink, owners))
+def _drop_item(item: int, owners: list[PathRecord]) -> Change:
+    return _then(deferred(WriteTransaction.drop_item, item), *map(_unlink, owners))
 
 
-def _then(*steps: Callable[[WriteTransaction], None]) -> Callable[[WriteTransaction], None]:
+def _then(*steps: Change) -> Change:
     def all_of_them(txn: WriteTransaction) -> None:
         for step in steps:
             step(txn)

@@ -149,8 +149,7 @@ class OpenEdition:
 
     def rows(self, snapshot: Snapshot, item: int) -> Vectors:
         """Return the unit vectors of an item's segments. *Shape:* (number of segments, dim)"""
-        facts = snapshot.facts(item) or {"runs": []}
-        blocks = [snapshot.vectors(first) for first, _, _ in facts["runs"]]
+        blocks = [snapshot.vectors(run.first) for run in snapshot.runs_of(item)]
         return np.concatenate(blocks) if blocks else np.empty((0, self.edition.dim), dtype=np.float32)
 
     def save(self, *, everything: bool = False) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from bindsearch.library.edition import OpenEdition
+from bindsearch.storage.write_transaction import WriteTransaction
 
 
 def forget(edition: OpenEdition, tops: Mapping[Path, None]) -> int:
@@ -13,7 +14,7 @@ def forget(edition: OpenEdition, tops: Mapping[Path, None]) -> int:
     with edition.ledger.read() as snapshot:
         records = [record for top in tops for record in snapshot.paths(top)]
         roots = [root for root in snapshot.roots() if not any(top in tops for top in (root, *root.parents))]
-    edition.ledger.write_each("forget", records)
+    edition.ledger.write_each(WriteTransaction.forget, records)
     edition.ledger.write(lambda txn: txn.set_roots(roots))
     edition.save()
     return len(records)
@@ -24,6 +25,6 @@ def forget_gone(edition: OpenEdition) -> int:
     with edition.ledger.read() as snapshot:
         live = {item for item, _ in snapshot.live_items()}
         dormant = [item for item, _ in snapshot.items() if item not in live]
-    edition.ledger.write_each("drop_item", dormant)
+    edition.ledger.write_each(WriteTransaction.drop_item, dormant)
     edition.save()
     return len(dormant)

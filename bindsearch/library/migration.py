@@ -24,6 +24,7 @@ from bindsearch.spaces.space import Space
 from bindsearch.storage.manifest import Edition, Manifest, read_manifest, strays, write_manifest
 from bindsearch.storage.records import PathRecord
 from bindsearch.storage.snapshot import Snapshot
+from bindsearch.storage.write_transaction import WriteTransaction
 from bindsearch.types import SpaceSpec
 
 GONE = "it is not there now"
@@ -208,8 +209,8 @@ def _take_stock(report: MigrationReport, source: OpenEdition, target: OpenEditio
     with source.ledger.read() as old, target.ledger.read() as new:
         for record in old.paths():
             item = None if record.digest == NO_CONTENT else old.item_of(record.digest)
-            facts = None if item is None else old.facts(item)
-            if facts is None:
+            item_record = None if item is None else old.item_record(item)
+            if item_record is None:
                 continue
             there = new.path(record.path)
             if there is None or there.stamp == UNSEEN:
@@ -218,7 +219,7 @@ def _take_stock(report: MigrationReport, source: OpenEdition, target: OpenEditio
             elif there.refused or new.quarantined(there.digest) is not None:
                 report.missing[record.path] = there.refused or new.quarantined(there.digest) or ""
             elif there.digest == NO_CONTENT:
-                report.not_taken[facts["modality"]] = report.not_taken.get(facts["modality"], 0) + 1
+                report.not_taken[item_record.modality] = report.not_taken.get(item_record.modality, 0) + 1
 
 
 def bring(source: OpenEdition, target: OpenEdition, *, overrule: bool) -> None:
@@ -235,11 +236,11 @@ def bring(source: OpenEdition, target: OpenEdition, *, overrule: bool) -> None:
         kept, known = old.concepts(), new.concepts()
         concepts = [(name, told) for name, told in kept.items() if not _same_parts(told, known.get(name))]
         dropped = sorted(known.keys() - kept.keys())
-    target.ledger.write_each("link", links)
-    target.ledger.write_each("unlink", gone)
-    target.ledger.write_each("put_former", former)
-    target.ledger.write_each("put_concept", concepts)
-    target.ledger.write_each("drop_concept", dropped)
+    target.ledger.write_each(WriteTransaction.link, links)
+    target.ledger.write_each(WriteTransaction.unlink, gone)
+    target.ledger.write_each(lambda txn, pair: txn.put_former(*pair), former)
+    target.ledger.write_each(lambda txn, pair: txn.put_concept(*pair), concepts)
+    target.ledger.write_each(WriteTransaction.drop_concept, dropped)
     if roots is not None:
         target.ledger.write(lambda txn: txn.set_roots(roots))
 

@@ -14,7 +14,7 @@ from bindsearch.library.edition import OpenEdition
 from bindsearch.registry import devices
 from bindsearch.storage.manifest import Manifest
 from bindsearch.storage.settings import Settings
-from bindsearch.storage.snapshot import Snapshot, digest_in
+from bindsearch.storage.snapshot import Snapshot
 from bindsearch.types import Modality
 
 
@@ -100,14 +100,14 @@ def status_of(
     items = dict.fromkeys(map(str, Modality), 0)
     segments = dict.fromkeys(map(str, Modality), 0)
     dormant, seconds = 0, 0.0
-    for _, facts in snapshot.items():
-        if not snapshot.is_live(digest_in(facts)):
+    for _, record in snapshot.items():
+        if not snapshot.is_live(record.digest):
             dormant += 1
             continue
-        items[facts["modality"]] += 1
-        seconds += facts["duration"] or 0.0
-        for _, modality, count in facts["runs"]:
-            segments[modality] += count
+        items[record.modality] += 1
+        seconds += record.duration or 0.0
+        for run in record.runs:
+            segments[run.modality] += run.count
     generations = now.index_store.generations()
     return Status(
         path=path,

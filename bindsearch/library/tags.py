@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
@@ -25,9 +25,10 @@ from bindsearch.core.progress import Progress
 from bindsearch.errors import BadQuery
 from bindsearch.query.tag_conditions import LIKELY
 from bindsearch.storage.ledger import Ledger
-from bindsearch.storage.records import PathRecord
-from bindsearch.storage.snapshot import Snapshot, digest_in
-from bindsearch.types import Modality
+from bindsearch.storage.records import PathRecord, TaggerRecord
+from bindsearch.storage.snapshot import Snapshot
+from bindsearch.storage.write_transaction import WriteTransaction
+from bindsearch.types import Modality, Vectors
 from bindsearch.zeroshot import Classifier, MediaVectors
 from bindsearch.zeroshot.saving import pack, unpack
 
@@ -134,18 +135,18 @@ def _why_no_tags(snapshot: Snapshot, record: PathRecord | None) -> str:
 
 def _counted(snapshot: Snapshot, number: int) -> dict[str, Tag]:
     """Count what one classifier says of live items."""
-    told = snapshot.taggers()[number]
-    likely, tagged = np.zeros(told["answers"], dtype=np.int64), 0
+    tagger = snapshot.taggers()[number]
+    likely, tagged = np.zeros(tagger.answers, dtype=np.int64), 0
     for item, row in snapshot.tag_rows(number):
         if _is_live(snapshot, item):
             likely += row >= LIKELY
             tagged += 1
-    return {label: Tag(label, int(likely[at]), tagged, told["made"]) for label, at in told["columns"].items()}
+    return {label: Tag(label, int(likely[at]), tagged, tagger.made) for label, at in tagger.columns.items()}
 
 
 def _is_live(snapshot: Snapshot, item: int) -> bool:
-    facts = snapshot.facts(item)
-    return facts is not None and snapshot.is_live(digest_in(facts))
+    record = snapshot.item_record(item)
+    return record is not None and snapshot.is_live(record.digest)
 
 
 def _tags_of(snapshot: Snapshot, item: int) -> dict[str, float]:
@@ -163,15 +164,14 @@ def _tags_of(snapshot: Snapshot, item: int) -> dict[str, float]:
 def keep(ledger: Ledger, classifier: Classifier, *, labels: Iterable[str] | None = None) -> int:
     """Keep a classifier that has tagged nothing yet, for some of its labels or all; give its number."""
     wanted = set(classifier.labels if labels is None else labels)
-    told = {
-        "columns": {label: column for column, label in enumerate(classifier.answers) if label in wanted},
-        "answers": len(classifier.answers),
-        "upto": 0,
-        "made": datetime.now().astimezone().isoformat(timespec="seconds"),
-        "words": _words(classifier),
-    }
+    tagger = TaggerRecord(
+        columns={label: column for column, label in enumerate(classifier.answers) if label in wanted},
+        answers=len(classifier.answers),
+        made=datetime.now().astimezone().isoformat(timespec="seconds"),
+        words=_words(classifier),
+    )
     raw = pack(classifier)
-    return ledger.write(lambda txn: txn.put_tagger(told, raw))
+    return ledger.write(lambda txn: txn.put_tagger(tagger, raw))
 
 
 def forget(ledger: Ledger, labels: Iterable[str], *, but: int | None = None) -> list[int]:
@@ -180,19 +180,19 @@ def forget(ledger: Ledger, labels: Iterable[str], *, but: int | None = None) -> 
     with ledger.read() as snapshot:
         known = snapshot.taggers()
     changed = [
-        (number, told | {"columns": {label: at for label, at in told["columns"].items() if label not in gone}})
-        for number, told in known.items()
-        if number != but and not gone.isdisjoint(told["columns"])
+        (number, replace(tagger, columns={label: at for label, at in tagger.columns.items() if label not in gone}))
+        for number, tagger in known.items()
+        if number != but and not gone.isdisjoint(tagger.columns)
     ]
-    ledger.write_each("set_tagger", changed)
-    return [number for number, told in changed if not told["columns"]]
+    ledger.write_each(lambda txn, pair: txn.set_tagger(*pair), changed)
+    return [number for number, tagger in changed if not tagger.columns]
 
 
 def clear(ledger: Ledger, number: int) -> None:
     """Drop all that a classifier has said, and itself."""
     with ledger.read() as snapshot:
-        keys = [(number, item) for item, _ in snapshot.tag_rows(number)]
-    ledger.write_each("drop_tags", [*keys, (number, None)])
+        tagged = [item for item, _ in snapshot.tag_rows(number)]
+    ledger.write_each(lambda txn, item: txn.drop_tags(number, item), [*tagged, None])
 
 
 def follow(
@@ -205,39 +205,39 @@ def follow(
     with edition.ledger.read() as snapshot:
         known = snapshot.taggers()
         newest = snapshot.last_item()
-    late = {number: told for number, told in known.items() if told["upto"] < newest}
+    late = {number: tagger for number, tagger in known.items() if tagger.upto < newest}
     if numbers is not None:
-        late = {number: told for number, told in late.items() if number in set(numbers)}
-    return sum(_tagged_by(edition, number, told, progress) for number, told in late.items())
+        late = {number: tagger for number, tagger in late.items() if number in set(numbers)}
+    return sum(_tagged_by(edition, number, tagger, progress) for number, tagger in late.items())
 
 
-def _tagged_by(edition: OpenEdition, number: int, told: dict[str, Any], progress: ProgressCallback | None) -> int:
+def _tagged_by(edition: OpenEdition, number: int, tagger: TaggerRecord, progress: ProgressCallback | None) -> int:
     with edition.ledger.read() as snapshot:
         raw, total = snapshot.tagger(number), snapshot.item_count()
     classifier = unpack(raw, edition.space, name="a classifier that tags")
     done = 0
-    while items := _seen_after(edition, told["upto"]):
+    while items := _seen_after(edition, tagger.upto):
         tagged = [
             # one by one: a product of another shape may round otherwise, and the same file must get the same tags
-            (number, item, classifier.probabilities([seen])[0].astype(np.float32))
+            (item, classifier.probabilities([seen])[0].astype(np.float32))
             for item, seen in items
             if seen is not None
         ]
-        told = told | {"upto": items[-1][0]}
-        _commit(edition.ledger, number, told, tagged)
+        tagger = replace(tagger, upto=items[-1][0])
+        _commit(edition.ledger, number, tagger, tagged)
         done += len(tagged)
         if progress is not None:
             progress(Progress(done, total, 0, None))
     return done
 
 
-def _commit(ledger: Ledger, number: int, told: Mapping[str, Any], tagged: list[Any]) -> None:
+def _commit(ledger: Ledger, number: int, tagger: TaggerRecord, tagged: list[tuple[int, Vectors]]) -> None:
     """Write the tags of some items, and how far one has come, in one transaction."""
 
-    def change_all(txn: Any) -> None:
-        for each in tagged:
-            txn.put_tags(each)
-        txn.set_tagger((number, told))
+    def change_all(txn: WriteTransaction) -> None:
+        for item, probabilities in tagged:
+            txn.put_tags(number, item, probabilities)
+        txn.set_tagger(number, tagger)
 
     ledger.write(change_all)
 
@@ -246,8 +246,8 @@ def _seen_after(edition: OpenEdition, item: int) -> list[tuple[int, MediaVectors
     """Return the next items as a classifier sees them; None for one without vectors."""
     found: list[tuple[int, MediaVectors | None]] = []
     with edition.ledger.read() as snapshot:
-        for number, facts in islice(snapshot.items_after(item), TOGETHER):
-            kinds = [Modality(modality) for _, modality, count in facts["runs"] for _ in range(count)]
+        for number, record in islice(snapshot.items_after(item), TOGETHER):
+            kinds = [run.modality for run in record.runs for _ in range(run.count)]
             found.append((number, MediaVectors.of(kinds, edition.rows(snapshot, number)) if kinds else None))
     return found
 
@@ -274,16 +274,16 @@ def bring_tags(source: OpenEdition, target: OpenEdition) -> Brought:
         theirs, ours = list(old.taggers().values()), new.taggers()
     again: list[str] = []
     dropped: list[str] = []
-    kept = {number for number, told in ours.items() if told["words"] is None}
+    kept = {number for number, tagger in ours.items() if tagger.words is None}
     reads = Modality.TEXT in target.space.spec.modalities
-    for told in theirs:
-        labels = list(told["columns"])
-        same = next((number for number, own in ours.items() if _same(own, told)), None)
-        if told["words"] is None or not reads:
+    for tagger in theirs:
+        labels = list(tagger.columns)
+        same = next((number for number, own in ours.items() if _same(own, tagger)), None)
+        if tagger.words is None or not reads:
             dropped += labels
         elif same is None:
             again += labels
-            number = keep(target.ledger, _made(told["words"], target), labels=labels)
+            number = keep(target.ledger, _made(tagger.words, target), labels=labels)
             kept -= {*forget(target.ledger, labels, but=number)}
         else:
             kept |= {same}
@@ -295,12 +295,12 @@ def bring_tags(source: OpenEdition, target: OpenEdition) -> Brought:
 
 def forget_whole(ledger: Ledger, number: int) -> None:
     """Forget a classifier and all its tags."""
-    ledger.write(lambda txn: txn.set_tagger((number, {"columns": {}})))
+    ledger.write(lambda txn: txn.drop_tagger(number))
     clear(ledger, number)
 
 
-def _same(own: Mapping[str, Any], told: Mapping[str, Any]) -> bool:
-    return own["words"] == told["words"] and own["words"] is not None and own["columns"] == told["columns"]
+def _same(own: TaggerRecord, other: TaggerRecord) -> bool:
+    return own.words == other.words and own.words is not None and own.columns == other.columns
 
 
 def _words(classifier: Classifier) -> dict[str, Any] | None:

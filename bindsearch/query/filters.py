@@ -17,8 +17,8 @@ from bindsearch.core.paths import absolute
 from bindsearch.errors import BadQuery
 from bindsearch.ports import Index
 from bindsearch.query.tag_conditions import TagCondition, no_such_tag, tag_condition
-from bindsearch.storage.records import PathRecord, run_ids
-from bindsearch.storage.snapshot import Snapshot, digest_in
+from bindsearch.storage.records import PathRecord, RunRef, run_ids
+from bindsearch.storage.snapshot import Snapshot
 from bindsearch.types import Ids, Modality
 
 NO_IDS: Ids = np.empty(0, dtype=np.int64)
@@ -78,13 +78,13 @@ class Filters:
     def _wants(self, modality: str) -> bool:
         return not self.modalities or Modality(modality) in self.modalities
 
-    def _runs(self, snapshot: Snapshot) -> Iterator[tuple[int, str, int]]:
+    def _runs(self, snapshot: Snapshot) -> Iterator[RunRef]:
         """Return the runs of the live items that have a path which passes, and the tags that are asked for."""
         tagged = tagged_items(snapshot, self.tags) if self.tags else None
         for item in self._items(snapshot) if self.on_paths or tagged is None else tagged:
-            facts = snapshot.facts(item) if tagged is None or item in tagged else None
-            if facts and self._wants(facts["modality"]) and snapshot.is_live(digest_in(facts)):
-                yield from facts["runs"]
+            record = snapshot.item_record(item) if tagged is None or item in tagged else None
+            if record and self._wants(record.modality) and snapshot.is_live(record.digest):
+                yield from record.runs
 
     def _items(self, snapshot: Snapshot) -> Iterator[int]:
         """Return the items that have a path which passes."""
@@ -112,11 +112,11 @@ def tagged_items(snapshot: Snapshot, conditions: Iterable[TagCondition]) -> set[
 def _sounds_of_videos(snapshot: Snapshot, frames: Index | None) -> Ids:
     """Return the segments of sound of the items whose frames are in an index, ascending."""
     ids = NO_IDS if frames is None else frames.ids()
-    runs: list[tuple[int, str, int]] = []
+    runs: list[RunRef] = []
     place = 0
     while place < len(ids):
         item, _, count = snapshot.run_head(int(ids[place])) or (0, Modality.VIDEO, 1)
-        runs += (snapshot.facts(item) or {"runs": []})["runs"]
+        runs += snapshot.runs_of(item)
         place += count
     return np.sort(run_ids(runs, Modality.AUDIO))
 

@@ -95,9 +95,7 @@ class Operands:
             item = None if digest is None else snapshot.item_of(digest)
             if item is None:
                 return None
-            facts = snapshot.facts(item)
-            assert facts is not None
-            firsts = [first for first, _, _ in facts["runs"]]
+            firsts = [run.first for run in snapshot.runs_of(item)]
             segments = [segment for first in firsts for segment in snapshot.run(first)]
             return segments, np.concatenate([snapshot.vectors(first) for first in firsts])
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from bindsearch.ports import Index
 from bindsearch.retrieval.candidates import BoundQuery, Candidate
-from bindsearch.storage.snapshot import Snapshot, digest_in
+from bindsearch.storage.snapshot import Snapshot
 from bindsearch.types import Ids, Modality
 
 
@@ -65,7 +65,7 @@ class ItemGrouper:
     def wants(self, item: int) -> bool:
         """Whether an item is live, and not one to leave out."""
         if item not in self._wanted:
-            facts = self._snapshot.facts(item)
-            digest = None if facts is None else digest_in(facts)
+            record = self._snapshot.item_record(item)
+            digest = None if record is None else record.digest
             self._wanted[item] = digest is not None and digest not in self._without and self._snapshot.is_live(digest)
         return self._wanted[item]

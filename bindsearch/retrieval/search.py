@@ -19,7 +19,7 @@ from bindsearch.query.query_vector import QueryVector
 from bindsearch.results import Hit, Hits
 from bindsearch.retrieval.candidates import NEARLY, BoundQuery, Candidate, ItemMatch
 from bindsearch.retrieval.grouping import ItemGrouper
-from bindsearch.storage.snapshot import Snapshot, digest_in
+from bindsearch.storage.snapshot import Snapshot
 from bindsearch.types import Modality, Segment, Vectors
 
 UNWANTED_AT = 0.1
@@ -109,9 +109,9 @@ class Search:
 
     def _runs(self, item: int) -> Iterator[tuple[int, Modality, Vectors]]:
         """Return the runs of an item with their vectors, as the ledger has them."""
-        for first, modality, _ in (self.snapshot.facts(item) or {"runs": []})["runs"]:
-            if modality in self._indexes:
-                yield first, Modality(modality), self.snapshot.vectors(first)
+        for run in self.snapshot.runs_of(item):
+            if run.modality in self._indexes:
+                yield run.first, run.modality, self.snapshot.vectors(run.first)
 
     def _completed(self, candidate: Candidate) -> Candidate:
         segment = segment_of(self.snapshot, candidate)
@@ -204,14 +204,14 @@ def segment_of(snapshot: Snapshot, candidate: Candidate) -> Segment:
 
 
 def _hit(snapshot: Snapshot, candidate: Candidate, filters: Filters) -> Hit:
-    facts = snapshot.facts(candidate.item)
-    assert facts is not None
+    item_record = snapshot.item_record(candidate.item)
+    assert item_record is not None
     first, *others = sorted(
-        snapshot.owners(digest_in(facts)), key=lambda record: (not filters.admits(record), record.path)
+        snapshot.owners(item_record.digest), key=lambda record: (not filters.admits(record), record.path)
     )
     return Hit(
         path=first.path,
-        modality=Modality(facts["modality"]),
+        modality=item_record.modality,
         score=candidate.score,
         expect=candidate.expect,
         segment=segment_of(snapshot, candidate),

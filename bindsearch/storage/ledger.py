@@ -23,15 +23,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from operator import methodcaller
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from bindsearch.storage.lmdb_env import FIRST_MAP, LmdbEnvironment
 from bindsearch.storage.snapshot import Snapshot
 from bindsearch.storage.write_transaction import WriteTransaction
 
 Result = TypeVar("Result")
+Value = TypeVar("Value")
 
 PRUNED = 10_000
 """Entries of the log that are dropped in one transaction."""
@@ -87,8 +88,17 @@ class Ledger:
         for _ in range(start, upto, PRUNED):
             self.write(lambda txn: txn.prune_log(upto, most=PRUNED))
 
-    def write_each(self, method: str, things: Sequence[Any]) -> None:
-        """Call a method of `WriteTransaction` for each thing, in transactions of bounded size."""
-        for start in range(0, len(things), BATCH):
-            calls = [methodcaller(method, thing) for thing in things[start : start + BATCH]]
-            self.write(lambda txn, calls=calls: [call(txn) for call in calls])  # type: ignore[misc]
+    def write_each(self, change: Callable[[WriteTransaction, Value], object], values: Sequence[Value]) -> None:
+        """Call `change(txn, value)` for each value, in transactions of bounded size.
+
+        `change` may be a method: `ledger.write_each(WriteTransaction.unlink, paths)`.
+        """
+        for start in range(0, len(values), BATCH):
+            self.write(partial(_change_each, change, values[start : start + BATCH]))
+
+
+def _change_each(
+    change: Callable[[WriteTransaction, Value], object], values: Sequence[Value], txn: WriteTransaction
+) -> None:
+    for value in values:
+        change(txn, value)

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -57,6 +58,30 @@ class Content:
 
 
 @dataclass(frozen=True, slots=True)
+class RunRef:
+    """Where a run of an item is stored: its segments are `first` up to `first + count - 1`."""
+
+    first: int
+    modality: Modality
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class ItemRecord:
+    """What the ledger knows of one item."""
+
+    digest: bytes
+    modality: Modality
+    format: str
+    size: int
+    duration: float | None
+    """In seconds, of sounds, videos and animations."""
+    covered: float
+    """The share of the content that its segments cover."""
+    runs: tuple[RunRef, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class LogEntry:
     """An item came to life or went away."""
 
@@ -64,8 +89,23 @@ class LogEntry:
     item: int
     live: bool
     modality: Modality
-    runs: Sequence[tuple[int, str, int]]
-    """The item's runs: first segment, modality, number of segments."""
+    runs: Sequence[RunRef]
+
+
+@dataclass(frozen=True, slots=True)
+class TaggerRecord:
+    """What the ledger knows of a classifier that tags items, besides the classifier itself."""
+
+    columns: Mapping[str, int]
+    """Label -> its column in the rows of probabilities."""
+    answers: int
+    """The length of a row: labels and background labels."""
+    made: str
+    """When the classifier was stored, in ISO format."""
+    upto: int = 0
+    """The highest item that it has tagged."""
+    words: Mapping[str, Any] | None = None
+    """Labels, background labels and templates that it can be rebuilt from; None if it needs more than words."""
 
 
 def path_key(path: Path) -> bytes:
@@ -131,9 +171,60 @@ def _span(start: float, end: float, offset: int, length: int) -> Span:
     )
 
 
-def run_ids(runs: Iterable[tuple[int, str, int]], modality: Modality) -> Ids:
-    """Return the segment ids of an item's runs of one modality, from its facts."""
-    blocks = [np.arange(first, first + count, dtype=np.int64) for first, kind, count in runs if kind == modality]
+def pack_item(record: ItemRecord) -> bytes:
+    """Return the value under an item's number."""
+    value = {
+        "hash": record.digest.hex(),
+        "modality": record.modality,
+        "format": record.format,
+        "size": record.size,
+        "duration": record.duration,
+        "covered": record.covered,
+        "runs": [pack_run_ref(run) for run in record.runs],
+    }
+    return json.dumps(value).encode()
+
+
+def unpack_item(value: bytes) -> ItemRecord:
+    """Read what `pack_item` wrote. Raises `ValueError`, `KeyError`, `TypeError` for a damaged value."""
+    fields = json.loads(value)
+    return ItemRecord(
+        digest=bytes.fromhex(fields["hash"]),
+        modality=Modality(fields["modality"]),
+        format=fields.get("format", ""),
+        size=fields["size"],
+        duration=fields["duration"],
+        covered=fields.get("covered", 1.0),
+        runs=unpack_run_refs(fields["runs"]),
+    )
+
+
+def pack_log_entry(item: int, record: ItemRecord, *, live: bool) -> bytes:
+    """Return the value under a position of the log."""
+    runs = [pack_run_ref(run) for run in record.runs]
+    return json.dumps({"item": item, "live": live, "modality": record.modality, "runs": runs}).encode()
+
+
+def unpack_log_entry(position: int, value: bytes) -> LogEntry:
+    """Read what `pack_log_entry` wrote."""
+    fields = json.loads(value)
+    runs = unpack_run_refs(fields["runs"])
+    return LogEntry(position, fields["item"], fields["live"], Modality(fields["modality"]), runs)
+
+
+def pack_run_ref(run: RunRef) -> tuple[int, str, int]:
+    """Return a run as it stands in the JSON of items and log entries."""
+    return run.first, run.modality, run.count
+
+
+def unpack_run_refs(runs: Iterable[tuple[int, str, int]]) -> tuple[RunRef, ...]:
+    """Read what `pack_run_ref` wrote."""
+    return tuple(RunRef(first, Modality(modality), count) for first, modality, count in runs)
+
+
+def run_ids(runs: Iterable[RunRef], modality: Modality) -> Ids:
+    """Return the segment ids of the runs of one modality."""
+    blocks = [np.arange(run.first, run.first + run.count, dtype=np.int64) for run in runs if run.modality == modality]
     return np.concatenate(blocks) if blocks else np.empty(0, dtype=np.int64)
 
 

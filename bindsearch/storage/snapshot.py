@@ -16,12 +16,17 @@ from bindsearch.errors import CorruptLibrary
 from bindsearch.storage.lmdb_env import Transaction
 from bindsearch.storage.records import (
     LONGEST_KEY,
+    ItemRecord,
     LogEntry,
     PathRecord,
+    RunRef,
+    TaggerRecord,
     key_of,
     number_of,
     path_key,
     unpack_head,
+    unpack_item,
+    unpack_log_entry,
     unpack_path,
     unpack_spans,
 )
@@ -68,37 +73,46 @@ class Snapshot:
         found = self._txn.get("quarantine", digest)
         return None if found is None else found.decode()
 
-    def facts(self, item: int) -> dict[str, Any] | None:
-        """Return an item's plain facts: hash, modality, format, size, duration, covered, runs."""
+    def item_record(self, item: int) -> ItemRecord | None:
+        """Return the record of an item, None if there is no such item. Raises `CorruptLibrary`."""
         found = self._txn.get("items", key_of(item))
-        return None if found is None else _facts(item, found)
+        return None if found is None else _unpack_item(item, found)
 
-    def items(self) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Return all items with their facts, live or not. Raises `CorruptLibrary`."""
-        for key, value in self._txn.scan("items"):
-            yield number_of(key), _facts(number_of(key), value)
+    def runs_of(self, item: int) -> tuple[RunRef, ...]:
+        """Return the runs of an item; none if there is no such item. Raises `CorruptLibrary`."""
+        record = self.item_record(item)
+        return () if record is None else record.runs
 
-    def live_items(self) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Return the items that some path holds, with their facts."""
-        return ((item, facts) for item, facts in self.items() if self.is_live(digest_in(facts)))
+    def items(self) -> Iterator[tuple[int, ItemRecord]]:
+        """Return all items with their records, live or not. Raises `CorruptLibrary`."""
+        return self.items_after(-1)
+
+    def items_after(self, item: int) -> Iterator[tuple[int, ItemRecord]]:
+        """Return the items with higher numbers than `item`, with their records. Raises `CorruptLibrary`."""
+        for key, value in self._txn.scan("items", key_of(item + 1)):
+            yield number_of(key), _unpack_item(number_of(key), value)
+
+    def live_items(self) -> Iterator[tuple[int, ItemRecord]]:
+        """Return the items that at least one path holds, with their records. Raises `CorruptLibrary`."""
+        return ((item, record) for item, record in self.items() if self.is_live(record.digest))
 
     def damaged_items(self) -> list[int]:
-        """Return the items whose facts cannot be read."""
+        """Return the items whose records cannot be read."""
         return [number_of(key) for key, value in self._txn.scan("items") if not _is_readable(key, value)]
 
     def item(self, item: int) -> Item | None:
         """Return an item with its segments and paths."""
-        facts = self.facts(item)
-        if facts is None:
+        record = self.item_record(item)
+        if record is None:
             return None
         return Item(
             id=item,
-            hash=facts["hash"],
-            modality=Modality(facts["modality"]),
-            size=facts["size"],
-            duration=facts["duration"],
-            segments=[segment for first, _, _ in facts["runs"] for segment in self.run(first)],
-            paths=[record.path for record in self.owners(digest_in(facts))],
+            hash=record.digest.hex(),
+            modality=record.modality,
+            size=record.size,
+            duration=record.duration,
+            segments=[segment for run in record.runs for segment in self.run(run.first)],
+            paths=[owner.path for owner in self.owners(record.digest)],
         )
 
     def run(self, first: int) -> list[Segment]:
@@ -181,9 +195,7 @@ class Snapshot:
     def log(self, after: int = 0) -> Iterator[LogEntry]:
         """Return what came to life or went away after a position."""
         for key, value in self._txn.scan("log", key_of(after + 1)):
-            told = json.loads(value)
-            modality = Modality(told["modality"])
-            yield LogEntry(number_of(key), told["item"], told["live"], modality, told["runs"])
+            yield unpack_log_entry(number_of(key), value)
 
     def log_start(self) -> int:
         """Return the position up to which the log was pruned."""
@@ -209,15 +221,15 @@ class Snapshot:
         found = ((key, value) for key, value in self._txn.scan("meta", prefix) if key.startswith(prefix))
         return {key.removeprefix(prefix).decode(): json.loads(value) for key, value in found}
 
-    def taggers(self) -> dict[int, dict[str, Any]]:
-        """Return what is known of every classifier that tags items, by its number, oldest first."""
+    def taggers(self) -> dict[int, TaggerRecord]:
+        """Return the record of every classifier that tags items, by its number, oldest first."""
         found = ((key, value) for key, value in self._txn.scan("meta", TAGGER) if key.startswith(TAGGER))
-        return {number_of(key.removeprefix(TAGGER)): json.loads(value) for key, value in found}
+        return {number_of(key.removeprefix(TAGGER)): TaggerRecord(**json.loads(value)) for key, value in found}
 
     def tag_columns(self) -> dict[str, tuple[int, int]]:
         """Return for each tag whose classifier says it, by number, and in which column of its rows."""
-        told = self.taggers().items()
-        return {label: (number, column) for number, each in told for label, column in each["columns"].items()}
+        taggers = self.taggers().items()
+        return {label: (number, column) for number, tagger in taggers for label, column in tagger.columns.items()}
 
     def tagger(self, number: int) -> bytes:
         """Return the classifier that tags. Raises `CorruptLibrary`."""
@@ -249,11 +261,6 @@ class Snapshot:
         """Return the highest number of an item; 0 where there is none."""
         found = self._txn.floor("items", b"\xff" * 8)
         return 0 if found is None else number_of(found[0])
-
-    def items_after(self, item: int) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Return the items with higher numbers than one, with their facts. Raises `CorruptLibrary`."""
-        for key, value in self._txn.scan("items", key_of(item + 1)):
-            yield number_of(key), _facts(number_of(key), value)
 
     def former_metadata(self, digest: bytes) -> dict[str, str]:
         """Return the metadata that the last path of a content had when it went."""
@@ -301,25 +308,17 @@ def concept_key(name: str) -> bytes:
     return b"concept:" + name.encode()
 
 
-def digest_in(facts: dict[str, Any]) -> bytes:
-    """Return the digest of an item's content, from its facts."""
-    return bytes.fromhex(facts["hash"])
-
-
-def _facts(item: int, value: bytes) -> dict[str, Any]:
+def _unpack_item(item: int, value: bytes) -> ItemRecord:
     try:
-        facts: dict[str, Any] = json.loads(value)
-        if not {"hash", "modality", "size", "duration", "runs"} <= facts.keys():
-            raise ValueError("something is missing")
-    except (ValueError, AttributeError) as error:
+        return unpack_item(value)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         words = f"the record of item {item} is damaged ({error}); `bindsearch doctor --repair` mends it"
         raise CorruptLibrary(words) from error
-    return facts
 
 
 def _is_readable(key: bytes, value: bytes) -> bool:
     try:
-        _facts(number_of(key), value)
+        _unpack_item(number_of(key), value)
     except CorruptLibrary:
         return False
     return True

@@ -3,16 +3,32 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Concatenate, ParamSpec
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bindsearch.core.file_state import NO_CONTENT
-from bindsearch.storage.records import Content, PathRecord, Run, key_of, pack_path, pack_run, path_key
-from bindsearch.storage.snapshot import TAGGER, Snapshot, concept_key, digest_in
+from bindsearch.storage.records import (
+    Content,
+    ItemRecord,
+    PathRecord,
+    Run,
+    RunRef,
+    TaggerRecord,
+    key_of,
+    pack_item,
+    pack_log_entry,
+    pack_path,
+    pack_run,
+    path_key,
+)
+from bindsearch.storage.snapshot import TAGGER, Snapshot, concept_key
+
+Arguments = ParamSpec("Arguments")
 
 
 class WriteTransaction(Snapshot):
@@ -47,25 +63,24 @@ class WriteTransaction(Snapshot):
         if known is not None:
             return known
         item = self._next("items")
-        facts = {
-            "hash": digest.hex(),
-            "modality": content.modality,
-            "format": content.format,
-            "size": content.size,
-            "duration": content.duration,
-            "covered": content.covered,
-            "runs": [self._put_run(item, run) for run in content.runs if len(run.spans)],
-        }
-        self._txn.put("items", key_of(item), json.dumps(facts).encode(), append=True)
+        record = ItemRecord(
+            digest=digest,
+            modality=content.modality,
+            format=content.format,
+            size=content.size,
+            duration=content.duration,
+            covered=content.covered,
+            runs=tuple(self._put_run(item, run) for run in content.runs if len(run.spans)),
+        )
+        self._txn.put("items", key_of(item), pack_item(record), append=True)
         self._txn.put("contents", digest, key_of(item))
         self._txn.drop("quarantine", digest)
         if self.is_live(digest):
             self._note(digest, live=True)
         return item
 
-    def put_former(self, gone: tuple[bytes, Mapping[str, str]]) -> None:
+    def put_former(self, digest: bytes, metadata: Mapping[str, str]) -> None:
         """Keep the metadata of a content's last path in case the content comes back."""
-        digest, metadata = gone
         self._txn.put("former", digest, json.dumps(dict(metadata)).encode())
 
     def put_quarantine(self, digest: bytes, reason: str) -> None:
@@ -83,23 +98,22 @@ class WriteTransaction(Snapshot):
 
     def drop_item(self, item: int) -> None:
         """Forget an item, its segments and its vectors; its paths must be unlinked or re-indexed by the caller."""
-        facts = self.facts(item)
-        if facts is None:
+        record = self.item_record(item)
+        if record is None:
             return
-        digest = digest_in(facts)
-        if self.is_live(digest):
-            self._note(digest, live=False)
-        for first, _, _ in facts["runs"]:
-            self.drop_run(first)
+        if self.is_live(record.digest):
+            self._note(record.digest, live=False)
+        for run in record.runs:
+            self.drop_run(run.first)
         for number in self.taggers():
             self._txn.drop("tags", key_of(number) + key_of(item))
-        self._txn.drop("former", digest)
+        self._txn.drop("former", record.digest)
         self._txn.drop("items", key_of(item))
-        if self.item_of(digest) == item:
-            self._txn.drop("contents", digest)
+        if self.item_of(record.digest) == item:
+            self._txn.drop("contents", record.digest)
 
     def drop_record(self, item: int) -> None:
-        """Drop an item's facts, which cannot be read; what hangs on them is then found to be astray."""
+        """Drop the unreadable record of an item; the doctor then finds what belonged to it astray."""
         self._txn.drop("items", key_of(item))
 
     def drop_run(self, first: int) -> None:
@@ -125,38 +139,39 @@ class WriteTransaction(Snapshot):
         """Remember the folders and files that `index` was asked for."""
         self._txn.put("meta", b"roots", json.dumps([str(root) for root in roots]).encode())
 
-    def put_concept(self, concept: tuple[str, Mapping[str, Any]]) -> None:
-        """Save a concept: its name, and what is to be known of it."""
-        name, told = concept
-        self._txn.put("meta", concept_key(name), json.dumps(dict(told)).encode())
+    def put_concept(self, name: str, record: Mapping[str, Any]) -> None:
+        """Save a concept under a name; one that is saved under it is replaced."""
+        self._txn.put("meta", concept_key(name), json.dumps(dict(record)).encode())
 
     def drop_concept(self, name: str) -> None:
         """Forget a concept."""
         self._txn.drop("meta", concept_key(name))
 
-    def put_tagger(self, told: Mapping[str, Any], raw: bytes) -> int:
-        """Keep a classifier that tags items, and what is to be known of it; give its number."""
+    def put_tagger(self, record: TaggerRecord, raw: bytes) -> int:
+        """Store a classifier that tags items, packed in `raw`, with its record; return its number."""
         number = self._next("taggers")
         self._txn.put("tags", key_of(number), raw)
-        self.set_tagger((number, told))
+        self.set_tagger(number, record)
         return number
 
-    def set_tagger(self, known: tuple[int, Mapping[str, Any]]) -> None:
-        """Say what is to be known of a classifier; of one that says no tags any more, nothing."""
-        number, told = known
-        if told["columns"]:
-            self._txn.put("meta", TAGGER + key_of(number), json.dumps(dict(told)).encode())
+    def set_tagger(self, number: int, record: TaggerRecord) -> None:
+        """Replace the record of a classifier, or drop it when no tags are left."""
+        if record.columns:
+            self._txn.put("meta", TAGGER + key_of(number), json.dumps(asdict(record)).encode())
         else:
-            self._txn.drop("meta", TAGGER + key_of(number))
+            self.drop_tagger(number)
 
-    def put_tags(self, tagged: tuple[int, int, NDArray[np.float32]]) -> None:
-        """Say how probable the answers of a classifier are for an item."""
-        number, item, row = tagged
-        self._txn.put("tags", key_of(number) + key_of(item), np.ascontiguousarray(row, dtype="<f4").tobytes())
+    def drop_tagger(self, number: int) -> None:
+        """Drop the record of a classifier; its tags and itself are dropped with `drop_tags`."""
+        self._txn.drop("meta", TAGGER + key_of(number))
 
-    def drop_tags(self, key: tuple[int, int | None]) -> None:
-        """Drop what a classifier says of an item, or, of none, the classifier itself."""
-        number, item = key
+    def put_tags(self, number: int, item: int, probabilities: NDArray[np.float32]) -> None:
+        """Store the probabilities that a classifier gives its answers for an item."""
+        row = np.ascontiguousarray(probabilities, dtype="<f4")
+        self._txn.put("tags", key_of(number) + key_of(item), row.tobytes())
+
+    def drop_tags(self, number: int, item: int | None) -> None:
+        """Drop the tags that a classifier gave an item, or the classifier itself if `item` is None."""
         self._txn.drop("tags", key_of(number) + (b"" if item is None else key_of(item)))
 
     def prune_log(self, upto: int, *, most: int) -> None:
@@ -166,14 +181,14 @@ class WriteTransaction(Snapshot):
             self._txn.drop("log", key_of(position))
             self._txn.put("meta", b"pruned", key_of(position))
 
-    def _put_run(self, item: int, run: Run) -> tuple[int, str, int]:
+    def _put_run(self, item: int, run: Run) -> RunRef:
         first = self._next("segments", len(run.spans))
         self._txn.put("runs", key_of(first), pack_run(item, run), append=True)
         for segment, text in enumerate(run.texts, first):
             self._txn.put("texts", key_of(segment), text.encode(errors="surrogatepass"))
         block = np.ascontiguousarray(run.vectors, dtype=np.float16).tobytes()
         self._txn.put("vectors", key_of(first), block, append=True)
-        return first, run.modality, len(run.spans)
+        return RunRef(first, run.modality, len(run.spans))
 
     def _disown(self, digest: bytes, key: bytes) -> None:
         if digest == NO_CONTENT:
@@ -184,13 +199,29 @@ class WriteTransaction(Snapshot):
 
     def _note(self, digest: bytes, *, live: bool) -> None:
         item = self.item_of(digest)
-        facts = None if item is None else self.facts(item)
-        if facts is not None:
-            entry = {"item": item, "live": live, "modality": facts["modality"], "runs": facts["runs"]}
-            self._txn.put("log", key_of(self._next("position")), json.dumps(entry).encode(), append=True)
+        record = None if item is None else self.item_record(item)
+        if item is not None and record is not None:
+            entry = pack_log_entry(item, record, live=live)
+            self._txn.put("log", key_of(self._next("position")), entry, append=True)
 
     def _next(self, counter: str, step: int = 1) -> int:
         """Take `step` numbers that were never used before; give the first of them."""
         last = self._counter(counter)
         self._txn.put("meta", counter.encode(), key_of(last + step))
         return last + 1
+
+
+Change = Callable[[WriteTransaction], None]
+
+
+def deferred(
+    method: Callable[Concatenate[WriteTransaction, Arguments], object],
+    *args: Arguments.args,
+    **kwargs: Arguments.kwargs,
+) -> Change:
+    """Return the change that calls a method of `WriteTransaction` with these arguments."""
+
+    def change(txn: WriteTransaction) -> None:
+        method(txn, *args, **kwargs)
+
+    return change

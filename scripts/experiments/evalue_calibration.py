@@ -38,6 +38,7 @@ from bindsearch.library.library import Library
 from bindsearch.query.query_vector import Component, QueryVector
 from bindsearch.retrieval.candidates import BoundQuery, Candidate
 from bindsearch.spaces.space import Space
+from bindsearch.storage.records import RunRef
 from bindsearch.types import Modality
 
 FEWEST, MOST, FACTOR = 0.003, 0.03, 3.0
@@ -245,8 +246,8 @@ class Owners:
     def owner_of(self, segment: int) -> int:
         return segment
 
-    def facts(self, item: int) -> dict[str, list[tuple[int, str, int]]]:
-        return {"runs": [(item, str(modality), 1) for modality in Modality]}
+    def runs_of(self, item: int) -> tuple[RunRef, ...]:
+        return tuple(RunRef(item, modality, 1) for modality in Modality)
 
 
 def cost(count: int, dim: int = 256) -> None:

@@ -21,6 +21,7 @@ from bindsearch.calibration.null_distribution import (
 from bindsearch.calibration.store import FORMAT, CalibrationStore
 from bindsearch.calibration.whitening import Whitening
 from bindsearch.query.query_vector import Component, QueryVector
+from bindsearch.storage.records import RunRef
 from bindsearch.types import Modality
 
 DIM = 48
@@ -322,8 +323,8 @@ class FakeSnapshot:
     def owner_of(self, segment):
         return segment // 2
 
-    def facts(self, item):
-        return {"runs": [(2 * item, str(modality), 2) for modality in (Modality.IMAGE, Modality.AUDIO)]}
+    def runs_of(self, item):
+        return tuple(RunRef(2 * item, modality, 2) for modality in (Modality.IMAGE, Modality.AUDIO))
 
 
 def counting(vectors):

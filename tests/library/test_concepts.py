@@ -110,7 +110,7 @@ def test_a_concept_of_another_fingerprint_needs_its_files(library, media, tmp_pa
     outside = picture(tmp_path / "outside.png", "orange")
     made = library.concepts.add("warm", outside, "fire")
     other = replace(made, fingerprint="f00d", vector=-made.vector)
-    library._editions.now().ledger.write(lambda txn: txn.put_concept(("warm", other.as_record())))
+    library._editions.now().ledger.write(lambda txn: txn.put_concept("warm", other.as_record()))
     assert library.vector("concept:warm") == pytest.approx(made.vector, abs=1e-6)
     os.remove(outside)
     with pytest.raises(UnreadableMedia, match=r"outside\.png"):

@@ -8,7 +8,7 @@ from media_files import picture
 
 from bindsearch.core.file_state import Stamp
 from bindsearch.library.doctor import Drift
-from bindsearch.storage.records import PathRecord, key_of
+from bindsearch.storage.records import ItemRecord, PathRecord, key_of
 
 
 def raw_write(library, txn) -> None:
@@ -16,25 +16,25 @@ def raw_write(library, txn) -> None:
     library._editions.now().ledger.storage.write(txn)
 
 
-def first_item(library) -> tuple[int, dict]:
+def first_item(library) -> tuple[int, ItemRecord]:
     with library._editions.now().ledger.read() as snapshot:
         return next(iter(snapshot.items()))
 
 
 def lose_vectors(library) -> str:
-    first = first_item(library)[1]["runs"][0][0]
+    first = first_item(library)[1].runs[0].first
     raw_write(library, lambda txn: txn.drop("vectors", key_of(first)))
     return "vectors"
 
 
 def tear_vectors(library) -> str:
-    first = first_item(library)[1]["runs"][0][0]
+    first = first_item(library)[1].runs[0].first
     raw_write(library, lambda txn: txn.put("vectors", key_of(first), b"torn"))
     return "torn"
 
 
 def scale_vectors(library) -> str:
-    first = first_item(library)[1]["runs"][0][0]
+    first = first_item(library)[1].runs[0].first
     with library._editions.now().ledger.read() as snapshot:
         rows = np.array(snapshot.raw_vectors(first))
     raw_write(library, lambda txn: txn.put("vectors", key_of(first), (rows * 2).astype(np.float16).tobytes()))
@@ -42,7 +42,7 @@ def scale_vectors(library) -> str:
 
 
 def lose_run(library) -> str:
-    first = first_item(library)[1]["runs"][0][0]
+    first = first_item(library)[1].runs[0].first
     raw_write(library, lambda txn: txn.drop("runs", key_of(first)))
     return "segments"
 
@@ -54,14 +54,14 @@ def lose_item(library) -> str:
 
 
 def lose_content(library) -> str:
-    _, facts = first_item(library)
-    raw_write(library, lambda txn: txn.drop("contents", bytes.fromhex(facts["hash"])))
+    _, record = first_item(library)
+    raw_write(library, lambda txn: txn.drop("contents", record.digest))
     return "content"
 
 
 def lose_owner(library) -> str:
-    _, facts = first_item(library)
-    raw_write(library, lambda txn: txn.drop("owners", bytes.fromhex(facts["hash"])))
+    _, record = first_item(library)
+    raw_write(library, lambda txn: txn.drop("owners", record.digest))
     return "paths"
 
 

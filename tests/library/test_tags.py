@@ -311,9 +311,9 @@ def test_the_doctor_sees_and_mends_what_is_astray(library, media):
     library.tag(LABELS, none=OTHERS)
     ledger = library._editions.now().ledger
     row = np.zeros(4, dtype=np.float32)
-    ledger.write(lambda txn: txn.put_tags((1, 999, row)))
-    ledger.write(lambda txn: txn.put_tags((1, 1, row[:2])))
-    ledger.write(lambda txn: txn.put_tags((7, 1, row)))
+    ledger.write(lambda txn: txn.put_tags(1, 999, row))
+    ledger.write(lambda txn: txn.put_tags(1, 1, row[:2]))
+    ledger.write(lambda txn: txn.put_tags(7, 1, row))
     faults = library.doctor()
     assert len(faults) == 3
     assert all("tags" in fault for fault in faults)
@@ -324,7 +324,7 @@ def test_the_doctor_sees_and_mends_what_is_astray(library, media):
 
 def test_a_classifier_that_is_missing_takes_its_tags_with_it(library, media):
     library.tag(LABELS, none=OTHERS)
-    library._editions.now().ledger.write(lambda txn: txn.drop_tags((1, None)))
+    library._editions.now().ledger.write(lambda txn: txn.drop_tags(1, None))
     picture(media / "pictures" / "new.png", (250, 5, 5))
     with pytest.raises(CorruptLibrary, match="--repair"):
         library.index()

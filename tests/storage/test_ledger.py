@@ -162,7 +162,7 @@ class LedgerAgainstDictionary(RuleBasedStateMachine):
                 ROOT / name: content for name, content in self.paths.items()
             }
             assert all(paths[ROOT / name].stamp == stamp for name, stamp in self.stamps.items())
-            stored = {facts["hash"]: item for item, facts in snapshot.items()}
+            stored = {record.digest.hex(): item for item, record in snapshot.items()}
             assert set(stored) == {digest(content).hex() for content in self.known}
             for content in self.known:
                 item = snapshot.item(stored[digest(content).hex()])
@@ -174,10 +174,9 @@ class LedgerAgainstDictionary(RuleBasedStateMachine):
     def check_content(self, snapshot, item, content: int) -> None:
         made = make_content(content)
         assert [segment.span for segment in item.segments] == [span for run in made.runs for span in run.spans]
-        facts = snapshot.facts(item.id)
-        for (first, modality, count), run in zip(facts["runs"], made.runs, strict=True):
-            assert (modality, count) == (run.modality, len(run.spans))
-            assert np.array_equal(snapshot.raw_vectors(first), run.vectors.astype(np.float16))
+        for stored, run in zip(snapshot.runs_of(item.id), made.runs, strict=True):
+            assert (stored.modality, stored.count) == (run.modality, len(run.spans))
+            assert np.array_equal(snapshot.raw_vectors(stored.first), run.vectors.astype(np.float16))
 
     @invariant()
     def indexes_hold_what_is_live(self) -> None:
