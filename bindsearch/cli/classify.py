@@ -270,7 +270,7 @@ def _files(named: Sequence[str]) -> Iterator[tuple[Path, str]]:
     for found in walk([Path(os.path.expanduser(name)) for name in named]):
         if isinstance(found, ScanError):
             yield found.path, found.reason
-        elif not found.dead:
+        elif not found.broken_link:
             yield found.path, ""
 
 

@@ -64,7 +64,7 @@ class BatchCommitter:
             report.quarantined[path] = job.file.refused
         elif what == "ignored":
             report.ignored += 1
-            kind = DEAD if job.file.found.dead else path.suffix.lower() or "without ending"
+            kind = DEAD if job.file.found.broken_link else path.suffix.lower() or "without ending"
             report.ignored_kinds[kind] = report.ignored_kinds.get(kind, 0) + 1
         elif link is not None and link.quarantined:
             report.quarantined[path] = link.quarantined

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bindsearch.core.file_state import NO_CONTENT, Stamp, digest_of, is_gone, stamp_of
 from bindsearch.errors import MediaError
-from bindsearch.media import Kind, ScannedFile, identify
+from bindsearch.media import MediaKind, ScannedFile, identify
 from bindsearch.storage.records import PathRecord
 from bindsearch.storage.write_transaction import WriteTransaction
 
@@ -22,7 +22,7 @@ class IdentifiedFile:
     """A file that was looked at: what kind it is, and the digest of its content."""
 
     found: ScannedFile
-    kind: Kind | None = None
+    kind: MediaKind | None = None
     digest: bytes = NO_CONTENT
     refused: str = ""
     trouble: str = ""
@@ -68,7 +68,7 @@ class PathChange:
 def look(found: ScannedFile, halt: threading.Event) -> IdentifiedFile:
     """Identify a file and digest its content."""
     file = IdentifiedFile(found)
-    if found.dead:
+    if found.broken_link:
         return file
     try:
         file.kind = identify(found.path)

@@ -18,7 +18,7 @@ import numpy as np
 import bindsearch
 from bindsearch.core.vectors import unit
 from bindsearch.errors import UnsupportedMedia
-from bindsearch.media.text import cut
+from bindsearch.media.text import passage_ranges
 from bindsearch.query.language import Query, file, text
 from bindsearch.spaces.space import Space, Thing
 from bindsearch.types import Modality, Piece, Vectors
@@ -132,7 +132,9 @@ def vector_of(row: Row, space: Space) -> Vectors:
 
 def _embedded(value: Any, kind: Modality, space: Space) -> Vectors:
     if kind == Modality.TEXT:
-        passages = [value[start : start + length] for start, length in cut(value, space.spec.windowing.passage)]
+        passages = [
+            value[start : start + length] for start, length in passage_ranges(value, space.spec.windowing.passage)
+        ]
         rows = space.embed_pieces([Piece(kind, passage) for passage in passages or [value or " "]])
         mean: Vectors = unit(rows.mean(axis=0, keepdims=True))[0]
         return mean

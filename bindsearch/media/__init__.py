@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from bindsearch.media.decoding import Decoding, decode
-from bindsearch.media.formats import Kind, Limits
+from bindsearch.media.formats import Limits, MediaKind
 from bindsearch.media.identify import identify
 from bindsearch.media.scan import ScanError, ScannedFile, walk
 
-__all__ = ["Decoding", "ScannedFile", "Kind", "Limits", "ScanError", "decode", "identify", "walk"]
+__all__ = ["Decoding", "ScannedFile", "MediaKind", "Limits", "ScanError", "decode", "identify", "walk"]

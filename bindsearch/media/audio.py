@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bindsearch.errors import UnreadableMedia
-from bindsearch.media.container import Reach, check_length, damage, main_audio, open_container
+from bindsearch.media.container import LengthMonitor, check_length, damage, main_audio, open_container
 from bindsearch.media.task import DecodeTask, MediaFacts
 from bindsearch.media.truncation import check_complete, mp3_frames
-from bindsearch.media.windows import Resampler, Samples, Windows
+from bindsearch.media.windows import Resampler, Samples, WindowCutter
 from bindsearch.types import Modality, Piece, Span, Windowing
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ _LOUDEST = 1e6
 """Of float samples, where full scale is 1. More than this is no sound."""
 
 
-def sounds(task: DecodeTask, told: MediaFacts) -> Iterator[Piece]:
+def decode_audio(task: DecodeTask, told: MediaFacts) -> Iterator[Piece]:
     """Decode a recording into windows of sound. Raises `UnreadableMedia`."""
     check_complete(task.file, task.kind.format)
     if Modality.AUDIO not in task.wanted:
@@ -41,27 +41,27 @@ def sounds(task: DecodeTask, told: MediaFacts) -> Iterator[Piece]:
         stream = main_audio(container)
         if stream is None:
             raise UnreadableMedia("its sound is coded in a way that cannot be decoded")
-        reach = Reach(container, task.kind.format)
-        track = SoundTrack(stream, task.windowing, origin=None)
+        reach = LengthMonitor(container, task.kind.format)
+        track = AudioTrack(stream, task.windowing, origin=None)
         for packet in reach.watch(container.demux()):
             if packet.stream_index == stream.index:
                 yield from track.feed(packet)
         yield from track.finish()
-        track.check_found()
+        track.check_not_empty()
         reach.check()
         if task.kind.format == "flac" and stream.duration:
-            check_exact(stream.duration, track.samples)
+            check_sample_count(stream.duration, track.samples)
         check_length(frames * (1152 if track.rate >= 32_000 else 576) / max(track.rate, 1), track.heard)
         told.duration, told.covered = track.end, track.covered
 
 
-def check_exact(declared: int, found: int) -> None:
+def check_sample_count(declared: int, found: int) -> None:
     """Raise `UnreadableMedia` unless exactly as many samples were found as declared, for formats that count them."""
     if found < declared:
         raise UnreadableMedia(f"damaged or truncated: {declared - found:,} of {declared:,} samples are missing")
 
 
-class SoundTrack:
+class AudioTrack:
     """Packets of one stream in, windows of mono sound out.
 
     Time zero is `origin` on the clock of the container, or the first sample where it is None.
@@ -99,7 +99,7 @@ class SoundTrack:
         """Return what is left."""
         yield from self._end_run()
 
-    def check_found(self) -> None:
+    def check_not_empty(self) -> None:
         """Raise `UnreadableMedia` if there was no sound at all."""
         if self._failed and not self.samples:
             raise self._failed
@@ -126,7 +126,7 @@ class SoundTrack:
         return frames
 
     def _take(self, frame: AudioFrame) -> Iterator[Piece]:
-        mono = mixed_down(frame)
+        mono = downmix(frame)
         rate = frame.sample_rate
         if rate not in _RATES:
             raise UnreadableMedia(f"damaged: a sample rate of {rate} Hz")
@@ -167,7 +167,7 @@ class SoundTrack:
         rate = self._spec.sample_rate
         self._start = start
         self._resampler = Resampler(rate)
-        self._windows = Windows(max(1, round(self._spec.window * rate)), max(1, round(self._spec.hop * rate)))
+        self._windows = WindowCutter(max(1, round(self._spec.window * rate)), max(1, round(self._spec.hop * rate)))
 
     def _end_run(self) -> Iterator[Piece]:
         yield from self._drain()
@@ -191,7 +191,7 @@ class SoundTrack:
             yield Piece(Modality.AUDIO, samples, span)
 
 
-def mixed_down(frame: AudioFrame) -> Samples:
+def downmix(frame: AudioFrame) -> Samples:
     """Return the mean over all channels of a frame, full scale 1. FFmpeg's own mix would leave out the low one."""
     raw = frame.to_ndarray()
     if not frame.format.is_planar:

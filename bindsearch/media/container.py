@@ -121,7 +121,7 @@ def main_audio(container: InputContainer) -> AudioStream | None:
     return max(sounding, key=lambda stream: bool(stream.disposition & Disposition.default), default=None)
 
 
-class Reach:
+class LengthMonitor:
     """Watches packets go by, to tell at the end whether the file was as long as it says."""
 
     def __init__(self, container: InputContainer, name: str) -> None:

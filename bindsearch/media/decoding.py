@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from bindsearch.errors import MediaTooLarge
-from bindsearch.media.formats import DEFAULT_LIMITS, Kind, Limits, open_file
+from bindsearch.media.formats import DEFAULT_LIMITS, Limits, MediaKind, open_file
 from bindsearch.media.task import DecodeTask, MediaFacts
 from bindsearch.types import Modality, Piece, Windowing
 
@@ -57,7 +57,7 @@ class Decoding(Iterator[Piece]):
 
 
 def decode(
-    path: Path, kind: Kind, windowing: Windowing, *, wanted: frozenset[Modality], limits: Limits = DEFAULT_LIMITS
+    path: Path, kind: MediaKind, windowing: Windowing, *, wanted: frozenset[Modality], limits: Limits = DEFAULT_LIMITS
 ) -> Decoding:
     """Decode a file that `identify` gave a kind, into pieces of the modalities that are wanted.
 
@@ -69,11 +69,11 @@ def decode(
 def _decode(task: DecodeTask, told: MediaFacts) -> Generator[Piece, None, None]:
     """Hand the task to the decoder of its modality; each is imported when it is first needed."""
     if task.kind.modality == Modality.IMAGE:
-        from bindsearch.media.image import pictures as decoder
+        from bindsearch.media.image import decode_image as decoder
     elif task.kind.modality == Modality.TEXT:
-        from bindsearch.media.text import passages as decoder
+        from bindsearch.media.text import decode_text as decoder
     elif task.kind.modality == Modality.AUDIO:
-        from bindsearch.media.audio import sounds as decoder
+        from bindsearch.media.audio import decode_audio as decoder
     else:
         from bindsearch.media.video import moments as decoder
     with task.file:

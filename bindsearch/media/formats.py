@@ -14,7 +14,7 @@ from bindsearch.types import Modality
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class MediaKind:
     """What a file holds, by its content."""
 
     modality: Modality
@@ -57,13 +57,13 @@ SUFFIXES = {
 CAMERA_RAW = frozenset(".dng .cr2 .cr3 .nef .nrw .arw .orf .rw2 .pef .srw .raf .rwl .3fr .iiq".split())
 """Looks like TIFF or MP4 by content, but all that Pillow could read of it is a thumbnail: left alone."""
 
-SOUNDING = frozenset({Modality.AUDIO, Modality.VIDEO})
+CONTAINER_MODALITIES = frozenset({Modality.AUDIO, Modality.VIDEO})
 """One family: containers hold either, and their names say little about which."""
 
-NAMES = {Modality.IMAGE: "a picture", Modality.AUDIO: "sound", Modality.VIDEO: "video", Modality.TEXT: "text"}
+MODALITY_NAMES = {Modality.IMAGE: "a picture", Modality.AUDIO: "sound", Modality.VIDEO: "video", Modality.TEXT: "text"}
 
 
-def claimed(path: Path) -> Modality | None:
+def claimed_modality(path: Path) -> Modality | None:
     """Return the modality that a file's suffix claims, if any."""
     suffix = path.suffix.lower()
     return next((modality for modality, suffixes in SUFFIXES.items() if suffix in suffixes), None)
@@ -71,7 +71,7 @@ def claimed(path: Path) -> Modality | None:
 
 def same_family(one: Modality, other: Modality) -> bool:
     """Whether a name that claims one modality may hold the other."""
-    return one == other or {one, other} <= SOUNDING
+    return one == other or {one, other} <= CONTAINER_MODALITIES
 
 
 def open_file(path: Path) -> BinaryIO:

@@ -45,7 +45,7 @@ def format_of(file: BinaryIO, suffix: str) -> str | None:
     return None
 
 
-def pictures(task: DecodeTask, told: MediaFacts) -> Iterator[Piece]:
+def decode_image(task: DecodeTask, told: MediaFacts) -> Iterator[Piece]:
     """Decode a picture, the frames of an animation, or the pages of a document.
 
     Raises `UnreadableMedia`, `MediaTooLarge`.

@@ -11,7 +11,7 @@ from PIL.Image import Image, fromarray
 
 from bindsearch.errors import UnsupportedMedia
 from bindsearch.media.pixels import opaque, reduced, resizable, upright
-from bindsearch.media.windows import Windows
+from bindsearch.media.windows import WindowCutter
 from bindsearch.types import Modality, Piece, Span, Windowing
 
 InMemoryMedia: TypeAlias = Image | NDArray[np.generic]
@@ -40,7 +40,7 @@ def pieces_of(thing: InMemoryMedia, windowing: Windowing) -> Iterator[Piece]:
 
 def _windows(samples: NDArray[np.float32], windowing: Windowing) -> Iterator[Piece]:
     rate = windowing.sample_rate
-    windows = Windows(max(1, round(windowing.window * rate)), max(1, round(windowing.hop * rate)))
+    windows = WindowCutter(max(1, round(windowing.window * rate)), max(1, round(windowing.hop * rate)))
     for given in (windows.push(samples), windows.finish()):
         for start, part in given:
             yield Piece(Modality.AUDIO, part, Span(start / rate, (start + part.size) / rate))

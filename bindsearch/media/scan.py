@@ -17,7 +17,7 @@ class ScannedFile:
     path: Path
     size: int
     mtime_ns: int
-    dead: bool = False
+    broken_link: bool = False
     """A link that leads nowhere, or in a circle. Size and time are its own."""
 
 
@@ -36,7 +36,7 @@ def _nothing(path: Path) -> bool:
 def walk(roots: Sequence[Path], *, skip: Callable[[Path], bool] = _nothing) -> Iterator[ScannedFile | ScanError]:
     """Return every file under the roots, by absolute path, folders depth first and names in the order of their bytes.
 
-    Links are followed and real folders walked once; those that lead nowhere are given as `dead`. Left out are hidden
+    Links are followed and real folders walked once; those that lead nowhere are given as `broken_link`. Left out are hidden
     names, libraries of bindsearch, what `skip` picks, and what is neither file nor folder. A root may be a file, and
     may be hidden.
     """
@@ -76,8 +76,8 @@ class _Walk:
                 status = os.stat(path)
                 listing = self._listing(path, status) if stat.S_ISDIR(status.st_mode) else None
             except OSError as error:
-                if path != top and (dead := _dead_link(path, error)):
-                    yield dead
+                if path != top and (link := _broken_link(path, error)):
+                    yield link
                 elif path == top or not isinstance(error, FileNotFoundError):
                     yield ScanError(Path(path), _reason(error))
                 continue
@@ -100,7 +100,7 @@ class _Walk:
         return [path for path in visible if self._skip is _nothing or not self._skip(Path(path))]
 
 
-def _dead_link(path: str, error: OSError) -> ScannedFile | None:
+def _broken_link(path: str, error: OSError) -> ScannedFile | None:
     """Return a link that leads to nothing, or in a circle."""
     if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
         return None
@@ -109,7 +109,9 @@ def _dead_link(path: str, error: OSError) -> ScannedFile | None:
     except OSError:
         return None
     return (
-        ScannedFile(Path(path), status.st_size, status.st_mtime_ns, dead=True) if stat.S_ISLNK(status.st_mode) else None
+        ScannedFile(Path(path), status.st_size, status.st_mtime_ns, broken_link=True)
+        if stat.S_ISLNK(status.st_mode)
+        else None
     )
 
 

@@ -6,7 +6,7 @@ import codecs
 import re
 from collections.abc import Callable
 
-from bindsearch.media.formats import Kind
+from bindsearch.media.formats import MediaKind
 from bindsearch.types import Modality
 
 HEAD_BYTES = 4096
@@ -59,11 +59,11 @@ _MPEG_KBPS = {  # by (MPEG-1?, layer)
 }
 
 
-def sniff(head: bytes) -> Kind | None:
+def sniff(head: bytes) -> MediaKind | None:
     """Recognise a picture, sound or video by the first `HEAD_BYTES` of a file; None when nothing is certain."""
     for start, modality, name in _STARTS:
         if head.startswith(start):
-            return Kind(modality, name)
+            return MediaKind(modality, name)
     for look in (_iff, _boxes, _bitmap, _icon, _tagged, _mpeg_audio, _transport):
         if kind := look(head):
             return kind
@@ -75,60 +75,60 @@ def looks_like_text(head: bytes) -> bool:
     return head.startswith(_BOMS) or not _CONTROL.search(head)
 
 
-def _iff(head: bytes) -> Kind | None:
-    names: dict[tuple[bytes, bytes], Kind] = {
-        (b"RIFF", b"WAVE"): Kind(Modality.AUDIO, "wav"),
-        (b"RIFX", b"WAVE"): Kind(Modality.AUDIO, "wav"),
-        (b"RF64", b"WAVE"): Kind(Modality.AUDIO, "wav"),
-        (b"BW64", b"WAVE"): Kind(Modality.AUDIO, "wav"),
-        (b"RIFF", b"AVI "): Kind(Modality.VIDEO, "avi"),
-        (b"RIFF", b"WEBP"): Kind(Modality.IMAGE, "WEBP"),
-        (b"FORM", b"AIFF"): Kind(Modality.AUDIO, "aiff"),
-        (b"FORM", b"AIFC"): Kind(Modality.AUDIO, "aiff"),
+def _iff(head: bytes) -> MediaKind | None:
+    names: dict[tuple[bytes, bytes], MediaKind] = {
+        (b"RIFF", b"WAVE"): MediaKind(Modality.AUDIO, "wav"),
+        (b"RIFX", b"WAVE"): MediaKind(Modality.AUDIO, "wav"),
+        (b"RF64", b"WAVE"): MediaKind(Modality.AUDIO, "wav"),
+        (b"BW64", b"WAVE"): MediaKind(Modality.AUDIO, "wav"),
+        (b"RIFF", b"AVI "): MediaKind(Modality.VIDEO, "avi"),
+        (b"RIFF", b"WEBP"): MediaKind(Modality.IMAGE, "WEBP"),
+        (b"FORM", b"AIFF"): MediaKind(Modality.AUDIO, "aiff"),
+        (b"FORM", b"AIFC"): MediaKind(Modality.AUDIO, "aiff"),
     }
     return names.get((head[:4], head[8:12]))
 
 
-def _boxes(head: bytes) -> Kind | None:
+def _boxes(head: bytes) -> MediaKind | None:
     """ISO base media: the brands say whether it is a picture."""
     if head[4:8] in _QUICKTIME_ATOMS:
-        return Kind(Modality.VIDEO, "mp4")
+        return MediaKind(Modality.VIDEO, "mp4")
     if head[4:8] != b"ftyp":
         return None
     size = int.from_bytes(head[:4], "big")
     brand = head[8:12]
     compatible = {head[place : place + 4] for place in range(16, min(size, len(head)), 4)}
     if brand in (b"avif", b"avis") or (brand in (b"mif1", b"msf1") and b"avif" in compatible):
-        return Kind(Modality.IMAGE, "AVIF")
+        return MediaKind(Modality.IMAGE, "AVIF")
     if brand in _HEIF_BRANDS:
-        return Kind(Modality.IMAGE, "HEIF")
-    return Kind(Modality.VIDEO, "mp4")
+        return MediaKind(Modality.IMAGE, "HEIF")
+    return MediaKind(Modality.VIDEO, "mp4")
 
 
-def _bitmap(head: bytes) -> Kind | None:
+def _bitmap(head: bytes) -> MediaKind | None:
     header = int.from_bytes(head[14:18], "little")
-    return Kind(Modality.IMAGE, "BMP") if head[:2] == b"BM" and header in (12, 40, 52, 56, 64, 108, 124) else None
+    return MediaKind(Modality.IMAGE, "BMP") if head[:2] == b"BM" and header in (12, 40, 52, 56, 64, 108, 124) else None
 
 
-def _icon(head: bytes) -> Kind | None:
+def _icon(head: bytes) -> MediaKind | None:
     count = int.from_bytes(head[4:6], "little")
     plausible = head[:4] == b"\x00\x00\x01\x00" and 0 < count <= 64 and len(head) > 9 and head[9] == 0
-    return Kind(Modality.IMAGE, "ICO") if plausible else None
+    return MediaKind(Modality.IMAGE, "ICO") if plausible else None
 
 
-def _tagged(head: bytes) -> Kind | None:
+def _tagged(head: bytes) -> MediaKind | None:
     """Look behind an ID3v2 tag: MPEG audio, nearly always."""
     if head[:3] != b"ID3" or len(head) < 10 or head[3] > 4 or any(byte & 0x80 for byte in head[6:10]):
         return None
     size = 10 + sum(byte << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=True))
     after = sniff(head[size:]) if size < len(head) - 12 else None
-    return after or Kind(Modality.AUDIO, "mp3")
+    return after or MediaKind(Modality.AUDIO, "mp3")
 
 
-def _mpeg_audio(head: bytes) -> Kind | None:
+def _mpeg_audio(head: bytes) -> MediaKind | None:
     for frame_bytes, name in ((_mp3_frame_bytes, "mp3"), (_adts_frame_bytes, "aac"), (_ac3_frame_bytes, "ac3")):
         if _chained(head, frame_bytes):
-            return Kind(Modality.AUDIO, name)
+            return MediaKind(Modality.AUDIO, name)
     return None
 
 
@@ -178,9 +178,9 @@ def _ac3_frame_bytes(header: bytes) -> int:
     return 2 * words
 
 
-def _transport(head: bytes) -> Kind | None:
+def _transport(head: bytes) -> MediaKind | None:
     """MPEG-TS: a sync byte every 188 bytes, or every 192 with a time stamp before each."""
     for first, step in ((0, 188), (4, 192)):
         if len(head) >= 5 * step and all(head[first + step * n] == 0x47 for n in range(5)):
-            return Kind(Modality.VIDEO, "mpegts")
+            return MediaKind(Modality.VIDEO, "mpegts")
     return None

@@ -20,7 +20,7 @@ class Cue:
     text: str
 
 
-def cues(text: str) -> Iterator[Cue]:
+def parse_cues(text: str) -> Iterator[Cue]:
     """Parse the cues of an SRT or WebVTT file; what is not one is left out."""
     times: re.Match[str] | None = None
     lines: list[str] = []
@@ -49,7 +49,7 @@ def _seconds(clock: tuple[str | None, ...]) -> float:
     return int(hours) * 3600 + int(minutes) * 60 + int(seconds) + float(f"0.{fraction}")
 
 
-def joined(parts: Iterable[Cue], limit: int) -> Iterator[Cue]:
+def join_cues(parts: Iterable[Cue], limit: int) -> Iterator[Cue]:
     """Join cues that follow one another into passages of at most `limit` characters."""
     held: Cue | None = None
     for cue in (piece for part in parts for piece in _split(part, limit)):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from bindsearch.media.formats import Kind, Limits
+from bindsearch.media.formats import Limits, MediaKind
 from bindsearch.types import Modality, Windowing
 
 
@@ -14,7 +14,7 @@ class DecodeTask:
     """What a decoder is asked to do."""
 
     file: BinaryIO
-    kind: Kind
+    kind: MediaKind
     windowing: Windowing
     wanted: frozenset[Modality]
     limits: Limits

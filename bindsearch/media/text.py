@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 from bindsearch.errors import MediaTooLarge, UnreadableMedia
 from bindsearch.media.html_text import visible_text
-from bindsearch.media.subtitles import cues, joined
+from bindsearch.media.subtitles import join_cues, parse_cues
 from bindsearch.media.task import DecodeTask, MediaFacts
 from bindsearch.types import Modality, Piece, Span
 
@@ -29,7 +29,7 @@ _SENTENCE = re.compile(r"[.!?…]+[\"'»”’)\]]*\s+|[。！？]+|\n\s*")
 _WORD = re.compile(r"\s+")
 
 
-def passages(task: DecodeTask, told: MediaFacts) -> Iterator[Piece]:
+def decode_text(task: DecodeTask, told: MediaFacts) -> Iterator[Piece]:
     """Decode a text into passages.
 
     Their offsets count in the decoded text, of HTML in the visible text that was taken from it. Subtitles have
@@ -43,11 +43,11 @@ def passages(task: DecodeTask, told: MediaFacts) -> Iterator[Piece]:
         text = visible_text(text)
     if not text.strip():
         raise UnreadableMedia("holds no text")
-    timed = list(joined(cues(text), limit)) if task.kind.format in ("srt", "vtt") else []
+    timed = list(join_cues(parse_cues(text), limit)) if task.kind.format in ("srt", "vtt") else []
     if timed:
         yield from (Piece(Modality.TEXT, cue.text, Span(cue.start, cue.end)) for cue in timed)
         return
-    for offset, length in cut(text, limit):
+    for offset, length in passage_ranges(text, limit):
         yield Piece(Modality.TEXT, text[offset : offset + length], Span(offset=offset, length=length))
 
 
@@ -96,7 +96,7 @@ def _is_charset(name: str) -> bool:
         return False
 
 
-def cut(text: str, limit: int) -> Iterator[tuple[int, int]]:
+def passage_ranges(text: str, limit: int) -> Iterator[tuple[int, int]]:
     """Return offset and length of passages of at most `limit` characters that hold all of a text but outer space.
 
     Cut after a paragraph, else after a sentence, else after a word, else anywhere.

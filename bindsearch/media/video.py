@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from bindsearch.errors import UnreadableMedia
-from bindsearch.media.audio import SoundTrack
-from bindsearch.media.container import Reach, damage, main_audio, main_video, open_container
+from bindsearch.media.audio import AudioTrack
+from bindsearch.media.container import LengthMonitor, damage, main_audio, main_video, open_container
 from bindsearch.media.pixels import shorter_side_at
 from bindsearch.media.task import DecodeTask, MediaFacts
 from bindsearch.media.truncation import check_complete
@@ -36,9 +36,9 @@ def moments(task: DecodeTask, told: MediaFacts) -> Iterator[Piece]:
         video = main_video(container) if Modality.VIDEO in task.wanted else None
         audio = main_audio(container) if Modality.AUDIO in task.wanted else None
         origin = (container.start_time or 0) / 1_000_000
-        plan = Plan(task.windowing.frame_every, origin)
-        track = SoundTrack(audio, task.windowing, origin=origin) if audio else None
-        reach = Reach(container, task.kind.format)
+        plan = FrameSelection(task.windowing.frame_every, origin)
+        track = AudioTrack(audio, task.windowing, origin=origin) if audio else None
+        reach = LengthMonitor(container, task.kind.format)
         for packet in reach.watch(container.demux()):
             if track and audio and packet.stream_index == audio.index:
                 yield from track.feed(packet)
@@ -54,11 +54,11 @@ def moments(task: DecodeTask, told: MediaFacts) -> Iterator[Piece]:
             yield from _frames(container, plan, task, told.duration)
 
 
-Group = dict[int, int]
+WantedFrames = dict[int, int]
 """Of the packets from one key frame to the next, the frames that are wanted: time -> slot."""
 
 
-class Plan:
+class FrameSelection:
     """Which frames to decode: of every slot the first key frame, or the first frame where there is no key frame."""
 
     def __init__(self, every: float, origin: float) -> None:
@@ -77,9 +77,9 @@ class Plan:
         candidate = (not packet.is_keyframe, when, self._group)
         self._slots[slot] = min(self._slots.get(slot, candidate), candidate)
 
-    def groups(self) -> dict[int, Group]:
+    def groups(self) -> dict[int, WantedFrames]:
         """Return the groups in which there is something to decode, by their number in the file."""
-        groups: dict[int, Group] = {}
+        groups: dict[int, WantedFrames] = {}
         for slot, (_, when, group) in self._slots.items():
             groups.setdefault(group, {})[when] = slot
         return groups
@@ -90,7 +90,7 @@ def timestamp(thing: Packet | VideoFrame) -> int | None:
     return thing.pts if thing.pts is not None else thing.dts
 
 
-def _frames(container: InputContainer, plan: Plan, task: DecodeTask, duration: float) -> Iterator[Piece]:
+def _frames(container: InputContainer, plan: FrameSelection, task: DecodeTask, duration: float) -> Iterator[Piece]:
     """Return the planned frames in order; one that stays on for several slots is one piece."""
     video = main_video(container)
     assert video is not None  # the plan was made from it
@@ -107,18 +107,18 @@ def _frames(container: InputContainer, plan: Plan, task: DecodeTask, duration: f
     yield _piece(shown, duration, plan)
 
 
-def _piece(shown: tuple[int, Image.Image], end: float, plan: Plan) -> Piece:
+def _piece(shown: tuple[int, Image.Image], end: float, plan: FrameSelection) -> Piece:
     slot, picture = shown
     start = slot * plan.every
     return Piece(Modality.VIDEO, picture, Span(start, max(start, end)))
 
 
-def _decoded(container: InputContainer, video: VideoStream, plan: Plan) -> Iterator[tuple[int, VideoFrame]]:
+def _decoded(container: InputContainer, video: VideoStream, plan: FrameSelection) -> Iterator[tuple[int, VideoFrame]]:
     """Feed the decoder only what the planned frames need: whole groups where they lie inside, else key frames."""
     groups, number = plan.groups(), -1
-    feeding: Group | None = None
+    feeding: WantedFrames | None = None
     missing: set[int] = set()
-    for packet in Reach(container, container.format.name).watch(container.demux(video)):
+    for packet in LengthMonitor(container, container.format.name).watch(container.demux(video)):
         if packet.is_keyframe:
             number += 1
             if feeding is not None:
@@ -136,7 +136,7 @@ def _decoded(container: InputContainer, video: VideoStream, plan: Plan) -> Itera
             feeding = None
 
 
-def _drain(video: VideoStream, group: Group) -> Iterator[tuple[int, VideoFrame]]:
+def _drain(video: VideoStream, group: WantedFrames) -> Iterator[tuple[int, VideoFrame]]:
     """Get the frames that the decoder still holds, and make it ready for another key frame."""
     with damage("damaged: its picture cannot be decoded"):
         frames = video.decode(None)
@@ -144,14 +144,14 @@ def _drain(video: VideoStream, group: Group) -> Iterator[tuple[int, VideoFrame]]
     video.codec_context.flush_buffers()
 
 
-def _wanted(frames: list[VideoFrame], group: Group) -> Iterator[tuple[int, VideoFrame]]:
+def _wanted(frames: list[VideoFrame], group: WantedFrames) -> Iterator[tuple[int, VideoFrame]]:
     for frame in frames:
         slot = group.get(timestamp(frame) or 0)
         if slot is not None:
             yield slot, frame
 
 
-def _seconds(packet: Packet, plan: Plan) -> float:
+def _seconds(packet: Packet, plan: FrameSelection) -> float:
     when = timestamp(packet)
     return 0.0 if when is None or packet.time_base is None else float(when * packet.time_base) - plan.origin
 

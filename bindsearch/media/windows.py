@@ -41,7 +41,7 @@ class Resampler:
         return rest
 
 
-class Windows:
+class WindowCutter:
     """Cuts a stream into windows of one length; the last one lies flush with the end, so that it is full."""
 
     def __init__(self, window: int, hop: int) -> None:

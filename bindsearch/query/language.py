@@ -248,9 +248,9 @@ def _seconds(clock: str) -> float:
 
 def _looks_like_path(word: str) -> bool:
     """Whether somebody who wrote this meant a file. Slashes are common in sentences: there, a folder decides."""
-    from bindsearch.media.formats import claimed
+    from bindsearch.media.formats import claimed_modality
 
-    if any(claimed(Path(name)) for name in (word, word.partition("#")[0])):
+    if any(claimed_modality(Path(name)) for name in (word, word.partition("#")[0])):
         return True
     folder, separator, _ = word.partition(os.sep)
     return bool(separator) and (len(word.split()) == 1 or os.path.isdir(_at_home(folder or os.sep)))

@@ -91,7 +91,7 @@ def _folders(place: Path) -> list[Labelled]:
     from bindsearch.media import ScannedFile, walk
 
     top = Path(os.path.abspath(place))
-    files = [entry.path for entry in walk([top]) if isinstance(entry, ScannedFile) and not entry.dead]
+    files = [entry.path for entry in walk([top]) if isinstance(entry, ScannedFile) and not entry.broken_link]
     parts = [(path, path.relative_to(top).parts) for path in files]
     return [Labelled(path, spoken(inside[0])) for path, inside in parts if len(inside) > 1]
 

@@ -11,7 +11,7 @@ from makers import sine, sound, video, wav
 from reading import loudest_hertz, opened, pieces, spans
 
 from bindsearch.media import identify
-from bindsearch.media.windows import Resampler, Windows
+from bindsearch.media.windows import Resampler, WindowCutter
 from bindsearch.types import Modality, Windowing
 
 
@@ -44,7 +44,7 @@ def test_windows_with_gaps_say_how_much_they_cover(tmp_path):
 @pytest.mark.parametrize("chunk", [1, 7, 100, 1000])
 def test_windows_do_not_depend_on_the_chunks(chunk):
     stream = np.arange(333, dtype=np.float32)
-    windows = Windows(50, 30)
+    windows = WindowCutter(50, 30)
     given = [pair for start in range(0, 333, chunk) for pair in windows.push(stream[start : start + chunk])]
     given += windows.finish()
     assert [start for start, _ in given] == [*range(0, 300, 30)[:10], 283]

@@ -8,7 +8,7 @@ import pytest
 from makers import encoded, every_kind, quarters, sine, sound, video, wav
 
 from bindsearch.errors import UnreadableMedia
-from bindsearch.media import Kind, decode, identify
+from bindsearch.media import MediaKind, decode, identify
 from bindsearch.types import Modality, Windowing
 
 
@@ -43,13 +43,13 @@ def test_content_decides_where_there_is_no_name_for_it(one_of_each, tmp_path):
 
 def test_within_a_family_content_wins(tmp_path):
     (tmp_path / "a.JPG").write_bytes(encoded(quarters(), "PNG"))
-    assert identify(tmp_path / "a.JPG") == Kind(Modality.IMAGE, "PNG")
+    assert identify(tmp_path / "a.JPG") == MediaKind(Modality.IMAGE, "PNG")
     wav(tmp_path / "a.mp3", [sine(1)])
-    assert identify(tmp_path / "a.mp3") == Kind(Modality.AUDIO, "wav")
+    assert identify(tmp_path / "a.mp3") == MediaKind(Modality.AUDIO, "wav")
     sound(tmp_path / "a.mp4", [sine(1, rate=48_000)], codec="aac").rename(tmp_path / "a.mkv")
-    assert identify(tmp_path / "a.mkv") == Kind(Modality.AUDIO, "mp4")
+    assert identify(tmp_path / "a.mkv") == MediaKind(Modality.AUDIO, "mp4")
     video(tmp_path / "v.mp4", [(200, 0, 0)]).rename(tmp_path / "v.m4a")
-    assert identify(tmp_path / "v.m4a") == Kind(Modality.VIDEO, "mp4")
+    assert identify(tmp_path / "v.m4a") == MediaKind(Modality.VIDEO, "mp4")
 
 
 def content(what: str, folder: Path) -> bytes:
@@ -134,7 +134,7 @@ def test_no_other_demuxer_can_be_asked_for(tmp_path, form):
     path = tmp_path / "list.bin"
     path.write_text("#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nneighbour.wav\n#EXT-X-ENDLIST\n")
     with pytest.raises(UnreadableMedia, match=r"cannot be opened as sound or video \(FFmpeg: "):
-        list(decode(path, Kind(Modality.AUDIO, form), Windowing(), wanted=frozenset(Modality)))
+        list(decode(path, MediaKind(Modality.AUDIO, form), Windowing(), wanted=frozenset(Modality)))
 
 
 def test_a_playlist_that_does_not_look_like_text_opens_nothing(tmp_path):

@@ -84,7 +84,7 @@ def test_links_to_nowhere_and_to_themselves_are_dead(tmp_path):
     (tmp_path / "a").symlink_to(tmp_path / "gone")
     (tmp_path / "b").symlink_to(tmp_path / "b")
     entries = list(walk([tmp_path]))
-    assert [(entry.path, entry.dead) for entry in entries] == [
+    assert [(entry.path, entry.broken_link) for entry in entries] == [
         (tmp_path / "a", True),
         (tmp_path / "b", True),
         (path, False),

@@ -9,7 +9,7 @@ from reading import pieces, spans
 from bindsearch.errors import MediaTooLarge, UnreadableMedia
 from bindsearch.media import Limits, decode, identify
 from bindsearch.media.html_text import visible_text
-from bindsearch.media.text import cut
+from bindsearch.media.text import passage_ranges
 from bindsearch.types import Modality, Windowing
 
 GERMAN = "Die Möwen über dem Hafen. Grüße aus Köln, schöne Bäume und süße Äpfel für alle. " * 5
@@ -41,18 +41,18 @@ def test_encodings_are_recognised(tmp_path, text, encoding):
 
 def test_passages_end_with_paragraphs_else_sentences_else_words():
     text = "One two three. Four five six.\n\nSeven eight nine ten eleven twelve thirteen fourteen fifteen."
-    assert [text[at : at + size] for at, size in cut(text, 40)] == [
+    assert [text[at : at + size] for at, size in passage_ranges(text, 40)] == [
         "One two three. Four five six.",
         "Seven eight nine ten eleven twelve",
         "thirteen fourteen fifteen.",
     ]
-    assert [text[at : at + size] for at, size in cut(text, 20)][:2] == ["One two three.", "Four five six."]
-    assert list(cut("x" * 25, 10)) == [(0, 10), (10, 10), (20, 5)]
+    assert [text[at : at + size] for at, size in passage_ranges(text, 20)][:2] == ["One two three.", "Four five six."]
+    assert list(passage_ranges("x" * 25, 10)) == [(0, 10), (10, 10), (20, 5)]
 
 
 @given(st.text(alphabet="ab.\n \t", max_size=200), st.integers(1, 30))
 def test_passages_lose_nothing_and_keep_to_their_limit(text, limit):
-    found = list(cut(text, limit))
+    found = list(passage_ranges(text, limit))
     assert all(0 < size <= limit for _, size in found)
     assert all(one + size <= other for (one, size), (other, _) in pairwise(found))
     assert "".join("".join(text[at : at + size].split()) for at, size in found) == "".join(text.split())
