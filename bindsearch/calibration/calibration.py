@@ -69,7 +69,7 @@ class Calibration:
     """By the kind of query."""
 
     def calibrate(self, query: QueryVector, *, searched: Mapping[Modality, int]) -> CalibratedQuery:
-        """Calibrate a query for a search of N segments by modality. The kinds of its components must be fitted."""
+        """Calibrate a query for a search of this many segments by modality. Its kinds must be fitted."""
         kinds = [self.kinds[component.kind] for component in query.components]
         weights = np.array([component.weight for component in query.components])
         weights = _normalised(weights, np.stack([kind.mean for kind in kinds]))

@@ -144,7 +144,7 @@ class BackgroundQueries:
 
     @cached_property
     def _scale(self) -> float:
-        """The factor that keeps whitened queries as far from their mean as before, so operands keep their weight."""
+        """Factor that keeps whitened queries as far from their mean as before, so that operands keep their weight."""
         assert self.whitening is not None
         deviations = self.vectors - self.mean
         whitened = np.linalg.norm(deviations @ self.whitening.matrix(self.vectors))
@@ -213,7 +213,7 @@ def hub_factors(spreads: Vectors, typical_spread: float) -> Vectors:
 
 
 def centroid_shift(similarities: Vectors, location: float, scale: float) -> Vectors:
-    """Return what to subtract from the scores of queries with these similarities to the centroid searched."""
+    """Return what to subtract from scores, by the query's similarity to the centroid of what is searched."""
     shift: Vectors = np.clip(similarities - np.float32(location), MIN_SHIFT * scale, MAX_SHIFT * scale)
     return shift.astype(np.float32)
 
@@ -232,9 +232,7 @@ def _ranks(count: int) -> Ids:
 
 
 def _log_rates(count: int) -> Floats:
-    median_rank = (
-        _ranks(count) - 0.31
-    )  # the number above the k-th best score is at most k - 0.31 in half of all samples
+    median_rank = _ranks(count) - 0.31  # in half of all samples, fewer score above their k-th best
     rates: Floats = np.log(np.concatenate([median_rank, TAIL_RATES]) / count)
     return rates
 

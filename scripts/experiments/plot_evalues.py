@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,9 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "bench"))
+
 from plot_growth import COLOURS, INK, PALE, Scale
 
 FINE = 3
