@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bindsearch.cli.classify import LABELS, add_labels
+from bindsearch.cli.classify import NO_LABELS, add_labels
 from bindsearch.cli.faults import DONE, FAILED, PARTLY
 from bindsearch.cli.parser import Parser, Verbs, add_common, listed
 from bindsearch.cli.progress import Bar
@@ -75,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
     if sum(asked) > 1:
         raise BadQuery("one thing at a time: --labels or --load to tag, --remove to remove, files to see their tags")
     if (args.template or args.no_background) and args.labels is None:
-        raise BadQuery(f"--template and --no-background are about new tags; {LABELS}")
+        raise BadQuery(f"--template and --no-background are about new tags; {NO_LABELS}")
     screen = Screen.of(sys.stdout)
     with Library.open(args.library, create=False) as library:
         if args.labels is not None or args.load is not None:

@@ -37,7 +37,7 @@ from bindsearch.spaces.space import Space
 from bindsearch.storage.manifest import Manifest, read_manifest, strays, write_manifest
 from bindsearch.storage.settings import Settings
 from bindsearch.types import Item, Vectors
-from bindsearch.zeroshot import Classifier
+from bindsearch.zeroshot import Classifier, load_classifier
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -282,7 +282,7 @@ class Library:
 
     def load_classifier(self, path: str | os.PathLike[str]) -> Classifier:
         """Read a classifier that was saved. Raises `SpaceMismatch`, `BadQuery`, `OSError`."""
-        return Classifier.load(path, self.space)
+        return load_classifier(path, self.space)
 
     @property
     def tags(self) -> Tags:

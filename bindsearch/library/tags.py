@@ -30,7 +30,7 @@ from bindsearch.storage.snapshot import Snapshot
 from bindsearch.storage.write_transaction import WriteTransaction
 from bindsearch.types import Modality, Vectors
 from bindsearch.zeroshot import Classifier, MediaVectors
-from bindsearch.zeroshot.saving import pack, unpack
+from bindsearch.zeroshot.saving import deserialise, serialise
 
 if TYPE_CHECKING:
     from bindsearch.library.edition import OpenEdition
@@ -170,7 +170,7 @@ def keep(ledger: Ledger, classifier: Classifier, *, labels: Iterable[str] | None
         made=datetime.now().astimezone().isoformat(timespec="seconds"),
         words=_words(classifier),
     )
-    raw = pack(classifier)
+    raw = serialise(classifier)
     return ledger.write(lambda txn: txn.put_tagger(tagger, raw))
 
 
@@ -214,7 +214,7 @@ def follow(
 def _tagged_by(edition: OpenEdition, number: int, tagger: TaggerRecord, progress: ProgressCallback | None) -> int:
     with edition.ledger.read() as snapshot:
         raw, total = snapshot.tagger(number), snapshot.item_count()
-    classifier = unpack(raw, edition.space, name="a classifier that tags")
+    classifier = deserialise(raw, edition.space, name="a classifier that tags")
     done = 0
     while items := _seen_after(edition, tagger.upto):
         tagged = [
@@ -305,7 +305,7 @@ def _same(own: TaggerRecord, other: TaggerRecord) -> bool:
 
 def _words(classifier: Classifier) -> dict[str, Any] | None:
     """Return the words that a classifier is made of; None where it is made of more than words."""
-    if classifier.memories or classifier.centre or classifier.prompts.weights:
+    if classifier.example_caches or classifier.centre or classifier.prompts.weights:
         return None
     return {
         "labels": list(classifier.labels),

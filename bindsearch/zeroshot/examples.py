@@ -1,8 +1,8 @@
-"""Labelled examples that a classifier remembers and lets speak beside the words, as Tip-Adapter does.
+"""Labelled examples that a classifier weighs beside the text prompts, as Tip-Adapter does.
 
-A file is like the examples of a label as much as the mean over them of exp(cosine / width) says: a density. Its
-logarithm and the words' own logits are blended: `share` of the first, the rest of the second. Share and width are
-those under which the examples themselves are told best, each without itself and all of its recording.
+The density of a label's examples at a file is the mean of exp(cosine / width) over them. Its logarithm and the text
+logits are blended, with weight `share` for the first. Share and width minimise the cross-entropy of the examples
+themselves, each evaluated without its own group.
 """
 
 from __future__ import annotations
@@ -17,61 +17,62 @@ from bindsearch.types import Ids, Modality, Vectors
 
 Floats = NDArray[np.float64]
 
-SHARES = tuple(step / 10 for step in range(11))
-WIDTHS = (0.015, 0.02, 0.03, 0.04, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3)
-EVEN = 0.5
-"""The share of examples where there is only one for each label: leaving it out would leave nothing to compare with."""
+EXAMPLE_SHARES = tuple(step / 10 for step in range(11))
+KERNEL_WIDTHS = (0.015, 0.02, 0.03, 0.04, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3)
+SINGLE_EXAMPLE_SHARE = 0.5
+"""The share where every label has one example at most, and leaving it out would leave nothing to compare with."""
 
 
 @dataclass(frozen=True, eq=False)
 class ExampleCache:
-    """Examples of one kind of media."""
+    """The fitted examples of one kind of media."""
 
     keys: Vectors
     """*Shape:* (examples, dim)"""
     codes: Ids
-    """The number of each example's label."""
+    """The index of each example's label. *Shape:* (examples,)"""
     share: float
     width: float
     judged: int = 0
-    """Examples by which share and width were chosen; 0 if there was nothing to choose by."""
+    """Number of examples that share and width were fitted on; 0 if none has a peer outside its group."""
 
     def evidence(self, rows: Vectors, count: int) -> Floats:
-        """Return the logarithm of how like the examples of each label some files are. *Shape:* (files, count)
+        """Return the log density of each label's examples at each row. *Shape:* (files, count)
 
-        Labels without examples are as likely as all examples together.
+        A label without examples gets the density of all examples together.
         """
-        return densities(_kernel(rows, self.keys, self.width), self.codes, count)
+        return log_densities(_kernel(rows, self.keys, self.width), self.codes, count)
 
 
-def kind_of(modality: Modality) -> Modality:
-    """Return what kind of examples a vector is compared with: frames of films are pictures."""
+def example_kind(modality: Modality) -> Modality:
+    """Return the kind of examples that a modality is compared with: video frames with images."""
     return Modality.IMAGE if modality == Modality.VIDEO else modality
 
 
-def remembered(
+def fit_examples(
     keys: Vectors, codes: Sequence[int], groups: Sequence[str], *, logits: Floats, temperature: float
 ) -> ExampleCache:
-    """Remember examples, and choose by leaving each out how much they count. *Shape of logits:* (examples, labels)"""
+    """Fit share and width by leave-one-group-out. *Shape of logits:* (examples, labels)"""
     truth = np.asarray(codes, dtype=np.int64)
-    same = np.unique(np.asarray(groups), return_inverse=True)[1]
-    others = same[:, None] != same[None, :]
+    group_of = np.unique(np.asarray(groups), return_inverse=True)[1]
+    others = group_of[:, None] != group_of[None, :]
     has_peers = (others & (truth[:, None] == truth[None, :])).any(axis=1)
     if not has_peers.any():
-        return ExampleCache(keys, truth, EVEN, temperature)
-    tried = [
-        (_surprise(logits[has_peers], kept[has_peers], truth[has_peers], share), share, width)
-        for width in WIDTHS
-        for kept in [densities(_kernel(keys, keys, width), truth, logits.shape[1], among=others)]
-        for share in SHARES
+        return ExampleCache(keys, truth, SINGLE_EXAMPLE_SHARE, temperature)
+    candidates = [
+        (_blended_loss(logits[has_peers], evidence[has_peers], truth[has_peers], share), share, width)
+        for width in KERNEL_WIDTHS
+        for evidence in [log_densities(_kernel(keys, keys, width), truth, logits.shape[1], allowed=others)]
+        for share in EXAMPLE_SHARES
     ]
-    _, share, width = min(tried)
+    _, share, width = min(candidates)
     return ExampleCache(keys, truth, share, width, int(has_peers.sum()))
 
 
-def densities(kernel: Floats, codes: Ids, count: int, *, among: NDArray[np.bool_] | None = None) -> Floats:
-    """Return the logarithm of the mean of exp(kernel) over the examples of each label. *Shape:* (files, count)"""
-    allowed = np.ones(kernel.shape, dtype=np.bool_) if among is None else among
+def log_densities(kernel: Floats, codes: Ids, count: int, *, allowed: NDArray[np.bool_] | None = None) -> Floats:
+    """Return the log of the mean of exp(kernel) over the allowed examples of each label. *Shape:* (files, count)"""
+    if allowed is None:
+        allowed = np.ones(kernel.shape, dtype=np.bool_)
     top = kernel.max(axis=1, keepdims=True)
     weights = np.exp(kernel - top) * allowed
     owners = np.eye(count)[codes]
@@ -83,7 +84,7 @@ def densities(kernel: Floats, codes: Ids, count: int, *, among: NDArray[np.bool_
 
 
 def blend(logits: Floats, evidence: Floats, share: float) -> Floats:
-    """Let words and examples speak together."""
+    """Return the weighted mean of text logits and example evidence."""
     return (1 - share) * logits + share * evidence
 
 
@@ -92,17 +93,17 @@ def _kernel(rows: Vectors, keys: Vectors, width: float) -> Floats:
     return kernel
 
 
-def _surprise(logits: Floats, evidence: Floats, truth: Ids, share: float) -> float:
-    return surprisal(blend(logits, evidence, share), truth)
+def _blended_loss(logits: Floats, evidence: Floats, truth: Ids, share: float) -> float:
+    return cross_entropy(blend(logits, evidence, share), truth)
 
 
-def surprisal(logits: Floats, truth: Ids) -> float:
-    """Return the mean of minus the logarithm of the probability of what is true."""
-    return float(-log_shares(logits)[np.arange(len(truth)), truth].mean())
+def cross_entropy(logits: Floats, truth: Ids) -> float:
+    """Return the mean of minus the log probability of the true labels."""
+    return float(-log_softmax(logits)[np.arange(len(truth)), truth].mean())
 
 
-def log_shares(logits: Floats) -> Floats:
-    """Return the logarithms of what a softmax over each row gives."""
+def log_softmax(logits: Floats) -> Floats:
+    """Return the logarithm of the softmax of each row."""
     shifted = logits - logits.max(axis=1, keepdims=True)
     logs: Floats = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
     return logs

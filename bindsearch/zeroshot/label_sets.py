@@ -1,4 +1,4 @@
-"""Lists of labels that are built in, and how labels are read as people write them."""
+"""Built-in sets of labels, and parsing of labels as people write them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from types import MappingProxyType
 from bindsearch.errors import BadQuery
 
 SET = "set:"
-"""Begins the name of a built-in set among labels."""
+"""Prefix of the name of a built-in set among labels."""
 
 _SETS = {
     "animals": "dog, cat, horse, cow, sheep, goat, pig, rabbit, mouse, monkey, lion, elephant, bear, fox, frog, snake, "
@@ -39,7 +39,7 @@ _SETS = {
 LABEL_SETS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {name: tuple(label.strip() for label in labels.split(",")) for name, labels in _SETS.items()}
 )
-"""Buildable-in lists of labels, by name: `set:NAME` stands for all labels of one."""
+"""Built-in lists of labels by name: `set:NAME` stands for all labels of one."""
 
 EVERYDAY: tuple[str, ...] = tuple(
     "dog, cat, horse, bird, insect, fish, tree, flower, grass, forest, mountain, beach, river, rain, wind, thunder, "
@@ -48,35 +48,35 @@ EVERYDAY: tuple[str, ...] = tuple(
     "man, woman, child, baby, face, hand, crowd, speech, laughter, footsteps, singing, piano, guitar, drums, "
     "silence, noise, text, sign, map, painting, pattern, darkness, game".split(", ")
 )
-"""Some of what there is in the world."""
+"""A broad sample of everyday things."""
 
 BACKGROUND: tuple[str, ...] = tuple(
     dict.fromkeys((*EVERYDAY, *(label for some in LABEL_SETS.values() for label in some)))
 )
-"""What labels compete with where "none of these" may be the answer: the more of the world, the better it is told."""
+"""The labels that stand for everything else where "none of these" may be the answer. More labels refuse better."""
 
 
 def chosen_labels(labels: Iterable[str]) -> tuple[str, ...]:
-    """Return labels without blanks and repetitions, built-in sets by what is in them. Raises `BadQuery`."""
+    """Strip and deduplicate labels, and expand built-in sets. Raises `BadQuery`."""
     if isinstance(labels, str):
-        raise BadQuery(f"labels are a list: [{labels!r}]")
+        raise BadQuery(f"pass labels as a list: [{labels!r}]")
     found = [each for label in labels for each in _expanded(label.strip())]
     return tuple(dict.fromkeys(label for label in found if label))
 
 
 def read_labels(words: str) -> list[str]:
-    """Read labels between commas, or one a line from `@FILE`. Raises `BadQuery`, `OSError`."""
+    """Read comma-separated labels, or one per line from `@FILE`. Raises `BadQuery`, `OSError`."""
     if not words.startswith("@"):
         return [label.strip() for label in words.split(",") if label.strip()]
     try:
         lines = Path(words[1:]).expanduser().read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
-        raise BadQuery(f"{words[1:]}: the labels are not in UTF-8 ({error.reason})") from error
+        raise BadQuery(f"{words[1:]}: the labels must be in UTF-8 ({error.reason})") from error
     return [line.strip() for line in lines if line.strip()]
 
 
 def background_for(labels: Sequence[str], background: Iterable[str] = BACKGROUND) -> tuple[str, ...]:
-    """Return what labels compete with: the background without what shares a word with any of them."""
+    """Return the background labels that share no word with any of the labels."""
     taken = {word for label in labels for word in _words(label)}
     return tuple(label for label in chosen_labels(background) if taken.isdisjoint(_words(label)))
 
@@ -93,6 +93,6 @@ def _expanded(label: str) -> tuple[str, ...]:
 
 
 def _words(label: str) -> set[str]:
-    """Return the words of a label that may be compared: long ones, without the s of a plural."""
+    """Return the comparable words of a label: three letters or more, without a plural s."""
     words = re.findall(r"\w+", label.casefold())
     return {word.removesuffix("s") for word in words if len(word) > 2} or {label.casefold()}

@@ -1,4 +1,4 @@
-"""A file as a classifier sees it: one vector for each modality that is in it."""
+"""The vectors of a file by modality, as a classifier uses them."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from bindsearch.types import Modality, Piece, Vectors
 
 @dataclass(frozen=True, eq=False)
 class MediaVectors:
-    """By modality, the unit mean of the vectors of a file: of a film, what is seen and what is heard."""
+    """The unit mean of a file's segment vectors, by modality: for a video, one of its frames and one of its sound."""
 
     vectors: Mapping[Modality, Vectors]
     """*Shape of each:* (dim,)"""
 
     @property
     def modality(self) -> Modality:
-        """What it is in the first place: a film is seen."""
+        """The main modality: of a video with sound, video."""
         return min(self.vectors, key=list(Modality).index) if Modality.VIDEO not in self.vectors else Modality.VIDEO
 
     @classmethod
     def of(cls, modalities: Sequence[Modality], rows: Vectors) -> MediaVectors:
-        """Bring the vectors of a file's segments together."""
+        """Average the segment vectors of a file by modality."""
         kinds = np.array([str(modality) for modality in modalities])
         means = {kind: rows[kinds == kind].mean(axis=0, dtype=np.float64) for kind in dict.fromkeys(kinds.tolist())}
         return cls({Modality(kind): unit(mean[None, :])[0] for kind, mean in means.items()})
 
 
-def look_at(space: Space, thing: str | os.PathLike[str] | Piece) -> MediaVectors:
+def embed_media(space: Space, thing: str | os.PathLike[str] | Piece) -> MediaVectors:
     """Embed a file or a decoded piece. Raises `MediaError`."""
     if isinstance(thing, Piece):
         return MediaVectors.of([thing.modality], space.embed_pieces([thing]))

@@ -1,4 +1,4 @@
-"""Labels in sentences -> their vectors, by the modality of what they are to be found in."""
+"""Prompts: labels put into templates, and the vectors of labels by modality."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Weights = NDArray[np.float64]
 
 
 class Prompts:
-    """Labels times templates, each embedded when it is asked for the first time, and how much each template counts."""
+    """Labels times templates, embedded on first use, with a weight per template."""
 
     def __init__(
         self,
@@ -40,7 +40,7 @@ class Prompts:
         self._vectors: dict[Modality, Vectors] = {}
 
     def rows(self, modality: Modality) -> Vectors:
-        """Return the vector of every sentence. *Shape:* (labels, templates, dim)"""
+        """Return the vector of every prompt. *Shape:* (labels, templates, dim)"""
         if modality not in self._rows:
             templates = self.templates[modality]
             prompts = [template.replace("{}", label) for label in self.labels for template in templates]
@@ -49,20 +49,20 @@ class Prompts:
         return self._rows[modality]
 
     def vectors(self, modality: Modality) -> Vectors:
-        """Return the vector of every label: the unit mean of its sentences. *Shape:* (labels, dim)"""
+        """Return the vector of every label: the unit weighted mean of its prompts. *Shape:* (labels, dim)"""
         if modality not in self._vectors:
-            self._vectors[modality] = blended(self.rows(modality), self.weight(modality))
+            self._vectors[modality] = weighted_mean(self.rows(modality), self.weight(modality))
         return self._vectors[modality]
 
     def weight(self, modality: Modality) -> Weights:
-        """Return how much each template counts; together 1. *Shape:* (templates,)"""
+        """Return the weight of each template; they add up to 1. *Shape:* (templates,)"""
         if modality in self.weights:
             return self.weights[modality]
         count = len(self.templates[modality])
         return np.full(count, 1 / count)
 
-    def changed(self, modality: Modality, templates: Sequence[str], weights: Weights) -> Prompts:
-        """Return the same labels with other templates for one modality."""
+    def with_templates(self, modality: Modality, templates: Sequence[str], weights: Weights) -> Prompts:
+        """Return prompts of the same labels with other templates for one modality."""
         others = {kind: rows for kind, rows in self._rows.items() if kind != modality}
         return Prompts(
             self._space,
@@ -73,13 +73,13 @@ class Prompts:
         )
 
 
-def blended(rows: Vectors, weights: Weights) -> Vectors:
-    """Return the unit weighted mean of each label's sentences. *Shape:* (labels, dim)"""
+def weighted_mean(rows: Vectors, weights: Weights) -> Vectors:
+    """Return the unit weighted mean of each label's prompts. *Shape:* (labels, dim)"""
     return unit(np.einsum("ltd,t->ld", rows, weights.astype(np.float32)))
 
 
 def checked_templates(given: Templates | None) -> dict[Modality, tuple[str, ...]]:
-    """Return the templates of every modality: those that are given, else the fixed ones. Raises `BadQuery`."""
+    """Return the templates of every modality, the built-in ones where none are given. Raises `BadQuery`."""
     if given is None:
         return {modality: tuple(some) for modality, some in TEMPLATES.items()}
     if isinstance(given, Mapping):
@@ -90,5 +90,5 @@ def checked_templates(given: Templates | None) -> dict[Modality, tuple[str, ...]
 
 def _checked(templates: Sequence[str]) -> tuple[str, ...]:
     if isinstance(templates, str) or not templates or any("{}" not in template for template in templates):
-        raise BadQuery("a template says with {} where the label goes, as in 'the sound of {}'")
+        raise BadQuery("a template needs {} where the label goes, as in 'the sound of {}'")
     return tuple(dict.fromkeys(templates))

@@ -1,4 +1,4 @@
-"""A classifier as a file: safetensors, with what is not an array as JSON in its header. Bound to one space."""
+"""Save and load a classifier: a safetensors file with JSON in its header, bound to the space it was made in."""
 
 from __future__ import annotations
 
@@ -20,11 +20,13 @@ from bindsearch.zeroshot.examples import ExampleCache
 from bindsearch.zeroshot.prompts import Prompts
 
 FORMAT = "bindsearch classifier 1"
+DESCRIPTION_KEY = "told"
+"""Part of the file format."""
 _LENGTH = struct.Struct("<Q")
 
 
-def pack(classifier: Classifier) -> bytes:
-    """Return the bytes of a classifier, with the vectors of its words for every modality of its space."""
+def serialise(classifier: Classifier) -> bytes:
+    """Return a classifier as bytes, with its prompt vectors for every modality of the space."""
     from safetensors.numpy import save
 
     spec = classifier.spec
@@ -32,135 +34,140 @@ def pack(classifier: Classifier) -> bytes:
     prompts = classifier.prompts
     arrays: dict[str, Any] = {f"words.{modality}": prompts.rows(modality) for modality in modalities}
     arrays |= {f"centre.{modality}": centre for modality, centre in classifier.centre.items()}
-    for kind, memory in classifier.memories.items():
-        arrays |= {f"examples.{kind}": memory.keys, f"labels.{kind}": memory.codes}
-    told = {
+    for kind, cache in classifier.example_caches.items():
+        arrays |= {f"examples.{kind}": cache.keys, f"labels.{kind}": cache.codes}
+    description = {
         "format": FORMAT,
         "space": spec.name,
         "fingerprint": spec.fingerprint,
         "labels": list(classifier.labels),
         "background": list(classifier.background),
         "temperature": classifier.temperature,
-        "crowding": classifier.crowding,
+        "crowding": classifier.prior_exponent,
         "templates": {modality: list(prompts.templates[modality]) for modality in modalities},
         "weights": {modality: weights.tolist() for modality, weights in prompts.weights.items()},
         "examples": {
-            kind: {"share": memory.share, "width": memory.width, "judged": memory.judged}
-            for kind, memory in classifier.memories.items()
+            kind: {"share": cache.share, "width": cache.width, "judged": cache.judged}
+            for kind, cache in classifier.example_caches.items()
         },
     }
-    whole: bytes = save(
-        {name: np.ascontiguousarray(array) for name, array in arrays.items()}, {"told": json.dumps(told)}
+    raw: bytes = save(
+        {name: np.ascontiguousarray(array) for name, array in arrays.items()},
+        {DESCRIPTION_KEY: json.dumps(description)},
     )
-    return whole
+    return raw
 
 
-def unpack(raw: bytes, space: Space, *, name: str) -> Classifier:
-    """Read what `pack` gave; `name` says in errors what it is. Raises `SpaceMismatch`, `BadQuery`."""
-    told = told_in(raw, name=name)
+def deserialise(raw: bytes, space: Space, *, name: str) -> Classifier:
+    """Read what `serialise` returned; `name` names it in errors. Raises `SpaceMismatch`, `BadQuery`."""
+    description = read_header(raw, name=name)
     spec = space.spec
-    if told["fingerprint"] != spec.fingerprint:
+    if description["fingerprint"] != spec.fingerprint:
         raise SpaceMismatch(
-            f"{name} is a classifier of space {told['space']} ({told['fingerprint'][:12]}), not of {spec.name} "
-            f"({spec.fingerprint[:12]}): use it with that space, or make it anew from its labels"
+            f"{name} is a classifier of space {description['space']} ({description['fingerprint'][:12]}), "
+            f"not of {spec.name} ({spec.fingerprint[:12]}): use it with that space, or create it again from its labels"
         )
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
     try:
-        return _made(told, load(raw), space)
+        return _assembled(description, load(raw), space)
     except (SafetensorError, BadQuery, AttributeError, KeyError, TypeError, ValueError, IndexError) as error:
         raise _damaged(name, error) from error
 
 
-def told_in(raw: bytes, *, name: str) -> dict[str, Any]:
-    """Read what a classifier is, without its arrays. Raises `BadQuery`."""
+def read_header(raw: bytes, *, name: str) -> dict[str, Any]:
+    """Read the description of a classifier, without its arrays. Raises `BadQuery`."""
     try:
         size = _LENGTH.unpack_from(raw)[0]
         header = json.loads(raw[_LENGTH.size : _LENGTH.size + size])
-        told: dict[str, Any] = json.loads(header["__metadata__"]["told"])
-        if told["format"] != FORMAT:
-            raise ValueError(f"it is a {told['format']}")
-        _ = told["space"], told["fingerprint"][:12], told["labels"]
+        description: dict[str, Any] = json.loads(header["__metadata__"][DESCRIPTION_KEY])
+        if description["format"] != FORMAT:
+            raise ValueError(f"its format is {description['format']!r}")
+        _ = description["space"], description["fingerprint"][:12], description["labels"]
     except (struct.error, ValueError, KeyError, TypeError, RecursionError) as error:
         raise _damaged(name, error) from error
-    return told
+    return description
 
 
-def write(classifier: Classifier, path: Path) -> None:
-    """Write a classifier, whole or not at all. Raises `OSError`."""
-    raw = pack(classifier)
+def save_classifier(classifier: Classifier, path: str | os.PathLike[str]) -> None:
+    """Write a classifier to a file, atomically. Raises `OSError`."""
+    path, raw = Path(path), serialise(classifier)
     fresh = path.with_name(f"{path.name}.new")
     try:
         fresh.write_bytes(raw)
         os.replace(fresh, path)
-    except OSError as error:  # of the file that was asked for: nobody knows the other
+    except OSError as error:  # name the file that was asked for, not the draft
         with suppress(OSError):
             fresh.unlink()
         raise OSError(error.errno, error.strerror, str(path)) from error
 
 
-def read(path: Path, space: Space) -> Classifier:
-    """Read what `write` wrote. Raises `SpaceMismatch`, `BadQuery`, `OSError`."""
-    return unpack(path.read_bytes(), space, name=str(path))
+def load_classifier(path: str | os.PathLike[str], space: Space) -> Classifier:
+    """Read what `save_classifier` wrote. Raises `SpaceMismatch`, `BadQuery`, `OSError`."""
+    return deserialise(Path(path).read_bytes(), space, name=str(path))
 
 
 def space_of(path: Path) -> str:
     """Return the name of the space that a classifier was made in. Raises `BadQuery`, `OSError`."""
-    return str(told_in(path.read_bytes(), name=str(path))["space"])
+    return str(read_header(path.read_bytes(), name=str(path))["space"])
 
 
-def _made(told: Mapping[str, Any], arrays: Mapping[str, Any], space: Space) -> Classifier:
-    """Put a classifier together, and see that its parts fit. Raises `ValueError`, `KeyError`, `TypeError`."""
-    made = Classifier(space, told["labels"])
-    if list(made.labels) != told["labels"]:
-        raise ValueError("its labels are not labels")
-    made.background = tuple(map(str, told["background"]))
-    made.temperature = _positive(told["temperature"])
-    made.crowding = _positive(told.get("crowding", 1.0))  # what was saved before there was a choice
-    labels = (*made.labels, *made.background)
-    templates = {Modality(modality): tuple(some) for modality, some in told["templates"].items()}
+def _assembled(description: Mapping[str, Any], arrays: Mapping[str, Any], space: Space) -> Classifier:
+    """Assemble a classifier and check that its parts fit. Raises `ValueError`, `KeyError`, `TypeError`."""
+    classifier = Classifier(space, description["labels"])
+    if list(classifier.labels) != description["labels"]:
+        raise ValueError("its labels are invalid")
+    classifier.background = tuple(map(str, description["background"]))
+    classifier.temperature = _positive(description["temperature"])
+    classifier.prior_exponent = _positive(description.get("crowding", 1.0))  # files of format 1 may lack it
+    labels = (*classifier.labels, *classifier.background)
+    templates = {Modality(modality): tuple(some) for modality, some in description["templates"].items()}
     rows = {
         modality: _shaped(arrays[f"words.{modality}"], (len(labels), len(some), space.spec.dim))
         for modality, some in templates.items()
     }
     weights = {
         Modality(modality): np.array(some, dtype=np.float64).reshape(len(templates[Modality(modality)]))
-        for modality, some in told["weights"].items()
+        for modality, some in description["weights"].items()
     }
-    made.prompts = Prompts(space, labels, templates, weights=weights, rows=rows)
+    classifier.prompts = Prompts(space, labels, templates, weights=weights, rows=rows)
     dim = (space.spec.dim,)
-    made.centre = {kind: _shaped(row, dim) for kind, row in _of(arrays, "centre").items()}
-    made.memories = {kind: _memory(told, arrays, kind, made) for kind in _of(arrays, "examples")}
-    return made
+    classifier.centre = {kind: _shaped(row, dim) for kind, row in _by_modality(arrays, "centre").items()}
+    classifier.example_caches = {
+        kind: _example_cache(description, arrays, kind, classifier) for kind in _by_modality(arrays, "examples")
+    }
+    return classifier
 
 
-def _memory(told: Mapping[str, Any], arrays: Mapping[str, Any], kind: Modality, made: Classifier) -> ExampleCache:
+def _example_cache(
+    description: Mapping[str, Any], arrays: Mapping[str, Any], kind: Modality, classifier: Classifier
+) -> ExampleCache:
     codes = arrays[f"labels.{kind}"]
-    keys = _shaped(arrays[f"examples.{kind}"], (len(codes), made.spec.dim))
-    if codes.dtype != np.int64 or not len(codes) or not 0 <= codes.min() <= codes.max() < len(made.labels):
-        raise ValueError("an example has a label that there is not")
-    about = told["examples"][kind]
-    return ExampleCache(keys, codes, float(about["share"]), _positive(about["width"]), int(about["judged"]))
+    keys = _shaped(arrays[f"examples.{kind}"], (len(codes), classifier.spec.dim))
+    if codes.dtype != np.int64 or not len(codes) or not 0 <= codes.min() <= codes.max() < len(classifier.labels):
+        raise ValueError("an example has an unknown label")
+    fitted = description["examples"][kind]
+    return ExampleCache(keys, codes, float(fitted["share"]), _positive(fitted["width"]), int(fitted["judged"]))
 
 
-def _of(arrays: Mapping[str, Any], what: str) -> dict[Modality, Any]:
-    found = {name: array for name, array in arrays.items() if name.startswith(f"{what}.")}
+def _by_modality(arrays: Mapping[str, Any], prefix: str) -> dict[Modality, Any]:
+    found = {name: array for name, array in arrays.items() if name.startswith(f"{prefix}.")}
     return {Modality(name.partition(".")[2]): array for name, array in found.items()}
 
 
 def _shaped(array: Any, shape: tuple[int, ...]) -> Vectors:
     if array.shape != shape or array.dtype != np.float32 or not np.isfinite(array).all():
-        raise ValueError(f"an array of {array.shape} stands where one of {shape} belongs")
+        raise ValueError(f"expected an array of shape {shape}, not {array.shape}")
     vectors: Vectors = array
     return vectors
 
 
 def _positive(number: Any) -> float:
     if not 0 < float(number) < float("inf"):
-        raise ValueError(f"{number} is not above zero")
+        raise ValueError(f"{number} is not positive")
     return float(number)
 
 
 def _damaged(name: str, error: Exception) -> BadQuery:
-    return BadQuery(f"{name} is no classifier that bindsearch saved, or is damaged ({type(error).__name__}: {error})")
+    return BadQuery(f"{name} is not a classifier saved by bindsearch, or is damaged ({type(error).__name__}: {error})")

@@ -28,12 +28,12 @@ from bindsearch.evaluation.layouts import read
 from bindsearch.evaluation.metrics import interval
 from bindsearch.spaces.space import Space
 from bindsearch.types import Modality
-from bindsearch.zeroshot import BACKGROUND, Classifier, MediaVectors, Taught
-from bindsearch.zeroshot.classifier import CROWDING
-from bindsearch.zeroshot.examples import log_shares, surprisal
+from bindsearch.zeroshot import BACKGROUND, Classifier, Example, MediaVectors, load_classifier, save_classifier
+from bindsearch.zeroshot.classifier import PRIOR_EXPONENT
+from bindsearch.zeroshot.examples import cross_entropy, log_softmax
 from bindsearch.zeroshot.label_sets import EVERYDAY, background_for
-from bindsearch.zeroshot.scoring import AccuracyReport, group_codes, sensitivity, verdict
-from bindsearch.zeroshot.tuning import best_temperature, tune, tuned_on
+from bindsearch.zeroshot.scoring import AccuracyReport, group_numbers, score_answers, sensitivity
+from bindsearch.zeroshot.tuning import best_temperature, tune, tune_on_all
 
 SHOTS = (1, 2, 4, 8)
 SINGLE = "the sound of {}"
@@ -61,12 +61,12 @@ class Data:
     """What was embedded once: training recordings, and the others."""
 
     labels: tuple[str, ...]
-    train: list[Taught]
-    test: list[Taught]
+    train: list[Example]
+    test: list[Example]
 
     @property
-    def seen(self) -> list[MediaVectors]:
-        return [each.seen for each in self.test]
+    def media(self) -> list[MediaVectors]:
+        return [each.media for each in self.test]
 
     @property
     def truth(self) -> list[str]:
@@ -85,7 +85,7 @@ def loaded(folder: Path, space: Space) -> Data:
     some = (*train[::step], *(example for example in whole.examples if example.held_out))
     embedded = embed(replace(whole, examples=some), space, on_progress=lambda name: None)
     taught = [
-        (example.held_out, Taught(MediaVectors({whole.modality: row}), example.words[0], example.recording))
+        (example.held_out, Example(MediaVectors({whole.modality: row}), example.words[0], example.recording))
         for example, row in zip(embedded.dataset.examples, embedded.rows, strict=True)
     ]
     return Data(whole.labels, [each for held, each in taught if not held], [each for held, each in taught if held])
@@ -93,8 +93,8 @@ def loaded(folder: Path, space: Space) -> Data:
 
 def judged(classifier: Classifier, data: Data) -> AccuracyReport:
     """Measure on the held-out clips."""
-    shares = classifier.probabilities(data.seen)
-    return verdict(classifier.answers, shares, data.truth, groups=data.groups, k=5)
+    shares = classifier.probabilities(data.media)
+    return score_answers(classifier.answers, shares, data.truth, groups=data.groups, k=5)
 
 
 # The linear probe -------------------------------------------------------------------------------------------------
@@ -119,11 +119,11 @@ def probe(rows: Floats, codes: NDArray[np.int64], count: int, shrink: float) -> 
     return weight.detach().numpy() * SCALE / 10, bias.detach().numpy()
 
 
-def probed(shots: Sequence[Taught], data: Data) -> Floats:
+def probed(shots: Sequence[Example], data: Data) -> Floats:
     """Fit a probe to some examples, with the shrinkage under which they tell each other best; give its logits."""
-    rows = np.stack([each.seen.vectors[Modality.AUDIO] for each in shots]).astype(np.float64)
+    rows = np.stack([each.media.vectors[Modality.AUDIO] for each in shots]).astype(np.float64)
     codes = np.array([data.labels.index(each.label) for each in shots])
-    folds = group_codes([each.group for each in shots], len(shots)) % FOLDS
+    folds = group_numbers([each.group for each in shots], len(shots)) % FOLDS
     count = len(data.labels)
     lost = []
     for shrink in SHRINKS:
@@ -131,9 +131,9 @@ def probed(shots: Sequence[Taught], data: Data) -> Floats:
         for fold in range(FOLDS):
             weight, bias = probe(rows[folds != fold], codes[folds != fold], count, shrink)
             logits[folds == fold] = rows[folds == fold] @ weight.T + bias
-        lost.append((surprisal(logits, codes), shrink))
+        lost.append((cross_entropy(logits, codes), shrink))
     weight, bias = probe(rows, codes, count, min(lost)[1])
-    return np.stack([seen.vectors[Modality.AUDIO] for seen in data.seen]) @ weight.T + bias
+    return np.stack([media.vectors[Modality.AUDIO] for media in data.media]) @ weight.T + bias
 
 
 # The tables -------------------------------------------------------------------------------------------------------
@@ -143,7 +143,7 @@ def words(space: Space, default: Classifier, data: Data, told: dict[str, Any]) -
     """Measure the default templates, one template, and templates tuned on the training recordings."""
     single = Classifier(space, data.labels, templates=[SINGLE])
     _, report = tune(default, data.train)
-    tuned, choices = tuned_on(default, data.train)
+    tuned, choices = tune_on_all(default, data.train)
     told["tuning"] = report.as_json() | {
         "all": {
             "templates": dict(
@@ -158,12 +158,12 @@ def words(space: Space, default: Classifier, data: Data, told: dict[str, Any]) -
         for name, each in (("default templates", default), (f"“{SINGLE}” alone", single), ("tuned", tuned))
     }
     gain = _right(tuned, data) - _right(default, data)
-    told["tuning"]["gain"] = [float(gain.mean()), *interval(gain, group_codes(data.groups, len(gain)))]
+    told["tuning"]["gain"] = [float(gain.mean()), *interval(gain, group_numbers(data.groups, len(gain)))]
 
 
 def sensitive(classifier: Classifier, data: Data, told: dict[str, Any]) -> None:
     """Say how the answers move from template to template."""
-    found = sensitivity(classifier, data.seen, Modality.AUDIO, truth=data.truth)
+    found = sensitivity(classifier, data.media, Modality.AUDIO, truth=data.truth)
     told["sensitivity"] = found.as_json() | {"agreement": float(found.agreement.mean())}
 
 
@@ -176,11 +176,13 @@ def few_shots(classifier: Classifier, data: Data, told: dict[str, Any], *, seed:
         for draw in range(draws):
             shots = drawn(data.train, count, np.random.default_rng([seed, count, draw]))
             taught = classifier.with_examples(shots)
-            memory = taught.memories[Modality.AUDIO]
-            shares.append(memory.share)
+            cache = taught.example_caches[Modality.AUDIO]
+            shares.append(cache.share)
             numbers.append(len(shots))
             rows["words and examples"].append(float(_right(taught, data).mean()))
-            evidence = memory.evidence(np.stack([seen.vectors[Modality.AUDIO] for seen in data.seen]), len(data.labels))
+            evidence = cache.evidence(
+                np.stack([media.vectors[Modality.AUDIO] for media in data.media]), len(data.labels)
+            )
             codes = [data.labels.index(label) for label in data.truth]
             rows["examples alone"].append(float((evidence.argmax(axis=1) == codes).mean()))
             rows["linear probe"].append(float((probed(shots, data).argmax(axis=1) == codes).mean()))
@@ -191,16 +193,16 @@ def few_shots(classifier: Classifier, data: Data, told: dict[str, Any], *, seed:
         }
 
 
-def drawn(train: Sequence[Taught], count: int, chance: np.random.Generator) -> list[Taught]:
+def drawn(train: Sequence[Example], count: int, chance: np.random.Generator) -> list[Example]:
     """Draw so many clips of each label, from as many recordings as can be; all, where there are fewer."""
     shots = []
     for label in sorted({each.label for each in train}):
         own = [train[place] for place in chance.permutation(len(train)) if train[place].label == label]
-        seen: dict[str, int] = {}
+        media: dict[str, int] = {}
         ranks = []
         for each in own:  # the first clip of every recording, then the second of each, …
-            ranks.append(seen.setdefault(each.group, 0))
-            seen[each.group] += 1
+            ranks.append(media.setdefault(each.group, 0))
+            media[each.group] += 1
         shots += [own[place] for place in np.argsort(ranks, kind="stable")[:count]]
     return shots
 
@@ -209,15 +211,15 @@ def nothing_fits(space: Space, sets: Mapping[str, Data], told: dict[str, Any], *
     """Ask for some of the labels only, of all held-out files: how well is "none of these" said of the others?"""
     told["none"] = {}
     for name, data in sets.items():
-        found, logits = dict[str, list[Refusal]](), Logits(space, data.labels, data.seen)
+        found, logits = dict[str, list[Refusal]](), Logits(space, data.labels, data.media)
         for asked, others in askings(data.labels, AMONG, seed=seed):
-            for rule, background, crowding in (
+            for rule, background, prior_exponent in (
                 ("everyday labels, as probable as all asked for (before)", EVERYDAY, 1.0),
-                ("everyday labels", EVERYDAY, CROWDING),
-                ("built-in", BACKGROUND, CROWDING),
-                ("the others", others, CROWDING),
+                ("everyday labels", EVERYDAY, PRIOR_EXPONENT),
+                ("built-in", BACKGROUND, PRIOR_EXPONENT),
+                ("the others", others, PRIOR_EXPONENT),
             ):
-                found.setdefault(rule, []).extend(logits.refusals(asked, background, data.truth, crowding))
+                found.setdefault(rule, []).extend(logits.refusals(asked, background, data.truth, prior_exponent))
         told["none"][name] = {rule: averaged(values) for rule, values in found.items()}
 
 
@@ -225,38 +227,38 @@ def rules(space: Space, sets: Mapping[str, Data], told: dict[str, Any], *, seed:
     """Compare backgrounds and priors for "none of these", on what was trained on only."""
     told["rules"] = {}
     for name, data in sets.items():
-        logits = Logits(space, data.labels, [each.seen for each in data.train])
+        logits = Logits(space, data.labels, [each.media for each in data.train])
         truth = [each.label for each in data.train]
-        for among in RULED:
+        for top_k in RULED:
             found = dict[str, list[Refusal]]()
-            for asked, _ in askings(data.labels, among, seed=seed):
+            for asked, _ in askings(data.labels, top_k, seed=seed):
                 for words, background in (("everyday labels", EVERYDAY), ("everyday labels and sets", BACKGROUND)):
-                    for crowding in CROWDINGS:
-                        values = found.setdefault(f"{words}, {crowding:g}", [])
-                        values.extend(logits.refusals(asked, background, truth, crowding))
-            told["rules"][f"{name}, {among} labels"] = {rule: averaged(values) for rule, values in found.items()}
+                    for prior_exponent in CROWDINGS:
+                        values = found.setdefault(f"{words}, {prior_exponent:g}", [])
+                        values.extend(logits.refusals(asked, background, truth, prior_exponent))
+            told["rules"][f"{name}, {top_k} labels"] = {rule: averaged(values) for rule, values in found.items()}
 
 
 class Logits:
     """What a classifier of any labels and any background would say of some files: each word is embedded once."""
 
-    def __init__(self, space: Space, labels: Sequence[str], seen: Sequence[MediaVectors]) -> None:
+    def __init__(self, space: Space, labels: Sequence[str], media: Sequence[MediaVectors]) -> None:
         words = tuple(dict.fromkeys((*labels, *BACKGROUND)))
         self._columns = {word: place for place, word in enumerate(words)}
-        self._logits = Classifier(space, words).logits(seen)
+        self._logits = Classifier(space, words).logits(media)
 
     def of(self, words: Sequence[str]) -> Floats:
         """Return the logits of some words. *Shape:* (files, words)"""
         return self._logits[:, [self._columns[word] for word in words]]
 
     def refusals(
-        self, asked: Sequence[str], background: Sequence[str], truth: Sequence[str], crowding: float
+        self, asked: Sequence[str], background: Sequence[str], truth: Sequence[str], prior_exponent: float
     ) -> list[Refusal]:
         """Judge a rule, once; not at all where no file or every file has one of the labels that are asked for."""
         inside, rest = np.isin(truth, asked), background_for(asked, background)
         if inside.all() or not inside.any() or not rest:
             return []
-        return [refusal(self.of(asked), self.of(rest), inside, crowding=crowding)]
+        return [refusal(self.of(asked), self.of(rest), inside, prior_exponent=prior_exponent)]
 
 
 @dataclass(frozen=True)
@@ -276,17 +278,17 @@ def averaged(values: Sequence[Refusal]) -> dict[str, float]:
     return {each.name: float(np.mean([getattr(value, each.name) for value in values])) for each in fields(Refusal)}
 
 
-def askings(labels: Sequence[str], among: int, *, seed: int) -> Iterator[tuple[list[str], list[str]]]:
+def askings(labels: Sequence[str], top_k: int, *, seed: int) -> Iterator[tuple[list[str], list[str]]]:
     """Draw labels that are asked for; give them, and the others."""
     for draw in range(ASKINGS):
         mixed = [labels[place] for place in np.random.default_rng([seed, draw]).permutation(len(labels))]
-        yield mixed[:among], mixed[among:]
+        yield mixed[:top_k], mixed[top_k:]
 
 
-def refusal(own: Floats, rest: Floats, inside: NDArray[np.bool_], *, crowding: float) -> Refusal:
+def refusal(own: Floats, rest: Floats, inside: NDArray[np.bool_], *, prior_exponent: float) -> Refusal:
     """Judge the answers under a prior."""
     none = np.logaddexp.reduce(rest, axis=1) - np.log(rest.shape[1]) - own.max(axis=1)
-    said = none + crowding * np.log(own.shape[1]) > 0
+    said = none + prior_exponent * np.log(own.shape[1]) > 0
     level = np.quantile(none[~inside], 1 - REFUSED)
     return Refusal(
         area(none[~inside], none[inside]),
@@ -304,7 +306,7 @@ def area(high: Floats, low: Floats) -> float:
 
 def calibration(classifier: Classifier, data: Data) -> dict[str, float]:
     """Say how far the probabilities of the best answers are from how often they are right."""
-    shares = classifier.probabilities(data.seen)
+    shares = classifier.probabilities(data.media)
     top, right = shares.max(axis=1), _right(classifier, data)
     bins = np.minimum((top * 10).astype(int), 9)
     gaps = [abs(top[bins == each].mean() - right[bins == each].mean()) * (bins == each).mean() for each in set(bins)]
@@ -315,17 +317,17 @@ def temperatures(classifier: Classifier, data: Data, told: dict[str, Any]) -> No
     """Fit the temperature on the training recordings, for comparison with that of the space."""
     one = classifier.tuned(classifier.prompts, centre={}, temperature=1.0)
     codes = np.array([data.labels.index(each.label) for each in data.train])
-    fitted = best_temperature(one.logits([each.seen for each in data.train]), codes)[1]
+    fitted = best_temperature(one.logits([each.media for each in data.train]), codes)[1]
     told["temperature"] = {"of the space": classifier.spec.temperature, "best on training recordings": fitted}
 
 
 def _right(classifier: Classifier, data: Data) -> Floats:
-    answers = classifier.probabilities(data.seen).argmax(axis=1)
+    answers = classifier.probabilities(data.media).argmax(axis=1)
     return (np.array(classifier.answers)[answers] == data.truth).astype(np.float64)
 
 
 def _plain(found: AccuracyReport) -> dict[str, float]:
-    return {"accuracy": found.accuracy, "low": found.low, "high": found.high, "top-5": found.among}
+    return {"accuracy": found.accuracy, "low": found.low, "high": found.high, "top-5": found.top_k}
 
 
 def broken_rules(classifier: Classifier, data: Data, space: Space) -> list[str]:
@@ -333,17 +335,17 @@ def broken_rules(classifier: Classifier, data: Data, space: Space) -> list[str]:
     told = []
     with tempfile.TemporaryDirectory() as folder:
         taught = classifier.with_examples(data.train[:50])
-        taught.save(Path(folder) / "kept")
-        again = Classifier.load(Path(folder) / "kept", space)
-        if not np.array_equal(again.probabilities(data.seen), taught.probabilities(data.seen)):
+        save_classifier(taught, Path(folder) / "kept")
+        again = load_classifier(Path(folder) / "kept", space)
+        if not np.array_equal(again.probabilities(data.media), taught.probabilities(data.media)):
             told.append("what was saved and loaded answers otherwise")
-    if not np.allclose(np.exp(log_shares(classifier.logits(data.seen))), classifier.probabilities(data.seen)):
+    if not np.allclose(np.exp(log_softmax(classifier.logits(data.media))), classifier.probabilities(data.media)):
         told.append("probabilities are not a softmax at the temperature")
     labels = data.labels[:AMONG]
     some, inside = Classifier(space, labels, none=True), np.isin(data.truth, labels)
-    logits = some.logits(data.seen)
-    rule = refusal(logits[:, : len(labels)], logits[:, len(labels) :], inside, crowding=CROWDING)
-    said = some.probabilities(data.seen).argmax(axis=1) == len(labels)
+    logits = some.logits(data.media)
+    rule = refusal(logits[:, : len(labels)], logits[:, len(labels) :], inside, prior_exponent=PRIOR_EXPONENT)
+    said = some.probabilities(data.media).argmax(axis=1) == len(labels)
     if (said[~inside].mean(), (~said[inside]).mean()) != (rule.refused, rule.kept):
         told.append("none of these is said by another rule than the one that is measured")
     return told
@@ -366,7 +368,7 @@ def tables(told: dict[str, Any]) -> list[str]:
     found = told["sensitivity"]
     lines += [
         "",
-        f"every template gives the same answer to {found['steady']:.1%} of the clips; on average "
+        f"every template gives the same answer to {found['unanimous']:.1%} of the clips; on average "
         f"{found['agreement']:.1%} of the templates answer as all together",
         "",
         "| template alone | top-1 | answers as all together |",

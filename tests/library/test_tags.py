@@ -13,8 +13,8 @@ from media_files import picture, small_collection, sound, tone
 import bindsearch
 from bindsearch.core.lock import writing
 from bindsearch.errors import BadQuery, CorruptLibrary, LibraryBusy, SpaceMismatch
-from bindsearch.zeroshot import Classifier, Taught
-from bindsearch.zeroshot.saving import pack
+from bindsearch.zeroshot import Classifier, Example, save_classifier
+from bindsearch.zeroshot.saving import serialise
 
 pytestmark = pytest.mark.usefixtures("trial_is_a_space")
 
@@ -244,14 +244,14 @@ def taught_by(library, media):
     """A classifier whose labels say nothing in the toy space; its examples do."""
     classifier = library.classifier(["plain", "odd"])
     examples = [
-        Taught(classifier.look_at(media / "pictures" / f"{name}.png"), label)
+        Example(classifier.embed(media / "pictures" / f"{name}.png"), label)
         for name, label in (("red", "plain"), ("blue", "odd"))
     ]
     return classifier.with_examples(examples)
 
 
 def test_a_saved_classifier_tags_as_well(library, media, tmp_path):
-    taught_by(library, media).save(tmp_path / "kept")
+    save_classifier(taught_by(library, media), tmp_path / "kept")
     library.tag(library.load_classifier(tmp_path / "kept"))
     assert library.tags.of(media / "pictures" / "red.png")["plain"] > 0.5
     assert library.tags.of(media / "pictures" / "blue.png")["odd"] > 0.5
@@ -338,7 +338,7 @@ def test_status_names_the_tags(library):
     assert library.status().tags == ()
     library.tag(LABELS, none=OTHERS)
     assert library.status().as_json()["tags"] == tuple(LABELS)
-    assert len(pack(library.classifier(["red"]))) > 1000
+    assert len(serialise(library.classifier(["red"]))) > 1000
 
 
 def test_why_not_names_the_condition(library, media):

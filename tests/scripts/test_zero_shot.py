@@ -10,7 +10,7 @@ import zero_shot as trial
 from evaluation import example_sets as made
 
 from bindsearch.types import Modality
-from bindsearch.zeroshot import MediaVectors, Taught
+from bindsearch.zeroshot import Example, MediaVectors
 
 pytest.importorskip("torch", reason="the linear probe is fitted with torch")
 
@@ -33,7 +33,7 @@ def test_the_trial_runs_and_its_tables_say_what_it_found(tmp_path, capsys):
 
 def test_shots_come_from_as_many_recordings_as_can_be():
     nothing = MediaVectors({Modality.AUDIO: np.ones(3, dtype=np.float32)})
-    train = [Taught(nothing, label, f"{label}{number // 2}") for label in "ab" for number in range(6)]
+    train = [Example(nothing, label, f"{label}{number // 2}") for label in "ab" for number in range(6)]
     shots = trial.drawn(train, 3, np.random.default_rng(0))
     assert sorted(each.group for each in shots) == ["a0", "a1", "a2", "b0", "b1", "b2"]
     assert len(trial.drawn(train, 50, np.random.default_rng(0))) == 12
