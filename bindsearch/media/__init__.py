@@ -1,4 +1,4 @@
-"""The media room: walks folders, tells what a file holds, and decodes it into pieces."""
+"""Media: walks folders, identifies what a file holds, and decodes it into pieces."""
 
 from __future__ import annotations
 
@@ -7,4 +7,4 @@ from bindsearch.media.formats import Limits, MediaKind
 from bindsearch.media.identify import identify
 from bindsearch.media.scan import ScanError, ScannedFile, walk
 
-__all__ = ["Decoding", "ScannedFile", "MediaKind", "Limits", "ScanError", "decode", "identify", "walk"]
+__all__ = ["Decoding", "Limits", "MediaKind", "ScanError", "ScannedFile", "decode", "identify", "walk"]

@@ -1,4 +1,4 @@
-"""Sound: any rate, any channels, any container, as windows of mono samples that cover all of it."""
+"""Decodes sound of any rate, channel layout and container into windows of mono samples that cover all of it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bindsearch.errors import UnreadableMedia
-from bindsearch.media.container import LengthMonitor, check_length, damage, main_audio, open_container
+from bindsearch.media.container import LengthMonitor, check_length, main_audio, open_container, report_damage
 from bindsearch.media.task import DecodeTask, MediaFacts
 from bindsearch.media.truncation import check_complete, mp3_frames
 from bindsearch.media.windows import Resampler, Samples, WindowCutter
@@ -19,19 +19,27 @@ if TYPE_CHECKING:
 
     from bindsearch.media.container import Packet
 
-_GAP = 0.5
-"""Seconds without sound, by the time stamps, after which sound goes on as a new run: windows never bridge it."""
-_BATCH = 1 << 15
-"""Samples that are gathered before they are resampled: frames of a thousand are too small to be quick."""
-_RATES = range(1000, 1_000_001)
-_SCALES = {"u1": (128, 128), "i2": (0, 1 << 15), "i4": (0, 1 << 31), "i8": (0, 1 << 63), "f4": (0, 1), "f8": (0, 1)}
-"""Of samples, by their type: which value is silence, and how far from it full scale lies."""
-_JUNK_AT_ENDS = frozenset({"mp1float", "mp2float", "mp3float", "mp3", "mp2", "aac", "ac3", "eac3"})
-_LOUDEST = 1e6
-"""Of float samples, where full scale is 1. More than this is no sound."""
+_MAX_GAP_SECONDS = 0.5
+"""A longer gap in the time stamps starts a new stretch of sound; windows never bridge it."""
+_BATCH_SAMPLES = 1 << 15
+"""Samples that are collected before they are resampled: frames of a thousand are too small to be fast."""
+_PLAUSIBLE_RATES = range(1000, 1_000_001)
+_SILENCE_AND_FULL_SCALE = {
+    "u1": (128, 128),
+    "i2": (0, 1 << 15),
+    "i4": (0, 1 << 31),
+    "i8": (0, 1 << 63),
+    "f4": (0, 1),
+    "f8": (0, 1),
+}
+"""By sample type: the value of silence, and the distance from it to full scale."""
+_CODECS_WITHOUT_CONTAINER = frozenset({"mp1float", "mp2float", "mp3float", "mp3", "mp2", "aac", "ac3", "eac3"})
+"""Their streams may have tags and other data before the first frame and after the last one."""
+_MAX_AMPLITUDE = 1e6
+"""Of float samples, whose full scale is 1. Larger values are no sound."""
 
 
-def decode_audio(task: DecodeTask, told: MediaFacts) -> Iterator[Piece]:
+def decode_audio(task: DecodeTask, facts: MediaFacts) -> Iterator[Piece]:
     """Decode a recording into windows of sound. Raises `UnreadableMedia`."""
     check_complete(task.file, task.kind.format)
     if Modality.AUDIO not in task.wanted:
@@ -40,163 +48,164 @@ def decode_audio(task: DecodeTask, told: MediaFacts) -> Iterator[Piece]:
     with open_container(task.file, task.kind.format, task.limits) as container:
         stream = main_audio(container)
         if stream is None:
-            raise UnreadableMedia("its sound is coded in a way that cannot be decoded")
-        reach = LengthMonitor(container, task.kind.format)
+            raise UnreadableMedia("its sound has a codec that cannot be decoded")
+        monitor = LengthMonitor(container, task.kind.format)
         track = AudioTrack(stream, task.windowing, origin=None)
-        for packet in reach.watch(container.demux()):
+        for packet in monitor.watch(container.demux()):
             if packet.stream_index == stream.index:
                 yield from track.feed(packet)
         yield from track.finish()
         track.check_not_empty()
-        reach.check()
+        monitor.check()
         if task.kind.format == "flac" and stream.duration:
             check_sample_count(stream.duration, track.samples)
-        check_length(frames * (1152 if track.rate >= 32_000 else 576) / max(track.rate, 1), track.heard)
-        told.duration, told.covered = track.end, track.covered
+        check_length(frames * (1152 if track.rate >= 32_000 else 576) / max(track.rate, 1), track.decoded_seconds)
+        facts.duration, facts.covered = track.end, track.covered
 
 
 def check_sample_count(declared: int, found: int) -> None:
-    """Raise `UnreadableMedia` unless exactly as many samples were found as declared, for formats that count them."""
+    """Raise `UnreadableMedia` if samples are missing, for formats that declare their exact number."""
     if found < declared:
         raise UnreadableMedia(f"damaged or truncated: {declared - found:,} of {declared:,} samples are missing")
 
 
 class AudioTrack:
-    """Packets of one stream in, windows of mono sound out.
+    """Turns the packets of one stream into windows of mono sound.
 
-    Time zero is `origin` on the clock of the container, or the first sample where it is None.
+    Time zero is `origin` on the container's clock, or the first sample if it is None.
     """
 
     def __init__(self, stream: AudioStream, windowing: Windowing, *, origin: float | None) -> None:
-        self._name = stream.codec_context.name
+        self._codec = stream.codec_context.name
         self._stream = stream
-        self._spec = windowing
+        self._windowing = windowing
         self._origin = origin
-        self._failed: UnreadableMedia | None = None
+        self._error: UnreadableMedia | None = None
+        """Of a packet that could not be decoded, and that may be a tag before or after the sound."""
         self._batch: list[Samples] = []
-        self._gathered = 0
-        self._begin_run(0.0)
-        self._expected: float | None = None
-        self._covered = 0.0
+        self._batch_samples = 0
+        self._begin_stretch(0.0)
+        self._expected_time: float | None = None
+        """When the next frame starts if there is no gap; None before the first frame with a time stamp."""
+        self._covered_seconds = 0.0
         self.rate = 0
         self.samples = 0
-        self.heard = 0.0
-        """Seconds of sound that were decoded."""
+        self.decoded_seconds = 0.0
         self.end = 0.0
         """Where the sound ends, in seconds."""
 
     @property
     def covered(self) -> float:
         """The share of the time up to the end that lies in windows."""
-        return min(1.0, self._covered / self.end) if self.end else 1.0
+        return min(1.0, self._covered_seconds / self.end) if self.end else 1.0
 
     def feed(self, packet: Packet) -> Iterator[Piece]:
-        """Decode a packet and give the windows that it completes."""
-        for frame in self._decoded(packet):
-            yield from self._take(frame)
+        """Decode a packet and yield the windows that it completes."""
+        for frame in self._decode(packet):
+            yield from self._add_frame(frame)
 
     def finish(self) -> Iterator[Piece]:
-        """Return what is left."""
-        yield from self._end_run()
+        """Yield the remaining windows."""
+        yield from self._end_stretch()
 
     def check_not_empty(self) -> None:
         """Raise `UnreadableMedia` if there was no sound at all."""
-        if self._failed and not self.samples:
-            raise self._failed
+        if self._error and not self.samples:
+            raise self._error
         if not self.samples:
             raise UnreadableMedia("holds no sound")
 
-    def _decoded(self, packet: Packet) -> list[AudioFrame]:
+    def _decode(self, packet: Packet) -> list[AudioFrame]:
         """Decode a packet.
 
-        In streams without a container an error is damage only between frames: before and behind them are tags.
+        In streams without a container, an error is damage only if frames come before and after it; otherwise it is
+        caused by tags.
         """
         try:
-            with damage(f"damaged at {self.heard:.1f} s: its sound cannot be decoded"):
+            with report_damage(f"damaged at {self.decoded_seconds:.1f} s: its sound cannot be decoded"):
                 frames = self._stream.decode(packet)
         except UnreadableMedia as error:
-            if self._name not in _JUNK_AT_ENDS:
+            if self._codec not in _CODECS_WITHOUT_CONTAINER:
                 raise
-            self._failed = error
+            self._error = error
             return []
-        if frames and self._failed:
+        if frames and self._error:
             if self.samples:
-                raise self._failed
-            self._failed = None
+                raise self._error
+            self._error = None
         return frames
 
-    def _take(self, frame: AudioFrame) -> Iterator[Piece]:
+    def _add_frame(self, frame: AudioFrame) -> Iterator[Piece]:
         mono = downmix(frame)
         rate = frame.sample_rate
-        if rate not in _RATES:
+        if rate not in _PLAUSIBLE_RATES:
             raise UnreadableMedia(f"damaged: a sample rate of {rate} Hz")
         if not mono.size:
             return
-        if not np.abs(mono).max() <= _LOUDEST:
-            raise UnreadableMedia(f"damaged at {self.heard:.1f} s: samples that are not numbers")
+        if not np.abs(mono).max() <= _MAX_AMPLITUDE:
+            raise UnreadableMedia(f"damaged at {self.decoded_seconds:.1f} s: invalid sample values")
         if rate != self.rate:
-            yield from self._drain()
+            yield from self._resample_batch()
             self.rate = rate
         yield from self._follow_clock(frame)
         self.samples += mono.size
-        self.heard += mono.size / rate
-        if self._expected is not None:
-            self._expected += mono.size / rate
+        self.decoded_seconds += mono.size / rate
+        if self._expected_time is not None:
+            self._expected_time += mono.size / rate
         self._batch.append(mono)
-        self._gathered += mono.size
-        if self._gathered >= _BATCH:
-            yield from self._drain()
+        self._batch_samples += mono.size
+        if self._batch_samples >= _BATCH_SAMPLES:
+            yield from self._resample_batch()
 
     def _follow_clock(self, frame: AudioFrame) -> Iterator[Piece]:
-        """Begin a new run of sound where the time stamps jump forward."""
+        """Begin a new stretch of sound where the time stamps jump forward."""
         if frame.time is None:
             return
         if self._origin is None:
             self._origin = frame.time
         now = frame.time - self._origin
-        if self._expected is None:
-            self._begin_run(max(0.0, now))
-        elif now - self._expected > _GAP:
-            yield from self._end_run()
-            self._begin_run(now)
-        elif abs(now - self._expected) < _GAP:
+        if self._expected_time is None:
+            self._begin_stretch(max(0.0, now))
+        elif now - self._expected_time > _MAX_GAP_SECONDS:
+            yield from self._end_stretch()
+            self._begin_stretch(now)
+        elif abs(now - self._expected_time) < _MAX_GAP_SECONDS:
             return
-        self._expected = now
+        self._expected_time = now
 
-    def _begin_run(self, start: float) -> None:
-        rate = self._spec.sample_rate
+    def _begin_stretch(self, start: float) -> None:
         self._start = start
-        self._resampler = Resampler(rate)
-        self._windows = WindowCutter(max(1, round(self._spec.window * rate)), max(1, round(self._spec.hop * rate)))
+        self._resampler = Resampler(self._windowing.sample_rate)
+        self._cutter = WindowCutter.of(self._windowing)
 
-    def _end_run(self) -> Iterator[Piece]:
-        yield from self._drain()
-        yield from self._pieces(self._windows.push(self._resampler.flush()))
-        yield from self._pieces(self._windows.finish())
-        rate = self._spec.sample_rate
-        self._covered += self._windows.covered / rate
-        if self._windows.total:
-            self.end = max(self.end, self._start + self._windows.total / rate)
+    def _end_stretch(self) -> Iterator[Piece]:
+        yield from self._resample_batch()
+        yield from self._pieces(self._cutter.push(self._resampler.flush()))
+        yield from self._pieces(self._cutter.finish())
+        rate = self._windowing.sample_rate
+        self._covered_seconds += self._cutter.covered / rate
+        if self._cutter.total:
+            self.end = max(self.end, self._start + self._cutter.total / rate)
 
-    def _drain(self) -> Iterator[Piece]:
+    def _resample_batch(self) -> Iterator[Piece]:
         if self._batch:
             mono = np.concatenate(self._batch)
-            self._batch, self._gathered = [], 0
-            yield from self._pieces(self._windows.push(self._resampler.push(mono, self.rate)))
+            self._batch, self._batch_samples = [], 0
+            yield from self._pieces(self._cutter.push(self._resampler.push(mono, self.rate)))
 
     def _pieces(self, windows: Iterator[tuple[int, Samples]]) -> Iterator[Piece]:
-        rate = self._spec.sample_rate
+        rate = self._windowing.sample_rate
         for start, samples in windows:
             span = Span(self._start + start / rate, self._start + (start + samples.size) / rate)
             yield Piece(Modality.AUDIO, samples, span)
 
 
 def downmix(frame: AudioFrame) -> Samples:
-    """Return the mean over all channels of a frame, full scale 1. FFmpeg's own mix would leave out the low one."""
+    """Return the mean of all channels of a frame, full scale 1. FFmpeg's own downmix would drop the LFE channel."""
     raw = frame.to_ndarray()
     if not frame.format.is_planar:
         raw = raw.reshape(-1, frame.layout.nb_channels).T
-    zero, full = _SCALES[raw.dtype.str[1:]]
+    silence, full_scale = _SILENCE_AND_FULL_SCALE[raw.dtype.str[1:]]
     mean = raw[0] if len(raw) == 1 else raw.mean(axis=0, dtype=np.float64)
-    mono: Samples = ((mean - zero) / full).astype(np.float32)
+    mono: Samples = ((mean - silence) / full_scale).astype(np.float32)
     return mono

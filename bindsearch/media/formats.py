@@ -1,4 +1,4 @@
-"""What kinds of media there are, which file names claim them, and how much of one is too much."""
+"""The supported media formats, the file name suffixes that claim them, and the limits of decoding."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ class MediaKind:
 
     modality: Modality
     format: str
-    """The name of whatever opens it: a Pillow plugin, an FFmpeg demuxer, or a kind of text."""
+    """The name of what opens it: a Pillow plugin, an FFmpeg demuxer, or a kind of text."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much decoding one file may take; beyond these it raises `MediaTooLarge`."""
+    """How large a file may be to be decoded; beyond these limits decoding raises `MediaTooLarge`."""
 
     max_pixels: int = 200_000_000
-    """Of a picture, or of one frame of an animation."""
+    """Of an image, or of one frame of an animation."""
     max_video_pixels: int = 40_000_000
-    """Of one frame of a video: decoders hold a dozen of them at once. 8K has 33 million."""
+    """Of one frame of a video: decoders hold a dozen frames at once. 8K has 33 million pixels."""
     max_sequence_pixels: int = 10_000_000_000
     """Of all frames of an animation, or all pages of a document, together."""
     max_pages: int = 1000
@@ -52,10 +52,10 @@ SUFFIXES = {
     ),
     Modality.TEXT: frozenset(".txt .md .markdown .srt .vtt .html .htm".split()),
 }
-"""Suffixes that claim a modality. Some that others use more (.ts, .mts) are left to the content."""
+"""Suffixes that claim a modality. A few that other formats use more often (.ts, .mts) are left to the content."""
 
 CAMERA_RAW = frozenset(".dng .cr2 .cr3 .nef .nrw .arw .orf .rw2 .pef .srw .raf .rwl .3fr .iiq".split())
-"""Looks like TIFF or MP4 by content, but all that Pillow could read of it is a thumbnail: left alone."""
+"""Ignored: their content looks like TIFF or MP4, but Pillow could read nothing but a thumbnail."""
 
 CONTAINER_MODALITIES = frozenset({Modality.AUDIO, Modality.VIDEO})
 """One family: containers hold either, and their names say little about which."""
@@ -70,26 +70,26 @@ def claimed_modality(path: Path) -> Modality | None:
 
 
 def same_family(one: Modality, other: Modality) -> bool:
-    """Whether a name that claims one modality may hold the other."""
+    """Whether a file whose name claims one modality may hold the other."""
     return one == other or {one, other} <= CONTAINER_MODALITIES
 
 
 def open_file(path: Path) -> BinaryIO:
-    """Open a regular file to read, without ever waiting for a pipe. Raises `OSError`, `UnreadableMedia`."""
-    file = _Bounded(FileIO(path, "rb", opener=_open_at_once))
+    """Open a regular file for reading, without ever blocking on a pipe. Raises `OSError`, `UnreadableMedia`."""
+    file = _BoundedReader(FileIO(path, "rb", opener=_open_without_blocking))
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()
         raise UnreadableMedia("not a regular file")
     return file
 
 
-class _Bounded(BufferedReader):
-    """Sets memory aside for no more than is left of the file, however long a damaged header says something is."""
+class _BoundedReader(BufferedReader):
+    """Allocates no more than what is left of the file, whatever length a damaged header declares."""
 
     def read(self, size: int | None = -1, /) -> bytes:
         left = max(0, os.fstat(self.fileno()).st_size - self.tell())
         return super().read(left if size is None or not 0 <= size <= left else size)
 
 
-def _open_at_once(path: str, flags: int) -> int:
+def _open_without_blocking(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))

@@ -1,4 +1,4 @@
-"""Deciding what a file is: by its content, with its name as the claim that content must not contradict."""
+"""Identifies what a file holds: by its content, which must not contradict the suffix of its name."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from bindsearch.media.truncation import check_complete
 from bindsearch.types import Modality
 
 _TEXT_FORMATS = {".srt": "srt", ".vtt": "vtt", ".html": "html", ".htm": "html", ".md": "md", ".markdown": "md"}
-_ONE_THING = frozenset("wav w64 aiff au caf flac mp3 aac ac3 amr ape wv tta mpc mpc8 dsf voc".split())
-"""Formats that hold sound and nothing else: no need to open them to know."""
+_AUDIO_ONLY_FORMATS = frozenset("wav w64 aiff au caf flac mp3 aac ac3 amr ape wv tta mpc mpc8 dsf voc".split())
+"""Formats that can hold nothing but sound, so that they need not be opened to know."""
 
 
 def identify(path: Path) -> MediaKind | None:
-    """Identify what a file holds; None for a file that is not ours, neither by its name nor by its content.
+    """Return what a file holds; None for a file that is not supported, by neither its name nor its content.
 
-    Raises `UnreadableMedia` when the name claims a kind that the content is not, and `OSError`.
+    Raises `UnreadableMedia` if the content contradicts the name, and `OSError`.
     """
     claim = claimed_modality(path)
     if path.suffix.lower() in CAMERA_RAW:
@@ -38,16 +38,16 @@ def identify(path: Path) -> MediaKind | None:
         head = file.read(HEAD_BYTES)
         if claim == Modality.TEXT and head and looks_like_text(head):
             return MediaKind(Modality.TEXT, _TEXT_FORMATS.get(path.suffix.lower(), "txt"))
-        kind = sniff(head) or (_by_opening(file, path, claim) if claim and head else None)
+        kind = sniff(head) or (_kind_by_opening(file, path, claim) if claim and head else None)
         if claim and (kind is None or not same_family(claim, kind.modality)):
             raise UnreadableMedia(_contradiction(path.suffix, claim, head, kind))
-        if kind and kind.modality in CONTAINER_MODALITIES and kind.format not in _ONE_THING:
-            return _seen_or_heard(file, kind)
+        if kind and kind.modality in CONTAINER_MODALITIES and kind.format not in _AUDIO_ONLY_FORMATS:
+            return _video_or_audio(file, kind)
         return kind
 
 
 def _contradiction(suffix: str, claim: Modality, head: bytes, kind: MediaKind | None) -> str:
-    """Say how a file's content is not what its suffix claims."""
+    """Return a message that says how a file's content contradicts its suffix."""
     if not head:
         return "the file is empty"
     if kind is not None:
@@ -57,8 +57,8 @@ def _contradiction(suffix: str, claim: Modality, head: bytes, kind: MediaKind | 
     return f"named {suffix}, but it holds no {MODALITY_NAMES[claim].removeprefix('a ')} that can be recognised"
 
 
-def _by_opening(file: BinaryIO, path: Path, claim: Modality) -> MediaKind | None:
-    """Recognise what has no certain beginning, as its name suggests."""
+def _kind_by_opening(file: BinaryIO, path: Path, claim: Modality) -> MediaKind | None:
+    """Identify a file without a distinctive signature by opening it as what its name claims."""
     if claim == Modality.IMAGE:
         from bindsearch.media.image import format_of
 
@@ -73,7 +73,7 @@ def _by_opening(file: BinaryIO, path: Path, claim: Modality) -> MediaKind | None
         return None
 
 
-def _seen_or_heard(file: BinaryIO, kind: MediaKind) -> MediaKind:
+def _video_or_audio(file: BinaryIO, kind: MediaKind) -> MediaKind:
     try:
         with open_container(file, kind.format, DEFAULT_LIMITS) as container:
             if main_video(container):
@@ -82,5 +82,5 @@ def _seen_or_heard(file: BinaryIO, kind: MediaKind) -> MediaKind:
                 return MediaKind(Modality.AUDIO, kind.format)
         raise UnreadableMedia("holds neither sound nor moving pictures that can be decoded")
     except UnreadableMedia:
-        check_complete(file, kind.format)  # a missing end says more than its consequences
+        check_complete(file, kind.format)  # "truncated" is a better reason than the errors that follow from it
         raise

@@ -1,4 +1,4 @@
-"""Pictures: whatever Pillow and libheif decode, upright, opaque, RGB, and no larger than asked for."""
+"""Decodes what Pillow and libheif can read into upright, opaque RGB images of at most the requested size."""
 
 from __future__ import annotations
 
@@ -15,28 +15,30 @@ from PIL import Image, ImageFile, _imaging
 
 from bindsearch.errors import MediaError, MediaTooLarge, UnreadableMedia
 from bindsearch.media.formats import Limits
-from bindsearch.media.pixels import opaque, reduced, resizable, shorter_side_at, upright
+from bindsearch.media.pixels import apply_orientation, downscale, fit_shorter_side, on_white, to_resizable_mode
 from bindsearch.media.task import DecodeTask, MediaFacts
 from bindsearch.types import Modality, Piece, Span
 
-logging.getLogger("PIL").addHandler(logging.NullHandler())  # without a handler, its errors go to standard error
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # without a handler, its errors would go to stderr
 
-_BY_NAME_ONLY = {".tga": "TGA", ".pcx": "PCX", ".ico": "ICO"}
-"""Formats whose first bytes say too little: only the suffix can suggest them."""
-_BY_OPENING = ("PPM", "BMP", "DIB", "JPEG2000", "DDS", "PSD", "ICNS", "HEIF")
-_ANIMATED = frozenset({"GIF", "PNG", "WEBP", "AVIF"})
+_FORMAT_OF_SUFFIX = {".tga": "TGA", ".pcx": "PCX", ".ico": "ICO"}
+"""Formats without a distinctive signature, which only the suffix can suggest."""
+_FORMATS_TO_TRY = ("PPM", "BMP", "DIB", "JPEG2000", "DDS", "PSD", "ICNS", "HEIF")
+_ANIMATED_FORMATS = frozenset({"GIF", "PNG", "WEBP", "AVIF"})
 _UNDECODABLE = "damaged: the picture cannot be decoded"
-_STILL_FRAME = 0.1
-"""Seconds that a frame lasts whose file says none, as browsers have it."""
-_REDUCED_PAGE = 1
-"""Bit of TIFF's NewSubfileType: the page is a smaller copy of another."""
+_DEFAULT_FRAME_SECONDS = 0.1
+"""Duration of a frame for which the file declares none, as in browsers."""
+_ROUNDING_SECONDS = 1e-9
+"""A frame that ends less than this after a slot begins does not count as shown in it."""
+_REDUCED_COPY = 1
+"""Bit of TIFF's NewSubfileType: the page is a smaller copy of another page."""
 _NEW_SUBFILE_TYPE = 254
 
 
 def format_of(file: BinaryIO, suffix: str) -> str | None:
-    """Find the format of a picture that has no certain beginning, None if there is none."""
-    suggested = _BY_NAME_ONLY.get(suffix)
-    for name in (suggested,) if suggested else _BY_OPENING:
+    """Return the format of an image without a distinctive signature; None if no plugin opens it."""
+    suggested = _FORMAT_OF_SUFFIX.get(suffix)
+    for name in (suggested,) if suggested else _FORMATS_TO_TRY:
         try:
             _open(file, name)
         except UnreadableMedia:
@@ -45,78 +47,82 @@ def format_of(file: BinaryIO, suffix: str) -> str | None:
     return None
 
 
-def decode_image(task: DecodeTask, told: MediaFacts) -> Iterator[Piece]:
-    """Decode a picture, the frames of an animation, or the pages of a document.
+def decode_image(task: DecodeTask, facts: MediaFacts) -> Iterator[Piece]:
+    """Decode an image, the frames of an animation, or the pages of a document.
 
     Raises `UnreadableMedia`, `MediaTooLarge`.
     """
     if Modality.IMAGE not in task.wanted:
         return
-    with _damage():
-        opened = _open(task.file, task.kind.format)
-        frames = getattr(opened, "n_frames", 1)
-        if task.kind.format in _ANIMATED and frames > 1:
-            yield from _animation(opened, frames, task, told)
+    with _report_damage():
+        image = _open(task.file, task.kind.format)
+        frames = getattr(image, "n_frames", 1)
+        if task.kind.format in _ANIMATED_FORMATS and frames > 1:
+            yield from _animation(image, frames, task, facts)
         elif task.kind.format == "TIFF" and frames > 1:
-            yield from _pages(opened, frames, task)
+            yield from _pages(image, frames, task)
         else:
-            yield Piece(Modality.IMAGE, _picture(opened, task))
+            yield Piece(Modality.IMAGE, _decode_frame(image, task))
 
 
-def _animation(opened: ImageFile.ImageFile, frames: int, task: DecodeTask, told: MediaFacts) -> Iterator[Piece]:
-    """Return the frame that shows at the start of each slot; one that stays for several slots is one piece."""
+def _animation(image: ImageFile.ImageFile, frames: int, task: DecodeTask, facts: MediaFacts) -> Iterator[Piece]:
+    """Yield the frame that is shown at the start of each slot; one that is shown for several slots is one piece.
+
+    Slots are `frame_every` seconds long.
+    """
     every = task.windowing.frame_every
     shown: Image.Image | None = None
     start, now, slot = 0.0, 0.0, 0
-    for _ in _each(opened, frames, task.limits):
-        opened.load()
-        ends = round(now + (float(opened.info.get("duration") or 0) / 1000 or _STILL_FRAME), 6)
-        if slot * every < ends - 1e-9:
+    for _ in _frames(image, frames, task.limits):
+        image.load()
+        end = round(now + (float(image.info.get("duration") or 0) / 1000 or _DEFAULT_FRAME_SECONDS), 6)
+        if slot * every < end - _ROUNDING_SECONDS:
             if shown is not None:
                 yield Piece(Modality.IMAGE, shown, Span(start, slot * every))
-            shown, start = _picture(opened, task), slot * every
-            slot = int((ends - 1e-9) // every) + 1
-        now = ends
+            shown, start = _decode_frame(image, task), slot * every
+            slot = int((end - _ROUNDING_SECONDS) // every) + 1
+        now = end
     if shown is not None:
         yield Piece(Modality.IMAGE, shown, Span(start, now))
-    told.duration = now
+    facts.duration = now
 
 
-def _pages(opened: ImageFile.ImageFile, frames: int, task: DecodeTask) -> Iterator[Piece]:
+def _pages(image: ImageFile.ImageFile, frames: int, task: DecodeTask) -> Iterator[Piece]:
     if frames > task.limits.max_pages:
         raise MediaTooLarge(f"too large: {frames:,} pages; the limit is {task.limits.max_pages:,}")
-    for number in _each(opened, frames, task.limits):
-        kind = opened.tag_v2.get(_NEW_SUBFILE_TYPE, 0)  # type: ignore[attr-defined]
-        if number == 0 or not kind & _REDUCED_PAGE:
-            yield Piece(Modality.IMAGE, _picture(opened, task))
+    for number in _frames(image, frames, task.limits):
+        subfile_type = image.tag_v2.get(_NEW_SUBFILE_TYPE, 0)  # type: ignore[attr-defined]
+        if number == 0 or not subfile_type & _REDUCED_COPY:
+            yield Piece(Modality.IMAGE, _decode_frame(image, task))
 
 
-def _each(opened: ImageFile.ImageFile, frames: int, limits: Limits) -> Iterator[int]:
-    """Bring frame after frame to the front, as far as the limits allow."""
+def _frames(image: ImageFile.ImageFile, frames: int, limits: Limits) -> Iterator[int]:
+    """Seek to one frame after the other, and yield its number. Raises `MediaTooLarge`."""
     pixels = 0
     for number in range(frames):
-        opened.seek(number)
-        _check_size(opened, limits)
-        pixels += opened.width * opened.height
+        image.seek(number)
+        _check_size(image, limits)
+        pixels += image.width * image.height
         if pixels > limits.max_sequence_pixels:
-            most = limits.max_sequence_pixels
-            raise MediaTooLarge(f"too large: its {frames:,} frames have more than {most:,} pixels together")
+            limit = limits.max_sequence_pixels
+            raise MediaTooLarge(f"too large: its {frames:,} frames have more than {limit:,} pixels together")
         yield number
 
 
-def _picture(opened: ImageFile.ImageFile, task: DecodeTask) -> Image.Image:
-    """Decode the frame in front into an image of its own."""
-    _check_size(opened, task.limits)
+def _decode_frame(source: ImageFile.ImageFile, task: DecodeTask) -> Image.Image:
+    """Decode the current frame into an image of its own."""
+    _check_size(source, task.limits)
     side = task.windowing.image_side
     if task.kind.format == "JPEG":
-        opened.draft(None, shorter_side_at(opened.size, side))
-    opened.load()
-    picture = opaque(upright(reduced(resizable(opened), side), opened))
-    return picture.copy() if picture is opened else picture
+        source.draft(None, fit_shorter_side(source.size, side))
+    source.load()
+    resized = downscale(to_resizable_mode(source), side)
+    image = on_white(apply_orientation(resized, source))
+    return image.copy() if image is source else image
 
 
-def _check_size(opened: ImageFile.ImageFile, limits: Limits) -> None:
-    width, height = opened.size
+def _check_size(image: ImageFile.ImageFile, limits: Limits) -> None:
+    width, height = image.size
     if width * height > limits.max_pixels:
         raise MediaTooLarge(f"too large: {width} x {height} pixels; the limit is {limits.max_pixels:,}")
 
@@ -124,11 +130,11 @@ def _check_size(opened: ImageFile.ImageFile, limits: Limits) -> None:
 def _open(file: BinaryIO, name: str) -> ImageFile.ImageFile:
     """Read the header with the plugin of this name.
 
-    Not by `Image.open`, which would try plugins that start other programs, and has a limit of its own for the
-    whole process.
+    `Image.open` is not used: it would try plugins that start other programs, and it has a process-wide limit of
+    its own.
     """
     file.seek(0)
-    with _damage():
+    with _report_damage():
         if name == "HEIF":
             from pillow_heif.as_plugin import HeifImageFile
 
@@ -143,12 +149,12 @@ def _open(file: BinaryIO, name: str) -> ImageFile.ImageFile:
 
 
 @contextmanager
-def _damage() -> Iterator[None]:
-    """Map whatever a plugin trips over to `UnreadableMedia`; errors of the file system pass through.
+def _report_damage() -> Iterator[None]:
+    """Turn the errors of plugins into `UnreadableMedia`; errors of the file system pass through.
 
-    EINVAL is none of theirs: it is what seeking to where a damaged offset points gives.
+    EINVAL is not an error of the file system: seeking to a damaged offset raises it.
     """
-    _hush()
+    _silence_warnings()
     try:
         yield
     except (MediaError, GeneratorExit):
@@ -156,35 +162,35 @@ def _damage() -> Iterator[None]:
     except Image.DecompressionBombError as error:
         raise MediaTooLarge(f"too large: it has more pixels than can be decoded (decoder: {error})") from error
     except MemoryError as error:
-        raise MediaTooLarge("decoding it takes more memory than there is") from error
+        raise MediaTooLarge("decoding it takes more memory than is available") from error
     except Exception as error:  # parsers of damaged headers raise nearly every type there is
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
             raise
-        raise UnreadableMedia(_in_words(error)) from error
+        raise UnreadableMedia(_message(error)) from error
 
 
-def _in_words(error: Exception) -> str:
-    """Say plainly what is wrong with a picture, and behind it what its plugin says."""
-    kind, words = type(error).__name__, str(error)
-    said = words if words and isinstance(error, OSError | SyntaxError | ValueError) else f"{kind}: {words}".rstrip(": ")
-    what = "damaged or truncated: the picture ends too early" if "truncated" in said.lower() else _UNDECODABLE
-    return f"{what} (decoder: {said})"
+def _message(error: Exception) -> str:
+    """Return a plain message about a damaged image, followed by that of the plugin."""
+    kind, text = type(error).__name__, str(error)
+    reason = text if text and isinstance(error, OSError | SyntaxError | ValueError) else f"{kind}: {text}".rstrip(": ")
+    what = "damaged or truncated: the picture ends too early" if "truncated" in reason.lower() else _UNDECODABLE
+    return f"{what} (decoder: {reason})"
 
 
-def _hush() -> None:
-    """Keep the remarks of Pillow's modules from standard error.
+def _silence_warnings() -> None:
+    """Keep the warnings of Pillow's modules from stderr.
 
-    By one lasting filter and not by `catch_warnings`, which would undo the filters of other threads.
+    One permanent filter is used instead of `catch_warnings`, which would undo the filters of other threads.
     """
-    _hush_libtiff()
+    _silence_libtiff()
     for category in (UserWarning, RuntimeWarning):
         if not any(entry[0] == "ignore" and entry[2] is category and _is_pil(entry[3]) for entry in warnings.filters):
             warnings.filterwarnings("ignore", category=category, module=_PIL)
 
 
 @cache
-def _hush_libtiff() -> None:
-    """Keep libtiff, which Pillow leaves talking, from standard error; where it is not a shared library it stays so."""
+def _silence_libtiff() -> None:
+    """Keep the messages of libtiff from stderr, if it is a shared library; Pillow does not silence it."""
     with suppress(AttributeError, OSError):
         libraries = ctypes.CDLL(_imaging.__file__)
         for setter in (libraries.TIFFSetErrorHandler, libraries.TIFFSetWarningHandler):

@@ -1,4 +1,4 @@
-"""What programs hand over instead of a file: pictures and samples, as the pieces that a file of them would give."""
+"""Cuts images and samples in memory into the same pieces that a file of them would give."""
 
 from __future__ import annotations
 
@@ -10,37 +10,37 @@ from numpy.typing import NDArray
 from PIL.Image import Image, fromarray
 
 from bindsearch.errors import UnsupportedMedia
-from bindsearch.media.pixels import opaque, reduced, resizable, upright
+from bindsearch.media.pixels import apply_orientation, downscale, on_white, to_resizable_mode
 from bindsearch.media.windows import WindowCutter
 from bindsearch.types import Modality, Piece, Span, Windowing
 
 InMemoryMedia: TypeAlias = Image | NDArray[np.generic]
 
 
-def pieces_of(thing: InMemoryMedia, windowing: Windowing) -> Iterator[Piece]:
-    """Cut what was handed over into pieces.
+def pieces_of(media: InMemoryMedia, windowing: Windowing) -> Iterator[Piece]:
+    """Cut media in memory into pieces.
 
-    A picture of Pillow's, or bytes of shape (height, width, 3); mono samples at the windowing's rate, as floats of
-    shape (samples,). Raises `UnsupportedMedia` for any other array.
+    Accepts a Pillow image, an array of bytes of shape (height, width, 3), or an array of floats of shape (samples,):
+    mono sound at the windowing's sample rate. Raises `UnsupportedMedia` for any other array.
     """
-    if isinstance(thing, Image):
-        thing.load()
-        picture = opaque(upright(reduced(resizable(thing), windowing.image_side), thing))
-        yield Piece(Modality.IMAGE, picture)
-    elif thing.ndim == 3 and thing.shape[2] == 3 and thing.dtype == np.uint8:
-        yield from pieces_of(fromarray(np.ascontiguousarray(thing)), windowing)
-    elif thing.ndim == 1 and thing.dtype.kind == "f":
-        yield from _windows(thing.astype(np.float32), windowing)
+    if isinstance(media, Image):
+        media.load()
+        resized = downscale(to_resizable_mode(media), windowing.image_side)
+        yield Piece(Modality.IMAGE, on_white(apply_orientation(resized, media)))
+    elif media.ndim == 3 and media.shape[2] == 3 and media.dtype == np.uint8:
+        yield from pieces_of(fromarray(np.ascontiguousarray(media)), windowing)
+    elif media.ndim == 1 and media.dtype.kind == "f":
+        yield from _windows(media.astype(np.float32), windowing)
     else:
         raise UnsupportedMedia(
-            f"an array of {thing.dtype} with shape {thing.shape} is neither a picture (uint8, height x width x 3) nor "
+            f"an array of {media.dtype} with shape {media.shape} is neither a picture (uint8, height x width x 3) nor "
             f"mono sound (floats at {windowing.sample_rate:,} Hz)"
         )
 
 
 def _windows(samples: NDArray[np.float32], windowing: Windowing) -> Iterator[Piece]:
     rate = windowing.sample_rate
-    windows = WindowCutter(max(1, round(windowing.window * rate)), max(1, round(windowing.hop * rate)))
-    for given in (windows.push(samples), windows.finish()):
-        for start, part in given:
+    cutter = WindowCutter.of(windowing)
+    for windows in (cutter.push(samples), cutter.finish()):
+        for start, part in windows:
             yield Piece(Modality.AUDIO, part, Span(start / rate, (start + part.size) / rate))

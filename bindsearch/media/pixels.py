@@ -1,4 +1,4 @@
-"""Any mode of Pillow's, any size, any orientation: to an upright RGB picture of the size asked for."""
+"""Converts Pillow images of any mode, size and orientation to upright RGB images of a given size."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-_ORIENTATION = 0x0112
-_TURNS = {
+_EXIF_ORIENTATION = 0x0112
+_TRANSPOSE_OF_ORIENTATION = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -16,11 +16,11 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_RESIZABLE = frozenset({"L", "RGB", "RGBA", "LA", "CMYK", "YCbCr", "RGBX"})
+_RESIZABLE_MODES = frozenset({"L", "RGB", "RGBA", "LA", "CMYK", "YCbCr", "RGBX"})
 
 
-def shorter_side_at(size: tuple[int, int], side: int) -> tuple[int, int]:
-    """Scale a size down so that its shorter side is `side`; one that is smaller stays."""
+def fit_shorter_side(size: tuple[int, int], side: int) -> tuple[int, int]:
+    """Scale a size down so that its shorter side is `side`; a smaller size stays as it is."""
     width, height = size
     shorter = min(width, height)
     if shorter <= side:
@@ -28,25 +28,25 @@ def shorter_side_at(size: tuple[int, int], side: int) -> tuple[int, int]:
     return max(side, round(width * side / shorter)), max(side, round(height * side / shorter))
 
 
-def resizable(image: Image.Image) -> Image.Image:
-    """Return an image in a mode that can be filtered, with 8 bits a channel, and alpha where it is transparent."""
+def to_resizable_mode(image: Image.Image) -> Image.Image:
+    """Convert an image to a mode that can be filtered: 8 bits per channel, with alpha if it is transparent."""
     if "transparency" in image.info and image.mode in ("1", "L", "P", "RGB"):
         return image.convert("RGBA")
-    if image.mode in _RESIZABLE:
+    if image.mode in _RESIZABLE_MODES:
         return image
     if image.mode in ("PA", "La", "RGBa"):
         return image.convert("LA" if image.mode == "La" else "RGBA")
     if image.mode == "1":
         return image.convert("L")
     if image.mode.startswith(("I", "F")):
-        return Image.fromarray(_in_8_bits(np.asarray(image)))
+        return Image.fromarray(_to_8_bits(np.asarray(image)))
     if image.mode == "LAB":
         return image.getchannel(0)
     return image.convert("RGB")
 
 
-def _in_8_bits(values: NDArray[np.generic]) -> NDArray[np.uint8]:
-    """Scale grey values: 16-bit ones by their full range, fractions by 0 to 1, others by the range they have."""
+def _to_8_bits(values: NDArray[np.generic]) -> NDArray[np.uint8]:
+    """Scale grey values to 8 bits: 16-bit by full range, fractions from 0 to 1, others by their own range."""
     if values.dtype.kind == "f":
         values = np.where(np.isfinite(values), values, 0.0).astype(np.float32)
     low, high = float(values.min()), float(values.max())
@@ -61,29 +61,29 @@ def _in_8_bits(values: NDArray[np.generic]) -> NDArray[np.uint8]:
     return grey
 
 
-def reduced(image: Image.Image, side: int) -> Image.Image:
-    """Filter an image down so that its shorter side is `side`, if it is longer."""
-    size = shorter_side_at(image.size, side)
+def downscale(image: Image.Image, side: int) -> Image.Image:
+    """Resample an image so that its shorter side is `side`; a smaller image stays as it is."""
+    size = fit_shorter_side(image.size, side)
     return image if size == image.size else image.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
 
 
-def upright(image: Image.Image, source: Image.Image) -> Image.Image:
-    """Turn an image as the EXIF data of its source says."""
+def apply_orientation(image: Image.Image, source: Image.Image) -> Image.Image:
+    """Rotate or flip an image by the EXIF orientation of its source."""
     try:
-        turn = _TURNS.get(source.getexif().get(_ORIENTATION, 1))
-    except Exception:  # EXIF data that cannot be parsed is no reason to refuse the picture
-        turn = None
-    return image if turn is None else image.transpose(turn)
+        transpose = _TRANSPOSE_OF_ORIENTATION.get(source.getexif().get(_EXIF_ORIENTATION, 1))
+    except Exception:  # EXIF data that cannot be parsed is no reason to refuse the image
+        transpose = None
+    return image if transpose is None else image.transpose(transpose)
 
 
-def opaque(image: Image.Image) -> Image.Image:
-    """Lay an image on white, and convert it to RGB.
+def on_white(image: Image.Image) -> Image.Image:
+    """Put an image on a white background, and convert it to RGB.
 
-    White, because most transparent pictures are drawings and logos made for pages; on black their ink is gone.
+    White, because most transparent images are drawings and logos made for web pages; on black their lines vanish.
     """
     if image.mode in ("RGBA", "LA"):
         rgba = image.convert("RGBA")
-        page = Image.new("RGB", image.size, "white")
-        page.paste(rgba, mask=rgba.getchannel("A"))
-        return page
+        background = Image.new("RGB", image.size, "white")
+        background.paste(rgba, mask=rgba.getchannel("A"))
+        return background
     return image if image.mode == "RGB" else image.convert("RGB")

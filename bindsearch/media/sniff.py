@@ -1,4 +1,4 @@
-"""What a file holds, as far as its first bytes tell."""
+"""Recognises media by the first bytes of a file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ HEAD_BYTES = 4096
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
 _BOMS = (codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)
 
-_STARTS: tuple[tuple[bytes, Modality, str], ...] = (
+_SIGNATURES: tuple[tuple[bytes, Modality, str], ...] = (
     (b"\xff\xd8\xff", Modality.IMAGE, "JPEG"),
     (b"\x89PNG\r\n\x1a\n", Modality.IMAGE, "PNG"),
     (b"GIF87a", Modality.IMAGE, "GIF"),
@@ -47,11 +47,11 @@ _STARTS: tuple[tuple[bytes, Modality, str], ...] = (
     (b"FLV\x01", Modality.VIDEO, "flv"),
     (b"\x00\x00\x01\xba", Modality.VIDEO, "mpeg"),
 )
-"""Beginnings that nothing else has. VIDEO here means a container that may hold either."""
+"""Signatures that no other format shares. VIDEO means a container here, which may hold sound or video."""
 
 _HEIF_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
 _QUICKTIME_ATOMS = frozenset({b"moov", b"mdat", b"wide"})
-_MPEG_KBPS = {  # by (MPEG-1?, layer)
+_MPEG_KBPS = {  # by (whether it is MPEG-1, layer)
     (True, 3): (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
     (True, 2): (32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
     (False, 3): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
@@ -60,12 +60,12 @@ _MPEG_KBPS = {  # by (MPEG-1?, layer)
 
 
 def sniff(head: bytes) -> MediaKind | None:
-    """Recognise a picture, sound or video by the first `HEAD_BYTES` of a file; None when nothing is certain."""
-    for start, modality, name in _STARTS:
-        if head.startswith(start):
+    """Recognise an image, sound or video by the first `HEAD_BYTES` of a file; None if no format is certain."""
+    for signature, modality, name in _SIGNATURES:
+        if head.startswith(signature):
             return MediaKind(modality, name)
-    for look in (_iff, _boxes, _bitmap, _icon, _tagged, _mpeg_audio, _transport):
-        if kind := look(head):
+    for recognise in (_iff, _boxes, _bitmap, _icon, _id3_tagged, _mpeg_audio, _transport):
+        if kind := recognise(head):
             return kind
     return None
 
@@ -90,14 +90,14 @@ def _iff(head: bytes) -> MediaKind | None:
 
 
 def _boxes(head: bytes) -> MediaKind | None:
-    """ISO base media: the brands say whether it is a picture."""
+    """Recognise ISO base media files; their brands distinguish images from video."""
     if head[4:8] in _QUICKTIME_ATOMS:
         return MediaKind(Modality.VIDEO, "mp4")
     if head[4:8] != b"ftyp":
         return None
     size = int.from_bytes(head[:4], "big")
     brand = head[8:12]
-    compatible = {head[place : place + 4] for place in range(16, min(size, len(head)), 4)}
+    compatible = {head[offset : offset + 4] for offset in range(16, min(size, len(head)), 4)}
     if brand in (b"avif", b"avis") or (brand in (b"mif1", b"msf1") and b"avif" in compatible):
         return MediaKind(Modality.IMAGE, "AVIF")
     if brand in _HEIF_BRANDS:
@@ -116,8 +116,8 @@ def _icon(head: bytes) -> MediaKind | None:
     return MediaKind(Modality.IMAGE, "ICO") if plausible else None
 
 
-def _tagged(head: bytes) -> MediaKind | None:
-    """Look behind an ID3v2 tag: MPEG audio, nearly always."""
+def _id3_tagged(head: bytes) -> MediaKind | None:
+    """Recognise what follows an ID3v2 tag: nearly always MPEG audio."""
     if head[:3] != b"ID3" or len(head) < 10 or head[3] > 4 or any(byte & 0x80 for byte in head[6:10]):
         return None
     size = 10 + sum(byte << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=True))
@@ -127,21 +127,21 @@ def _tagged(head: bytes) -> MediaKind | None:
 
 def _mpeg_audio(head: bytes) -> MediaKind | None:
     for frame_bytes, name in ((_mp3_frame_bytes, "mp3"), (_adts_frame_bytes, "aac"), (_ac3_frame_bytes, "ac3")):
-        if _chained(head, frame_bytes):
+        if _has_frames(head, frame_bytes):
             return MediaKind(Modality.AUDIO, name)
     return None
 
 
-def _chained(head: bytes, frame_bytes: Callable[[bytes], int]) -> bool:
-    """Whether three frames follow one another: two bytes of sync alone are found in any data."""
-    place = 0
+def _has_frames(head: bytes, frame_bytes: Callable[[bytes], int]) -> bool:
+    """Whether the file begins with three consecutive frames: the two sync bytes alone occur in any data."""
+    offset = 0
     for _ in range(3):
-        size = frame_bytes(head[place : place + 8])
+        size = frame_bytes(head[offset : offset + 8])
         if size == 0:
             return False
-        place += size
-        if place + 8 > len(head):
-            return place > size
+        offset += size
+        if offset + 8 > len(head):
+            return offset > size
     return True
 
 
@@ -179,7 +179,7 @@ def _ac3_frame_bytes(header: bytes) -> int:
 
 
 def _transport(head: bytes) -> MediaKind | None:
-    """MPEG-TS: a sync byte every 188 bytes, or every 192 with a time stamp before each."""
+    """Recognise MPEG-TS: a sync byte every 188 bytes, or every 192 if each packet has a time stamp."""
     for first, step in ((0, 188), (4, 192)):
         if len(head) >= 5 * step and all(head[first + step * n] == 0x47 for n in range(5)):
             return MediaKind(Modality.VIDEO, "mpegts")

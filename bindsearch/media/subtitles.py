@@ -1,4 +1,4 @@
-"""Subtitles: cues with times, joined into passages."""
+"""Parses subtitles, and joins their cues into passages with times."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _TAG = re.compile(r"<[^<>\n]{0,200}>|\{\\[^{}\n]{0,200}\}")
 
 @dataclass(frozen=True, slots=True)
 class Cue:
-    """What is said from one second to another."""
+    """A line of text that is shown from one second to another."""
 
     start: float
     end: float
@@ -21,7 +21,7 @@ class Cue:
 
 
 def parse_cues(text: str) -> Iterator[Cue]:
-    """Parse the cues of an SRT or WebVTT file; what is not one is left out."""
+    """Parse the cues of an SRT or WebVTT file, and ignore everything else."""
     times: re.Match[str] | None = None
     lines: list[str] = []
     for line in [*text.splitlines(), ""]:
@@ -38,10 +38,10 @@ def parse_cues(text: str) -> Iterator[Cue]:
 
 
 def _cue(times: re.Match[str], lines: list[str]) -> Iterator[Cue]:
-    said = " ".join(_TAG.sub("", " ".join(lines)).split())
+    shown = " ".join(_TAG.sub("", " ".join(lines)).split())
     start, end = _seconds(times.groups()[:4]), _seconds(times.groups()[4:])
-    if said:
-        yield Cue(start, max(start, end), said)
+    if shown:
+        yield Cue(start, max(start, end), shown)
 
 
 def _seconds(clock: tuple[str | None, ...]) -> float:
@@ -50,21 +50,21 @@ def _seconds(clock: tuple[str | None, ...]) -> float:
 
 
 def join_cues(parts: Iterable[Cue], limit: int) -> Iterator[Cue]:
-    """Join cues that follow one another into passages of at most `limit` characters."""
-    held: Cue | None = None
+    """Join consecutive cues into passages of at most `limit` characters."""
+    passage: Cue | None = None
     for cue in (piece for part in parts for piece in _split(part, limit)):
-        if held and len(held.text) + 1 + len(cue.text) <= limit:
-            held = Cue(held.start, max(held.end, cue.end), f"{held.text} {cue.text}")
+        if passage and len(passage.text) + 1 + len(cue.text) <= limit:
+            passage = Cue(passage.start, max(passage.end, cue.end), f"{passage.text} {cue.text}")
             continue
-        if held:
-            yield held
-        held = cue
-    if held:
-        yield held
+        if passage:
+            yield passage
+        passage = cue
+    if passage:
+        yield passage
 
 
 def _split(cue: Cue, limit: int) -> Iterator[Cue]:
-    """Split a cue that is longer than a passage; its parts keep its times."""
+    """Split a cue that is longer than `limit`; its parts keep its times."""
     rest = cue.text
     while len(rest) > limit:
         place = rest.rfind(" ", 1, limit + 1)

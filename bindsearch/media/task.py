@@ -1,4 +1,4 @@
-"""What a decoder is given, and what it finds out about the file."""
+"""The input of a decoder, and what it finds out about a file besides the pieces."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bindsearch.types import Modality, Windowing
 
 @dataclass(frozen=True, slots=True)
 class DecodeTask:
-    """What a decoder is asked to do."""
+    """One file to decode, and how."""
 
     file: BinaryIO
     kind: MediaKind
@@ -22,7 +22,9 @@ class DecodeTask:
 
 @dataclass(slots=True)
 class MediaFacts:
-    """What a decoder finds out on its way."""
+    """Facts about a file that its decoder fills in; valid when all pieces have been decoded."""
 
     duration: float | None = None
+    """In seconds; None for still images and texts."""
     covered: float = 1.0
+    """The share of the duration that lies in pieces."""

@@ -1,84 +1,94 @@
-"""A stream of samples, whatever its rate, as windows of mono sound."""
+"""Resamples a stream of mono sound to one rate and cuts it into windows."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bindsearch.types import Windowing
+
 Samples = NDArray[np.float32]
-_NONE: Samples = np.empty(0, dtype=np.float32)
+_EMPTY: Samples = np.empty(0, dtype=np.float32)
 
 
 class Resampler:
-    """Mono sound at any rate, which may change on the way, to sound at one rate."""
+    """Converts mono sound to one rate; the rate of the input may change along the way."""
 
     def __init__(self, rate: int) -> None:
-        self._to = rate
-        self._from = rate
+        self._output_rate = rate
+        self._input_rate = rate
         self._stream: Any = None
 
     def push(self, mono: Samples, rate: int) -> Samples:
-        """Return what is ready after these samples."""
-        before = self.flush() if rate != self._from else _NONE
-        self._from = rate
-        if rate == self._to:
+        """Take samples, and return those that are ready."""
+        before = self.flush() if rate != self._input_rate else _EMPTY
+        self._input_rate = rate
+        if rate == self._output_rate:
             return np.concatenate([before, mono])
         if self._stream is None:
             import soxr
 
-            self._stream = soxr.ResampleStream(rate, self._to, 1, dtype="float32", quality="HQ")
+            self._stream = soxr.ResampleStream(rate, self._output_rate, 1, dtype="float32", quality="HQ")
         return np.concatenate([before, self._stream.resample_chunk(mono)])
 
     def flush(self) -> Samples:
-        """Return what is left, and begin anew."""
+        """Return the remaining samples, and reset the resampler."""
         if self._stream is None:
-            return _NONE
-        rest: Samples = self._stream.resample_chunk(_NONE, last=True)
+            return _EMPTY
+        rest: Samples = self._stream.resample_chunk(_EMPTY, last=True)
         self._stream = None
         return rest
 
 
 class WindowCutter:
-    """Cuts a stream into windows of one length; the last one lies flush with the end, so that it is full."""
+    """Cuts a stream into windows of one length. The last window ends with the stream, so that it is full."""
 
     def __init__(self, window: int, hop: int) -> None:
+        """`window` and `hop` in samples."""
         self._window, self._hop = window, hop
-        self._kept = _NONE
+        self._buffer = _EMPTY
         self._chunks: list[Samples] = []
-        self._next = 0
+        """Samples that follow the buffer, not yet joined to it."""
+        self._next_start = 0
         """Where the next window starts, in samples from the beginning."""
         self.total = 0
         self.covered = 0
-        """Samples that lie in the windows given so far."""
+        """Samples that lie in the windows returned so far."""
         self._covered_to = 0
 
+    @classmethod
+    def of(cls, windowing: Windowing) -> Self:
+        """Cut as a space's windowing says, at its sample rate."""
+        rate = windowing.sample_rate
+        return cls(max(1, round(windowing.window * rate)), max(1, round(windowing.hop * rate)))
+
     def push(self, samples: Samples) -> Iterator[tuple[int, Samples]]:
-        """Return start and samples of the windows that these samples complete."""
+        """Yield start and samples of the windows that these samples complete."""
         if samples.size:
             self._chunks.append(samples)
             self.total += samples.size
-        while self._next + self._window <= self.total:
-            yield self._give(self._next, self._window)
-            self._next += self._hop
+        while self._next_start + self._window <= self.total:
+            yield self._cut(self._next_start, self._window)
+            self._next_start += self._hop
 
     def finish(self) -> Iterator[tuple[int, Samples]]:
-        """Return the last window, where the end is not covered yet; all there is, if that is less than a window."""
+        """Yield the last window if the end is not covered yet; it is shorter if the stream is shorter than a window."""
         if self.total > self._covered_to:
             start = max(0, self.total - self._window)
-            yield self._give(start, self.total - start)
+            yield self._cut(start, self.total - start)
 
-    def _give(self, start: int, length: int) -> tuple[int, Samples]:
+    def _cut(self, start: int, length: int) -> tuple[int, Samples]:
         if self._chunks:
-            self._kept = np.concatenate([self._kept, *self._chunks])
+            self._buffer = np.concatenate([self._buffer, *self._chunks])
             self._chunks = []
-        first = self.total - self._kept.size
-        given = self._kept[start - first : start - first + length].copy()
+        first = self.total - self._buffer.size
+        samples = self._buffer[start - first : start - first + length].copy()
         self.covered += start + length - max(start, self._covered_to)
         self._covered_to = start + length
-        # The flush window at the end may begin before the next regular one: keep enough for either.
+        # The last window may start before the next regular one: keep enough samples for either.
         keep_from = min(start + self._hop, self.total - self._window)
-        self._kept = self._kept[max(0, keep_from - first) :]
-        return start, given
+        self._buffer = self._buffer[max(0, keep_from - first) :]
+        return start, samples

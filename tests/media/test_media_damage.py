@@ -99,7 +99,7 @@ def test_a_sound_without_samples_is_refused(tmp_path):
 def test_samples_that_are_not_numbers_are_refused(tmp_path):
     tone = sine(1, rate=48_000)
     tone[24_000] = np.nan
-    with pytest.raises(UnreadableMedia, match=r"^damaged at 0\.[0-9] s: samples that are not numbers$"):
+    with pytest.raises(UnreadableMedia, match=r"^damaged at 0\.[0-9] s: invalid sample values$"):
         pieces(sound(tmp_path / "a.wav", [tone], codec="pcm_f32le"))
 
 

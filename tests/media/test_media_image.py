@@ -8,7 +8,7 @@ from reading import opened, pieces, spans
 
 from bindsearch.errors import MediaTooLarge, UnreadableMedia
 from bindsearch.media import Limits, decode, identify
-from bindsearch.media.image import _damage
+from bindsearch.media.image import _report_damage
 from bindsearch.types import Modality, Windowing
 
 
@@ -180,7 +180,7 @@ def test_truncated_pictures_are_refused(tmp_path, form):
     ],
 )
 def test_plain_words_stand_before_those_of_the_decoder(error, said):
-    with pytest.raises(UnreadableMedia) as caught, _damage():
+    with pytest.raises(UnreadableMedia) as caught, _report_damage():
         raise error
     assert str(caught.value).startswith(said)
 
