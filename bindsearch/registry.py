@@ -5,13 +5,14 @@ Other packages add their own through the entry-point groups `bindsearch.spaces.s
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Mapping
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any
 
+from bindsearch.core.space_name import SpaceName
+from bindsearch.core.suggest import did_you_mean
 from bindsearch.errors import MissingExtra, UnknownIndex, UnknownSpace
 from bindsearch.ports import Encoder, Index
 from bindsearch.types import Vectors
@@ -64,14 +65,15 @@ def indexes() -> dict[str, str]:
 
 def load_space(name: str) -> Encoder:
     """Load an encoder by name. Raises `UnknownSpace`, and whatever its loading raises."""
-    family, colon, rest = name.partition(":")
-    place = spaces().get(family + colon)
-    if place is not None and colon and not rest:
+    parsed = SpaceName(name)
+    place = spaces().get(parsed.family)
+    if place is not None and parsed.is_family:
         raise UnknownSpace(f"{name} is a family of spaces: write what follows it, as `bindsearch spaces` shows")
     if place is None:
-        raise UnknownSpace(f"no space is called {name!r}{_nearest(name, spaces())}; `bindsearch spaces` lists all")
+        meant = did_you_mean(name, spaces(), n=3, cutoff=0.4)
+        raise UnknownSpace(f"no space is called {name!r}{meant}; `bindsearch spaces` lists all")
     make = _load(place, name)
-    encoder = make(rest) if rest else make()
+    encoder = make(parsed.member) if parsed.member else make()
     if not isinstance(encoder, Encoder):
         raise UnknownSpace(f"space {name!r}: {place} does not give an encoder")
     return encoder
@@ -88,7 +90,8 @@ def load_index(kind: str) -> type[Index]:
     """Load an index class by name. Raises `UnknownIndex`."""
     known = indexes()
     if kind not in known:
-        raise UnknownIndex(f"no index is called {kind!r}{_nearest(kind, known)}; there are {', '.join(sorted(known))}")
+        meant = did_you_mean(kind, known, n=3, cutoff=0.4)
+        raise UnknownIndex(f"no index is called {kind!r}{meant}; there are {', '.join(sorted(known))}")
     loaded: type[Index] = _load(known[kind], kind)
     return loaded
 
@@ -131,8 +134,3 @@ def _load(place: str, name: str) -> Any:
             raise
         package = _PACKAGES.get(str(error.name), error.name)
         raise MissingExtra(f"{name} needs the package {error.name!r}: pip install {package}") from error
-
-
-def _nearest(name: str, known: dict[str, str]) -> str:
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
-    return f" (did you mean {' or '.join(near)}?)" if near else ""

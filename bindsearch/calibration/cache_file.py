@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from bindsearch.calibration.calibration import Calibration, QueryKindCalibration
 from bindsearch.calibration.null_distribution import CalibrationOptions, NullDistribution
+from bindsearch.core.files import replacing
 from bindsearch.types import Modality
 
 FILE_NAME = "calibration.npz"
@@ -30,11 +30,12 @@ def read_calibration(folder: Path, key: str, options: CalibrationOptions) -> Cal
 
 def write_calibration(folder: Path, calibration: Calibration) -> None:
     """Cache a calibration if the folder is writable."""
-    draft = folder / f"calibration-{os.getpid()}.new"
-    with suppress(OSError):
-        with draft.open("wb") as out:
-            np.savez(out, **_packed(calibration))
-        draft.replace(folder / FILE_NAME)
+    with (
+        suppress(OSError),
+        replacing(folder / FILE_NAME, shared=True) as draft,
+        draft.open("wb") as out,
+    ):
+        np.savez(out, **_packed(calibration))
 
 
 def _packed(calibration: Calibration) -> dict[str, Any]:

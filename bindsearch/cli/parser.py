@@ -8,6 +8,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, NoReturn, TypeAlias
 
+from bindsearch.core.suggest import closest
+
 Verbs: TypeAlias = "argparse._SubParsersAction[Parser]"
 
 MOST = 1_000_000_000
@@ -69,9 +71,7 @@ def _words_among(rest: Sequence[str]) -> tuple[list[str], list[str]]:
 
 def near(word: str, known: Iterable[str]) -> str:
     """Ask whether something was meant that is spelled nearly so; nothing if nothing is."""
-    import difflib
-
-    found = difflib.get_close_matches(word, list(known), n=1)
+    found = closest(word, known)
     return f"; did you mean {found[0]}?" if found else ""
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TypeAlias
 
+from bindsearch.core.space_name import SpaceName
 from bindsearch.errors import BadQuery
 
 
@@ -28,9 +29,9 @@ def folder_of_weights(space: str) -> Path:
     """Return where files of a space's weights may be put by hand. A path in its name is a hash there: it may be
     long.
     """
-    named, local, path = space.partition("local:")
-    hashed = hashlib.sha256(os.fsencode(path)).hexdigest()[:16] if local else ""
-    return weights_folder() / f"{named}{local}{hashed}".replace(":", "--").replace("/", "--")
+    name = SpaceName(space)
+    hashed = hashlib.sha256(os.fsencode(name.folder)).hexdigest()[:16] if name.folder else ""
+    return weights_folder() / f"{name.stem}{hashed}".replace(":", "--").replace("/", "--")
 
 
 def absolute(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from bindsearch import registry
-from bindsearch.core.files import _size, _sync, write_whole
+from bindsearch.core.files import file_size, sync_folder, write_text_atomically
 from bindsearch.core.lock import rebuilding
 from bindsearch.core.progress import BuildProgress
 from bindsearch.errors import BindsearchError, LibraryBusy, LibraryError, LibraryFull
@@ -118,7 +118,7 @@ class IndexStore:
             for folder in self._generations(modality)[-1:]:
                 told = _manifest(folder)
                 if told and told["count"]:
-                    size = sum(map(_size, folder.iterdir()))
+                    size = sum(map(file_size, folder.iterdir()))
                     facts = {name: told.get(name) for name in ("why", "built", "build_s", "certificate")}
                     each = round(size / told["count"], 1)
                     found[str(modality)] = Generation(str(told["kind"]), told["count"], size, each, **facts)
@@ -164,7 +164,7 @@ class IndexStore:
 
     def bytes_used(self) -> int:
         """Bytes of all generations on disk."""
-        return sum(map(_size, self._folder.rglob("*")))
+        return sum(map(file_size, self._folder.rglob("*")))
 
     # -- following the ledger
 
@@ -296,7 +296,7 @@ class IndexStore:
             if self._shelves.get(shelf.modality) is not shelf:
                 return  # it was made anew from the ledger meanwhile; the draft is cleared by the next that is written
             draft.rename(final)
-            _sync(final.parent)
+            sync_folder(final.parent)
             shelf.saved_at, shelf.saved_count, shelf.certificate = position, len(fresh), certificate
             shelf.unsaved = _take_over(fresh, shelf.index)
             shelf.index = fresh
@@ -367,7 +367,7 @@ def _take_over(index: Index, other: Index) -> int:
 
 
 def _put_manifest(folder: Path, told: dict[str, Any]) -> None:
-    write_whole(folder / "manifest.json", json.dumps(told, indent=1))
+    write_text_atomically(folder / "manifest.json", json.dumps(told, indent=1))
 
 
 def _now() -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from bindsearch.core.file_state import NO_CONTENT, digest_of, is_gone, stamp_of
-from bindsearch.core.files import remove
+from bindsearch.core.files import remove_folder
 from bindsearch.errors import CorruptLibrary
 from bindsearch.indexing.index_store import IndexStore, live_runs
 from bindsearch.library.edition import OpenEdition
@@ -47,7 +47,7 @@ def examine_strays(folder: Path, *, repair: bool = False) -> list[str]:
     for place in strays(folder, read_manifest(folder)):
         told.append(f"{place.relative_to(folder)}: no space owns it; an interrupted removal left it")
         if repair:
-            remove(place)
+            remove_folder(place)
     return told
 
 

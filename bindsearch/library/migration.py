@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bindsearch.core.file_state import NO_CONTENT, UNSEEN
-from bindsearch.core.files import remove
+from bindsearch.core.files import remove_folder
 from bindsearch.core.progress import Progress
 from bindsearch.errors import LibraryError
 from bindsearch.library.edition import OpenEdition
@@ -143,7 +143,7 @@ class Migration:
 
     def clean(self, manifest: Manifest) -> int:
         """Remove what no edition owns; give the bytes that were freed."""
-        return sum(remove(place) for place in strays(self._folder, manifest))
+        return sum(remove_folder(place) for place in strays(self._folder, manifest))
 
     def _begin(self, spec: SpaceSpec) -> tuple[Manifest, Edition]:
         """Note on the card what is coming, unless it is there already."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bindsearch.core.file_state import NO_CONTENT, UNSEEN
-from bindsearch.core.files import bytes_of
+from bindsearch.core.files import folder_size
 from bindsearch.indexing.index_store import Generation
 from bindsearch.library.edition import OpenEdition
 from bindsearch.registry import devices
@@ -143,7 +143,7 @@ def _beside(folder: Path, opened: OpenEdition | None) -> Beside | None:
     edition = opened.edition
     with opened.ledger.read() as snapshot:
         files = snapshot.path_count()
-    cost = bytes_of(edition.ledger(folder)) + bytes_of(edition.index(folder))
+    cost = folder_size(edition.ledger(folder)) + folder_size(edition.index(folder))
     return Beside(edition.space, edition.fingerprint, edition.dim, files, cost)
 
 

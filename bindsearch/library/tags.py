@@ -7,7 +7,6 @@ hang on examples or tuning, which another space does not know.
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -22,6 +21,7 @@ from bindsearch.core.file_state import NO_CONTENT
 from bindsearch.core.lock import writing
 from bindsearch.core.paths import absolute
 from bindsearch.core.progress import Progress
+from bindsearch.core.suggest import did_you_mean
 from bindsearch.errors import BadQuery
 from bindsearch.query.tag_conditions import LIKELY
 from bindsearch.storage.ledger import Ledger
@@ -115,8 +115,7 @@ class Tags(Mapping[str, Tag]):
             wanted = known if labels is None else list(dict.fromkeys(labels))
             for label in wanted:
                 if label not in known:
-                    near = difflib.get_close_matches(label, known, n=1)
-                    meant = f" (did you mean {near[0]}?)" if near else ""
+                    meant = did_you_mean(label, known)
                     raise BadQuery(f"no tag is called {label}{meant}; `bindsearch tag` lists the tags")
             for number in forget(edition.ledger, wanted):
                 clear(edition.ledger, number)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from base64 import b64decode, b64encode
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bindsearch.core.suggest import did_you_mean
 from bindsearch.errors import BadQuery
 from bindsearch.query.language import Operand, Query
 from bindsearch.types import Vectors
@@ -59,6 +59,5 @@ class Concept:
 
 def no_such_concept(name: str, known: Iterable[str]) -> BadQuery:
     """Say that there is no concept of a name, and which one may have been meant."""
-    near = difflib.get_close_matches(name, list(known), n=1)
-    meant = f" (did you mean concept:{near[0]}?)" if near else ""
+    meant = did_you_mean(name, known, prefix="concept:")
     return BadQuery(f"no concept is called {name}{meant}; `bindsearch concepts list` shows what is saved")

@@ -11,7 +11,6 @@ A word that names a file is that file; one that only looks like a file is refuse
 
 from __future__ import annotations
 
-import difflib
 import math
 import os
 import re
@@ -25,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 from unicodedata import combining, east_asian_width
 
+from bindsearch.core.suggest import closest
 from bindsearch.errors import BadQuery, EmptyQuery, QueryError
 
 if TYPE_CHECKING:
@@ -275,7 +275,7 @@ def _near_names(path: str) -> list[str]:
             known = {entry.name.casefold(): entry.name for entry in islice(entries, _LISTED) if entry.is_file()}
     except (OSError, ValueError):
         return []
-    near = difflib.get_close_matches(name.casefold(), sorted(known), cutoff=0.75)  # .wav alone makes nothing alike
+    near = closest(name.casefold(), sorted(known), n=3, cutoff=0.75)  # .wav alone makes nothing alike
     return [os.path.join(folder, known[folded]) for folded in near]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import operator
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
+from bindsearch.core.suggest import did_you_mean
 from bindsearch.errors import BadQuery
 from bindsearch.query.language import pointing
 
@@ -66,8 +66,7 @@ def without_tags(words: Iterable[str]) -> tuple[list[str], list[TagCondition]]:
 def no_such_tag(condition: TagCondition, known: Iterable[str]) -> BadQuery:
     """Say that nothing is tagged so, and which tag may have been meant."""
     labels = list(known)
-    near = difflib.get_close_matches(condition.label, labels, n=1)
-    meant = f" (did you mean {PREFIX}{near[0]}?)" if near else ""
+    meant = did_you_mean(condition.label, labels, prefix=PREFIX)
     lists = "`bindsearch tag` lists the tags" if labels else "`bindsearch tag --labels A,B,...` makes tags"
     try:
         with pointing([condition.word], 0):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
+from bindsearch.core.files import replacing
 from bindsearch.errors import BindsearchError
 from bindsearch.spaces.space import Space
 from bindsearch.types import Modality, Vectors
@@ -28,11 +28,8 @@ def kept_vectors(words: Sequence[str], space: Callable[[], Space], name: Path, *
         vectors = _embedded(words, space(), dim)
     except BindsearchError:  # weights that are not at hand: nobody asks by words here, today
         return np.empty((0, dim), dtype=np.float32)
-    with suppress(OSError):
-        draft = folder / f"{stem}-{os.getpid()}.new"
-        with draft.open("wb") as out:
-            np.save(out, vectors)
-        draft.replace(folder / f"{stem}.npy")
+    with suppress(OSError), replacing(folder / f"{stem}.npy", shared=True) as draft, draft.open("wb") as out:
+        np.save(out, vectors)
     return vectors
 
 

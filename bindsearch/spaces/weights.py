@@ -6,7 +6,6 @@ Nothing is fetched unless `get` is called. What was put in place by hand is take
 from __future__ import annotations
 
 import contextlib
-import difflib
 import json
 import os
 import re
@@ -19,6 +18,8 @@ from typing import Any
 
 from bindsearch import registry
 from bindsearch.core.paths import absolute, folder_of_weights, weights_folder
+from bindsearch.core.space_name import SpaceName
+from bindsearch.core.suggest import closest
 from bindsearch.errors import DamagedWeights, LicenceRefused, MissingExtra, MissingWeights, UnknownSpace
 from bindsearch.spaces.download import MediaFacts, check, download
 
@@ -129,22 +130,23 @@ def find(space: str) -> Weights:
     """Return what a space needs. Raises `UnknownSpace`, with the nearest names, and what reading a local one raises."""
     if space in KNOWN:
         return KNOWN[space]
-    family, colon, rest = space.partition(":")
+    name = SpaceName(space)
     if space in _FOLLOWS:
         raise UnknownSpace(f"{space} is a family of spaces: after it goes {_FOLLOWS[space]}")
-    if (family == "openclip" and rest) or space.startswith("local:"):
+    if name.family in ("openclip:", "local:"):
         return _of_open_clip(space)
-    if family == "clap" and _REPOSITORY.fullmatch(rest):
-        return Weights(space, _clap(rest), UNKNOWN_LICENCE, False, _page(rest))
-    if not colon and space in registry.spaces():
+    if name.family == "clap:" and _REPOSITORY.fullmatch(name.member):
+        return Weights(space, _clap(name.member), UNKNOWN_LICENCE, False, _page(name.member))
+    if ":" not in space and space in registry.spaces():
         return Weights(space, (), "MIT", True, "ships inside")
-    if space.startswith(_IN_A_FOLDER):
-        folder = Path(space.removeprefix(next(filter(space.startswith, _IN_A_FOLDER)))).expanduser()
+    if name.stem in _IN_A_FOLDER:
+        folder = Path(name.folder).expanduser()
         if not folder.is_dir():
             raise MissingWeights(f"{space}: there is no folder {folder}")
         return Weights(space, (), UNKNOWN_LICENCE, False, HERE)
-    if f"{family}:" in _FOLLOWS:
-        raise UnknownSpace(f"no weights are known for {space!r}: after {family}: goes {_FOLLOWS[f'{family}:']}")
+    family = f"{name.family.removesuffix(':')}:"
+    if family in _FOLLOWS:
+        raise UnknownSpace(f"no weights are known for {space!r}: after {family} goes {_FOLLOWS[family]}")
     raise UnknownSpace(f"no weights are known for {space!r}{_nearest(space)}")
 
 
@@ -154,8 +156,8 @@ def _of_open_clip(space: str) -> Weights:
         needed = import_module("bindsearch.encoders.openclip.model_source").needed
     except ModuleNotFoundError as error:
         raise MissingExtra(f"{space} needs the package {error.name!r}: pip install 'bindsearch[models]'") from error
-    named, local, path = space.partition("local:")
-    space = f"{named}{local}{absolute([path])[0]}" if path else space
+    name = SpaceName(space)
+    space = name.with_folder(absolute([name.folder])[0]).text if name.folder else space
     wanted, licence, commercial = needed(space)
     files = tuple(
         File(each.name, each.size, each.repository, each.address, instead=each.instead, optional=each.optional)
@@ -171,7 +173,7 @@ def _page(repository: str) -> str:
 
 def _nearest(space: str) -> str:
     whole = [name for name in registry.spaces() if not name.endswith(":")]
-    near = difflib.get_close_matches(space, list(dict.fromkeys([*KNOWN, *whole])), n=3, cutoff=0.4)
+    near = closest(space, dict.fromkeys([*KNOWN, *whole]), n=3, cutoff=0.4)
     return f"; did you mean {' or '.join(near)}?" if near else f"; there are {', '.join(sorted(KNOWN))}"
 
 

@@ -11,7 +11,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from bindsearch.core.files import write_whole
+from bindsearch.core.files import write_text_atomically
+from bindsearch.core.space_name import SpaceName
 from bindsearch.errors import CorruptLibrary, LibraryError, LibraryNotFound, LicenceRefused, SchemaTooNew, SpaceMismatch
 from bindsearch.storage.settings import Settings
 from bindsearch.types import SpaceSpec
@@ -20,8 +21,6 @@ SCHEMA = 2
 MANIFEST = "library.json"
 LONGEST_NAME = 60
 """Letters of a space's name in the name of its folder: a path in it may be longer than a folder's name may be."""
-_IN_A_FOLDER = ("local:", "bound:")
-"""What goes before a path in a space's name."""
 
 Migration = Callable[[Path], None]
 MIGRATIONS: Mapping[int, Migration] = {1: lambda folder: None}
@@ -54,18 +53,18 @@ class Edition:
 
     def index(self, folder: Path) -> Path:
         """Return where in a library the indexes lie."""
-        name = _safe(_without_place(self.space))
+        name = _safe(SpaceName(self.space).stem)
         return folder / "index" / (name if self.number == 1 else f"{self.number}-{name}")
 
     def is_of(self, spec: SpaceSpec) -> bool:
         """Whether the vectors are of this space, wherever the folder lies that its name may hold."""
-        mine, other = _without_place(self.space), _without_place(spec.name)
+        mine, other = SpaceName(self.space).stem, SpaceName(spec.name).stem
         return (mine, self.fingerprint) == (other, spec.fingerprint)
 
     @property
     def if_moved(self) -> str:
         """What to do if the folder in the name of the space was moved; nothing where there is none in it."""
-        bare = _without_place(self.space)
+        bare = SpaceName(self.space).stem
         told = f"; if it was moved, `bindsearch index --space {bare}ITS-NEW-PLACE` says so"
         return "" if bare == self.space else told
 
@@ -208,7 +207,7 @@ def strays(folder: Path, manifest: Manifest) -> list[Path]:
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write `library.json`, whole or not at all. Raises `LibraryError`."""
     try:
-        write_whole(folder / MANIFEST, json.dumps(asdict(manifest), indent=1) + "\n")
+        write_text_atomically(folder / MANIFEST, json.dumps(asdict(manifest), indent=1) + "\n")
     except OSError as error:
         raise LibraryError(f"{folder / MANIFEST} cannot be written: {error.strerror}") from error
 
@@ -233,11 +232,6 @@ def make_folder(folder: Path) -> None:
         raise LibraryError(f"a library cannot be made at {folder}: {error.strerror}") from error
     if strangers:
         raise LibraryError(f"{folder} holds other files ({min(strangers)}): give a new name for the library")
-
-
-def _without_place(name: str) -> str:
-    """Return a space's name without the path in it, if there is one."""
-    return next((f"{named}{word}" for word in _IN_A_FOLDER for named, has, _ in [name.partition(word)] if has), name)
 
 
 def _safe(name: str) -> str:

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
+
+from bindsearch.core.files import replacing
 
 
 def save(path: Path, state: dict[str, Any]) -> None:
     """Write a checkpoint; the previous one stays valid until this one is complete on disk."""
     import torch
 
-    unfinished = path.with_suffix(".new")
-    with unfinished.open("wb") as file:
-        torch.save(state, file)
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.replace(path)
+    with replacing(path) as draft:
+        torch.save(state, draft)
 
 
 def load(path: Path) -> dict[str, Any] | None:

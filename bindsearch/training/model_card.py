@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from bindsearch.core.files import write_text_atomically
 from bindsearch.training.config import TrainingConfig
 from bindsearch.training.held_out_evaluation import HeldOutFigures
 from bindsearch.training.training_data import TrainingData
@@ -37,9 +38,7 @@ def model_card(
 
 def write(path: Path, card: dict[str, Any]) -> None:
     """Write a model card atomically."""
-    unfinished = path.with_suffix(".new")
-    unfinished.write_text(json.dumps(card, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    unfinished.replace(path)
+    write_text_atomically(path, json.dumps(card, indent=2, sort_keys=True) + "\n")
 
 
 def _data_as_json(data: TrainingData, manifest: Path, licence: str) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
+from bindsearch.core.files import replacing
 from bindsearch.spaces.space import Space
 from bindsearch.training import manifest, model_card
 from bindsearch.training.config import TrainingConfig
@@ -58,7 +59,6 @@ def _write_weights(path: Path, trainer: Trainer) -> str:
     from safetensors.torch import save_file
 
     weights = {name: value.contiguous().cpu() for name, value in trainer.averaged_tower.state_dict().items()}
-    unfinished = path.with_suffix(".new")
-    save_file(weights, unfinished)
-    unfinished.replace(path)
+    with replacing(path) as draft:
+        save_file(weights, draft)
     return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
+from bindsearch.core.suggest import did_you_mean
 from bindsearch.errors import BadQuery
 
 SET = "set:"
@@ -86,8 +86,7 @@ def _expanded(label: str) -> tuple[str, ...]:
         return (label,)
     name = label.removeprefix(SET).strip()
     if name not in LABEL_SETS:
-        near = difflib.get_close_matches(name, LABEL_SETS, n=1)
-        meant = f" (did you mean {SET}{near[0]}?)" if near else ""
+        meant = did_you_mean(name, LABEL_SETS, prefix=SET)
         raise BadQuery(f"no set of labels is called {name!r}{meant}; there are {', '.join(LABEL_SETS)}")
     return LABEL_SETS[name]
 

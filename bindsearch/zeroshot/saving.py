@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import struct
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from bindsearch.core.files import replacing
 from bindsearch.errors import BadQuery, SpaceMismatch
 from bindsearch.spaces.space import Space
 from bindsearch.types import Modality, Vectors
@@ -92,15 +91,9 @@ def read_header(raw: bytes, *, name: str) -> dict[str, Any]:
 
 def save_classifier(classifier: Classifier, path: str | os.PathLike[str]) -> None:
     """Write a classifier to a file, atomically. Raises `OSError`."""
-    path, raw = Path(path), serialise(classifier)
-    fresh = path.with_name(f"{path.name}.new")
-    try:
-        fresh.write_bytes(raw)
-        os.replace(fresh, path)
-    except OSError as error:  # name the file that was asked for, not the draft
-        with suppress(OSError):
-            fresh.unlink()
-        raise OSError(error.errno, error.strerror, str(path)) from error
+    raw = serialise(classifier)
+    with replacing(Path(path)) as draft:
+        draft.write_bytes(raw)
 
 
 def load_classifier(path: str | os.PathLike[str], space: Space) -> Classifier:

@@ -214,10 +214,10 @@ class Fuse:
         self.written = 0
         for owner, name in (
             (LmdbEnvironment, "write"),
-            (schema, "write_whole"),
-            (index_store, "write_whole"),
-            (index_store, "_sync"),
-            (migration, "remove"),
+            (schema, "write_text_atomically"),
+            (index_store, "write_text_atomically"),
+            (index_store, "sync_folder"),
+            (migration, "remove_folder"),
         ):
             monkeypatch.setattr(owner, name, self.through(getattr(owner, name)))
 

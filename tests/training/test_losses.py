@@ -96,7 +96,7 @@ def test_a_checkpoint_that_was_cut_off_leaves_the_one_before(tmp_path):
     path = tmp_path / "run.pt"
     assert checkpoint.load(path) is None
     checkpoint.save(path, {"step": 3, "weights": torch.from_numpy(np.arange(3.0))})
-    path.with_suffix(".new").write_bytes(b"half")
+    path.with_name("run.pt.new").write_bytes(b"half")
     state = checkpoint.load(path)
     assert state is not None
     assert state["step"] == 3
