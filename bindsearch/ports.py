@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol, Self, runtime_checkable
+from typing import Any, ClassVar, NamedTuple, Protocol, Self, runtime_checkable
 
 from bindsearch.types import Ids, Mask, Modality, Piece, Scores, SpaceSpec, Vectors
 
@@ -117,8 +118,117 @@ class Copyable(Protocol):
         ...
 
 
+BuildCallback = Callable[[int, int], None]
+"""Called during a build with the number of rows done and the number of all rows."""
+
+MIN_LOWERED_SHARE = 1 / 256
+"""A share of IVF lists that is not lowered further."""
+
+
+@dataclass(frozen=True, slots=True)
+class SearchEffort:
+    """How many candidates a search asks for, and how far it goes to find them."""
+
+    share: float = 1 / 16
+    """The share of IVF lists to probe; 1 for generators that have no lists."""
+    candidates: int = 512
+    """Rows to name for each query."""
+    breadth: int = 0
+    """Rows that a graph walk keeps in its queue; never fewer than `candidates`."""
+
+    def raised(self) -> SearchEffort:
+        """Return the next step up: twice the lists; once all lists are probed, twice the candidates and breadth."""
+        if self.share < 1:
+            return replace(self, share=min(1.0, 2 * self.share))
+        return replace(self, candidates=2 * self.candidates, breadth=2 * self.breadth)
+
+    def lowered(self) -> SearchEffort:
+        """Return the next step down: half the lists. The same effort where there are none to leave out."""
+        if self.share >= 1 or self.share <= MIN_LOWERED_SHARE:
+            return self
+        return replace(self, share=self.share / 2)
+
+
+class Candidates(NamedTuple):
+    """The rows that a candidate generator names for a batch of queries."""
+
+    rows: Ids
+    """In any order, none twice; -1 fills places without a candidate. *Shape:* (queries, effort.candidates)"""
+    sufficient: Mask
+    """Whether the rows of a query can be trusted; every row is compared for the others. *Shape:* (queries,)"""
+
+
+class VectorSource(Protocol):
+    """The vectors that a candidate generator is built from, in row order. They may lie on disk: read them in batches.
+
+    Vectors, and later queries, are multiplied by one orthogonal matrix. This changes no inner product and no distance,
+    and spreads every vector evenly over its dimensions, so that coarse codes lose less.
+    """
+
+    @property
+    def dim(self) -> int:
+        """The dimension of each vector."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def sample(self, n: int) -> Vectors:
+        """Return `n` rows, spread evenly; all rows in their order where there are no more."""
+        ...
+
+    def batches(self, rows: int) -> Iterator[Vectors]:
+        """Return all rows in their order, up to `rows` at a time."""
+        ...
+
+
+@runtime_checkable
+class CandidateGenerator(Protocol):
+    """Names rows that may be among the nearest to a query, for one fixed set of vectors.
+
+    It only names rows, by their position in the vectors that it was built from. `TwoStageIndex` computes the scores
+    from the stored vectors, orders them, filters, adds and removes. A generator is not changed once it is built, and
+    is called by several threads at once.
+    """
+
+    file_name: ClassVar[str]
+    """The name of its file, or folder, inside the folder of the index."""
+    min_filter_share: ClassVar[float]
+    """If a filter leaves a smaller share of the rows, every row that it leaves is compared instead."""
+    candidates_per_result: ClassVar[int]
+    """If fewer candidates than this are allowed for each result, every row is compared instead."""
+
+    @classmethod
+    def build(cls, vectors: VectorSource, *, on_progress: BuildCallback) -> Self:
+        """Build a generator. Raises `IndexUnavailable` if a package or a device is missing."""
+        ...
+
+    def candidates(self, queries: Vectors, *, effort: SearchEffort, wanted: int, mask: Mask | None) -> Candidates:
+        """Name rows that may be among the best `wanted` of each query, only rows where `mask` is true if it is given.
+
+        Parameters of the search must travel with the call: other threads search the same structure.
+        """
+        ...
+
+    def save(self, file: Path) -> None:
+        """Write the generator."""
+        ...
+
+    @classmethod
+    def load(cls, file: Path) -> Self:
+        """Open what `save` wrote, by mapping where possible.
+
+        Raises `ValueError` for another file, and `IndexUnavailable` if a package is missing.
+        """
+        ...
+
+    def __len__(self) -> int: ...
+
+
 __all__ = [
+    "BuildCallback",
     "Buildable",
+    "CandidateGenerator",
+    "Candidates",
     "Encoder",
     "Ids",
     "Index",
@@ -128,7 +238,9 @@ __all__ = [
     "Piece",
     "Prepared",
     "Scores",
+    "SearchEffort",
     "SpaceSpec",
     "Copyable",
+    "VectorSource",
     "Vectors",
 ]

@@ -116,7 +116,7 @@ def may_miss(index: Index) -> bool:
 
 def certify_index(index: Index, queries: Mapping[str, Vectors], *, target: float, mend: bool) -> dict[str, Any]:
     """Measure, and `mend` if asked to, what an index that may miss something finds, by origin of the queries."""
-    certify = _load(f"bindsearch.indexes.approximate.recall:{'mend' if mend else 'certify'}", "the recall certificate")
+    certify = _load(f"bindsearch.indexes.approximate.recall:{'tune' if mend else 'certify'}", "the recall certificate")
     told: dict[str, Any] = certify(index, queries, target=target).as_json()
     return told
 

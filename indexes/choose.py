@@ -1,4 +1,4 @@
-"""Which index for how many vectors: a table made from what was measured, in docs/benchmarks.md."""
+"""Which index for how many vectors: rules from what was measured, see docs/benchmarks.md."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from importlib.util import find_spec
 
 from .gpu.devices import devices
 
-CODES_PER_SECOND = 15e9
-"""Bytes of codes that an exact search looks at in a second: half of what two busy cores did."""
-FLOATS_PER_SECOND = 20e9
-"""Bytes of vectors, where neither faiss nor torch is there to multiply bytes."""
-PATIENCE = 0.05
-"""Seconds that an exact search may take, before an approximate one is chosen."""
-CELL_BYTES = 24
-"""Of a row in cells, beside a bit a dimension."""
-LINK_BYTES = 140
-"""Of a row in a graph, beside six bits a dimension."""
+CODE_BYTES_PER_SECOND = 15e9
+"""How fast an exact search scans codes: half of what two busy cores reached."""
+FLOAT_BYTES_PER_SECOND = 20e9
+"""How fast it scans float32 vectors, where neither faiss nor torch is there to multiply bytes."""
+MAX_EXACT_SECONDS = 0.05
+"""If an exact search takes longer than this, an approximate index is chosen."""
+IVF_ROW_BYTES = 24
+"""Of a row in IVF lists, besides one bit a dimension."""
+HNSW_ROW_BYTES = 140
+"""Of a row in a graph, besides six bits a dimension."""
 ID_BYTES = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """An index, and why it is the one."""
+    """A kind of index, and why it was chosen."""
 
     kind: str
     why: str
@@ -39,86 +39,86 @@ def choose(
     has_faiss: bool | None = None,
     gpu_bytes: int | None = None,
 ) -> Choice:
-    """Choose for a number of vectors: exact while that takes no longer than `PATIENCE` and its codes fit.
+    """Choose an index for `count` vectors: exact, as long as that is fast enough and its codes fit into `memory`.
 
-    A card is taken where it is asked for, and by itself only where everything must be found and the processor takes
-    too long: cells on the processor are quicker than copying all vectors to a card for one question. Whether there is
-    faiss, and how much free memory a card has, is looked up unless it is told.
+    A GPU is used if `device` is `cuda`, and by itself only where everything must be found and the CPU is too slow: IVF
+    lists on the CPU are faster than copying all vectors to a GPU for one query. `has_faiss` and `gpu_bytes`, the free
+    memory of the GPU, are detected unless they are given.
     """
-    quick = find_spec("faiss") is not None if has_faiss is None else has_faiss
-    choice = _on_processor(count, dim, recall=recall, memory=memory, has_faiss=quick)
-    slow = choice.kind == "exact" and exact_seconds(count, dim, codes=quick) > PATIENCE
+    codes = find_spec("faiss") is not None if has_faiss is None else has_faiss
+    choice = _choose_for_cpu(count, dim, recall=recall, memory=memory, has_faiss=codes)
+    slow = choice.kind == "exact" and exact_seconds(count, dim, codes=codes) > MAX_EXACT_SECONDS
     if device == "cpu" or not count or (device == "auto" and not slow):
         return choice
-    card, free = _card() if gpu_bytes is None else ("torch", gpu_bytes)
+    kind, free = _gpu_index() if gpu_bytes is None else ("torch", gpu_bytes)
     needed = 2 * dim * count
     if needed <= free:
-        return Choice(card, "the GPU was asked for" if device == "cuda" else f"{choice.why}; the GPU is faster")
-    if card == "faiss-gpu" and device == "cuda" and recall < 1.0 and count * (dim // 8 + ID_BYTES) <= free:
-        return Choice("faiss-gpu-pq", f"the GPU was asked for; of {_mb(needed)} of vectors it holds codes")
+        return Choice(kind, "the GPU was requested" if device == "cuda" else f"{choice.why}; the GPU is faster")
+    if kind == "faiss-gpu" and device == "cuda" and recall < 1.0 and count * (dim // 8 + ID_BYTES) <= free:
+        return Choice("faiss-gpu-pq", f"the GPU was requested; it holds codes of the {_size(needed)} of vectors")
     if device == "auto":
         return choice
-    lack = f"has {_mb(free)} free of the {_mb(needed)} that it takes" if free else "is not there"
-    return replace(choice, why=f"the GPU that was asked for {lack}; {choice.why}")
+    lack = f"has {_size(free)} free of the {_size(needed)} needed" if free else "is missing"
+    return replace(choice, why=f"the requested GPU {lack}; {choice.why}")
 
 
-def _card() -> tuple[str, float]:
-    """Return the index for the cards that are here, and their free memory: faiss uses all of them, torch one."""
-    here = devices()
-    if here.faiss_runs:
-        return "faiss-gpu", sum(gpu.free for gpu in here.gpus) if here.gpus else math.inf
-    return "torch", max((gpu.free for gpu in here.gpus), default=0)
+def _gpu_index() -> tuple[str, float]:
+    """Return the index for the GPUs of this machine, and their free memory: faiss uses all of them, torch one."""
+    detected = devices()
+    if detected.faiss_runs:
+        return "faiss-gpu", sum(gpu.free for gpu in detected.gpus) if detected.gpus else math.inf
+    return "torch", max((gpu.free for gpu in detected.gpus), default=0)
 
 
-def _on_processor(count: int, dim: int, *, recall: float, memory: int | None, has_faiss: bool) -> Choice:
+def _choose_for_cpu(count: int, dim: int, *, recall: float, memory: int | None, has_faiss: bool) -> Choice:
     seconds = exact_seconds(count, dim, codes=has_faiss)
     needed = count * memory_per_segment("exact", dim, codes=has_faiss)
-    told = f"an exact search takes about {1000 * seconds:.0f} ms"
+    why = f"an exact search takes about {1000 * seconds:.0f} ms"
     fits = memory is None or needed <= memory
     if not fits:
         assert memory is not None
-        told += f" in {_mb(needed)} of memory, of which it may have {_mb(memory)}"
-    if seconds <= PATIENCE and fits:
-        return Choice("exact", told)
+        why += f" and needs {_size(needed)} of memory, of which {_size(memory)} are allowed"
+    if seconds <= MAX_EXACT_SECONDS and fits:
+        return Choice("exact", why)
     if recall >= 1.0:
-        return Choice("exact", f"everything must be found; {told}")
+        return Choice("exact", f"everything must be found; {why}")
     if not has_faiss:
-        return Choice("exact", f"{told}; with faiss (pip install 'bindsearch[faiss]') an approximate one needs less")
+        return Choice("exact", f"{why}; with faiss (pip install 'bindsearch[faiss]') an approximate index needs less")
     needed = count * memory_per_segment("ivf", dim)
     if memory is not None and needed > memory:
-        told += f"; even cells take {_mb(needed)}, so the disk will be read"
-    return Choice("ivf", told)
+        why += f"; even ivf needs {_size(needed)}, so searches will read the disk"
+    return Choice("ivf", why)
 
 
 def exact_seconds(count: int, dim: int, *, codes: bool) -> float:
-    """Estimate what an exact search for one query takes."""
-    return count * dim / CODES_PER_SECOND if codes else 4 * count * dim / FLOATS_PER_SECOND
+    """Estimate how long an exact search takes for one query."""
+    return count * dim / CODE_BYTES_PER_SECOND if codes else 4 * count * dim / FLOAT_BYTES_PER_SECOND
 
 
 def bytes_per_segment(kind: str, dim: int) -> int:
-    """Return what a segment takes on disk: vector, codes, id, and cells if any."""
-    return 5 * dim + ID_BYTES + {"ivf": _cell(dim), "hnsw": _knot(dim)}.get(kind, 0)
+    """Return what a segment takes on disk: vector, codes, id, and its share of the candidate generator."""
+    return 5 * dim + ID_BYTES + {"ivf": _ivf_bytes(dim), "hnsw": _hnsw_bytes(dim)}.get(kind, 0)
 
 
 def memory_per_segment(kind: str, dim: int, *, codes: bool = True) -> int:
-    """Return what of a segment has to be in memory for steady speed.
+    """Return what of a segment must be in memory for steady speed.
 
-    For an exact search its codes twice, on disk's pages and as faiss holds them, or its vector where there is no
-    faiss; for cells its bits (four times as much where one a dimension told too little); for a graph its links and six
-    bits a dimension. All know its id. Vectors and codes that a search in cells reads stay on disk.
+    Exact search needs its codes twice, as mapped pages of the file and in the copy of faiss, or its vector where there
+    is no faiss. IVF lists need one bit a dimension (four where one told rows apart too badly), a graph its links and
+    six bits a dimension. All need the id. The vectors and codes of candidates stay on disk.
     """
     if kind in ("ivf", "hnsw"):
-        return (_cell(dim) if kind == "ivf" else _knot(dim)) + ID_BYTES
+        return (_ivf_bytes(dim) if kind == "ivf" else _hnsw_bytes(dim)) + ID_BYTES
     return (2 if codes else 4) * dim + ID_BYTES
 
 
-def _cell(dim: int) -> int:
-    return dim // 8 + CELL_BYTES
+def _ivf_bytes(dim: int) -> int:
+    return dim // 8 + IVF_ROW_BYTES
 
 
-def _knot(dim: int) -> int:
-    return 3 * dim // 4 + LINK_BYTES
+def _hnsw_bytes(dim: int) -> int:
+    return 3 * dim // 4 + HNSW_ROW_BYTES
 
 
-def _mb(count: float) -> str:
+def _size(count: float) -> str:
     return f"{count / 1e9:,.1f} GB" if count >= 1e9 else f"{count / 1e6:,.0f} MB"

@@ -1,17 +1,18 @@
-"""Approximate search in a graph: the quickest single answers, where little is removed and building may take long."""
+"""Approximate search in a graph: the fastest single answers, where little is removed and building may take long."""
 
 from __future__ import annotations
 
 from typing import ClassVar
 
-from .candidates import SearchEffort
-from .hnsw_graph import Graph
+from bindsearch.ports import SearchEffort
+
+from .hnsw_graph import HnswGraph
 from .two_stage import TwoStageIndex
 
 
 class HnswIndex(TwoStageIndex):
-    """An exact index whose large block has a graph."""
+    """A two-stage index whose candidates come from an HNSW graph."""
 
     kind = "hnsw"
-    generator = Graph
-    usual: ClassVar[SearchEffort] = SearchEffort(share=1.0, candidates=128)
+    generator_type = HnswGraph
+    default_effort: ClassVar[SearchEffort] = SearchEffort(share=1.0, candidates=128)

@@ -1,8 +1,8 @@
-"""A graph: each row knows some that lie near it, so that a query walks towards its nearest.
+"""An HNSW graph: each row is linked to some that lie near it, so that a query walks towards its nearest rows.
 
 FAISS's HNSW. It is built over one byte a dimension, which places links as well as floats do, and then walked over six
-bits: what is read at each step is small, and what those misjudge is put right by the careful look. The graph cannot
-forget: what was removed is still walked through, but not named.
+bits: little is read at each step, and what six bits misjudge is put right by re-scoring. Rows cannot be taken out of
+the graph: a removed row is still walked through, but not named.
 """
 
 from __future__ import annotations
@@ -14,102 +14,103 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from bindsearch.types import Scores, Vectors
+from bindsearch.ports import BuildCallback, Candidates, SearchEffort, VectorSource
+from bindsearch.types import Mask, Scores, Vectors
 
-from ..scan.int8_codes import Coder
-from ..scan.shortlist import RowSelection
-from .candidates import Candidates, ProgressCallback, SearchEffort, bitmap, faiss_for, mapped
+from .faiss_io import import_faiss, map_index, row_filter, write_index
 
 LINKS = 16
-BREADTH = 128
-"""Rows that are kept in sight while a row's links are sought. With 64 a million rows were linked in half the time, and
-no walk found more than .99 of the best."""
-TRAIN_ROWS = 1 << 16
-ROWS = 1 << 13
-"""Rows that are linked at once."""
-DEVIATIONS = 4
-"""By how many standard deviations what bits say of two rows is not misjudged."""
+CONSTRUCTION_BREADTH = 128
+"""Rows that are kept in the queue while the links of a row are chosen (efConstruction). With 64, a million rows were
+linked in half the time, and no walk found more than .99 of the best."""
+TRAINING_ROWS = 1 << 16
+ADDED_ROWS = 1 << 13
+"""Rows that are linked at a time."""
+MAX_DEVIATIONS = 4
+"""Six bits are taken never to misjudge the difference of two scores by more standard deviations than this."""
 
 
-class Graph:
-    """The graph of one block, by row; read only once made."""
+class HnswGraph:
+    """The graph of one block."""
 
-    file: ClassVar[str] = "graph.faiss"
-    least: ClassVar[float] = 1 / 8
-    """Where fewer of the rows count, a walk meets too few of them."""
-    plenty: ClassVar[int] = 2
+    file_name: ClassVar[str] = "graph.faiss"
+    min_filter_share: ClassVar[float] = 1 / 8
+    """Where a filter leaves fewer rows, a walk meets too few of them."""
+    candidates_per_result: ClassVar[int] = 2
 
-    def __init__(self, walked: Any) -> None:
-        self._walked = walked
+    def __init__(self, index: Any) -> None:
+        self._index = index
 
     def __len__(self) -> int:
-        return int(self._walked.ntotal)
+        return int(self._index.ntotal)
 
     @classmethod
-    def of(cls, vectors: Vectors, coder: Coder, *, on_progress: ProgressCallback = lambda done, total: None) -> Self:
+    def build(cls, vectors: VectorSource, *, on_progress: BuildCallback = lambda done, total: None) -> Self:
         """Link all rows. Raises `IndexUnavailable` without faiss."""
-        faiss = faiss_for("hnsw")
-        count, dim = vectors.shape
+        faiss = import_faiss("hnsw")
         product, byte, six = faiss.METRIC_INNER_PRODUCT, faiss.ScalarQuantizer.QT_8bit, faiss.ScalarQuantizer.QT_6bit
-        walked: Any = faiss.IndexHNSWSQ(dim, byte, LINKS, product)
-        walked.hnsw.efConstruction = BREADTH
-        store: Any = faiss.IndexScalarQuantizer(dim, six, product)
-        on_progress(0, count)
-        sample = vectors[np.linspace(0, count - 1, min(count, TRAIN_ROWS)).astype(np.int64)] @ coder.rotation
+        index: Any = faiss.IndexHNSWSQ(vectors.dim, byte, LINKS, product)
+        index.hnsw.efConstruction = CONSTRUCTION_BREADTH
+        walked: Any = faiss.IndexScalarQuantizer(vectors.dim, six, product)
+        on_progress(0, len(vectors))
+        sample = vectors.sample(TRAINING_ROWS)
+        index.train(sample)
         walked.train(sample)
-        store.train(sample)
-        for start in range(0, count, ROWS):
-            turned = vectors[start : start + ROWS] @ coder.rotation
-            walked.add(turned)
-            store.add(turned)
-            on_progress(min(start + ROWS, count), count)
-        built = walked.storage
-        walked.storage = store
-        store.this.disown()  # it is the graph's from now on, as the one before it was
-        faiss.downcast_index(built).this.own()
-        return cls(walked)
+        for batch in vectors.batches(ADDED_ROWS):
+            index.add(batch)
+            walked.add(batch)
+            on_progress(int(index.ntotal), len(vectors))
+        _replace_storage(faiss, index, walked)
+        return cls(index)
 
-    def candidates(self, turned: Vectors, *, part: RowSelection, effort: SearchEffort, wanted: int) -> Candidates:
-        """Name rows of a part that may be among the best `wanted` of queries that were turned.
+    def candidates(self, queries: Vectors, *, effort: SearchEffort, wanted: int, mask: Mask | None) -> Candidates:
+        """Name the rows that a walk finds.
 
-        A walk sees as many more rows as there are fewer that count, and may end in a corner. What it scores so far
-        below the best `wanted` that six bits cannot have misjudged it is not named.
+        With a filter, the walk keeps as many more rows in its queue as there are fewer that count. It may end in a
+        corner: the rows suffice if half of the candidates are found. Rows whose score lies so far below the best
+        `wanted` that six bits cannot have misjudged them are not named.
         """
-        faiss = faiss_for("hnsw")
-        many, breadth = effort.candidates, max(effort.candidates, effort.breadth)
+        faiss = import_faiss("hnsw")
+        count, breadth = effort.candidates, max(effort.candidates, effort.breadth)
         parameters: Any = faiss.SearchParametersHNSW(efSearch=breadth)
-        if part.mask is not None:
-            parameters.efSearch = min(len(self), -(-breadth * len(self) // part.count))
-            parameters.sel = bitmap(faiss, part)
-        scores, rows = self._walked.search(turned, many, params=parameters)
-        enough = rows[:, many // 2 - 1] >= 0
-        rows[scores < scores[:, wanted - 1, None] - self._doubt(turned)[:, None]] = -1
-        return Candidates(rows, enough)
+        if mask is not None:
+            parameters.efSearch = min(len(self), -(-breadth * len(self) // int(np.count_nonzero(mask))))
+            parameters.sel = row_filter(faiss, mask)
+        scores, rows = self._index.search(queries, count, params=parameters)
+        sufficient = rows[:, count // 2 - 1] >= 0
+        rows[scores < scores[:, wanted - 1, None] - self._max_misjudgement(queries)[:, None]] = -1
+        return Candidates(rows, sufficient)
 
-    def _doubt(self, turned: Vectors) -> Scores:
-        """Give, for each query, how far apart bits may score two rows that are equally good: each is rounded evenly."""
-        deviations: Scores = np.sqrt((turned**2) @ self._squares / 12)
-        return DEVIATIONS * math.sqrt(2) * deviations
+    def _max_misjudgement(self, queries: Vectors) -> Scores:
+        """Return, for each query, how far apart six bits may put the scores of two rows that are equally good.
+
+        Each dimension is rounded evenly within its step, so an error of a score has the variance Σ q²·step²/12.
+        """
+        deviations: Scores = np.sqrt((queries**2) @ self._squared_steps / 12)
+        return MAX_DEVIATIONS * math.sqrt(2) * deviations
 
     @cached_property
-    def _squares(self) -> Vectors:
-        """The squares of the steps between what a dimension's bits can say."""
-        faiss = faiss_for("hnsw")
-        quantizer: Any = faiss.downcast_index(self._walked.storage).sq
+    def _squared_steps(self) -> Vectors:
+        """The squared distance between neighbouring code values, by dimension."""
+        faiss = import_faiss("hnsw")
+        quantizer: Any = faiss.downcast_index(self._index.storage).sq
         _, spans = faiss.vector_to_array(quantizer.trained).reshape(2, -1)
         squares: Vectors = (spans / (2**quantizer.bits - 1)) ** 2
         return squares
 
     def save(self, file: Path) -> None:
         """Write the graph."""
-        import faiss
-
-        faiss.write_index(self._walked, str(file))
+        write_index(self._index, file)
 
     @classmethod
     def load(cls, file: Path) -> Self:
-        """Open the graph, by mapping.
+        """Map the graph. Raises `ValueError` for another file, and `IndexUnavailable` without faiss."""
+        return cls(map_index(import_faiss("hnsw"), file))
 
-        Raises `ValueError` for a file that holds none, and `IndexUnavailable` without faiss.
-        """
-        return cls(mapped(faiss_for("hnsw"), file))
+
+def _replace_storage(faiss: Any, index: Any, storage: Any) -> None:
+    """Let a graph walk over other codes than it was built over, and hand over who frees them."""
+    built_over = index.storage
+    index.storage = storage
+    storage.this.disown()  # the graph frees it from now on, as it would have freed the one before
+    faiss.downcast_index(built_over).this.own()

@@ -1,7 +1,7 @@
-"""Cells: which rows of a block lie in which region, with a few bits a dimension of each, so that a query looks at few.
+"""IVF lists: rows grouped by region, with a few bits a dimension of each, so that a query scans few of them.
 
-FAISS's inverted file with RaBitQ codes, over vectors that were turned as the codes are: so a bit says as much of one
-dimension as of another, also where a space has some that are much larger than the rest.
+FAISS's inverted file with RaBitQ codes, over rotated vectors: after the rotation one bit says as much of one dimension
+as of another, also in a space where some dimensions are much larger than the rest.
 """
 
 from __future__ import annotations
@@ -11,91 +11,95 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from bindsearch.types import Ids, Vectors
+from bindsearch.ports import BuildCallback, Candidates, SearchEffort, VectorSource
+from bindsearch.types import Ids, Mask, Vectors
 
-from ..scan.int8_codes import Coder
-from ..scan.shortlist import RowSelection
-from .candidates import Candidates, ProgressCallback, SearchEffort, bitmap, faiss_for, mapped
+from .faiss_io import import_faiss, map_index, row_filter, write_index
 
-TRAIN_ROWS = 1 << 16
-ROWS = 1 << 16
-"""Rows that are placed at once."""
-ROUNDS = 8
-"""Of moving the centres of cells."""
-FINE = 8
-"""Bits to which a query is rounded when it is compared with a row's bits."""
+TRAINING_ROWS = 1 << 16
+ADDED_ROWS = 1 << 16
+"""Rows that are assigned to lists at a time."""
+TRAINING_ITERATIONS = 8
+"""Rounds of k-means for the centres of the lists."""
+QUERY_BITS = 8
+"""Bits to which a query is rounded when it is compared with the bits of a row."""
 
 
-class Cells:
-    """The cells of one block, by row; read only once made."""
+class IvfLists:
+    """The lists of one block."""
 
-    file: ClassVar[str] = "cells-turned.faiss"
-    least: ClassVar[float] = 0.0
-    plenty: ClassVar[int] = 4
+    file_name: ClassVar[str] = "cells-turned.faiss"
+    min_filter_share: ClassVar[float] = 0.0
+    candidates_per_result: ClassVar[int] = 4
 
-    def __init__(self, inverted: Any) -> None:
-        self._inverted = inverted
+    def __init__(self, index: Any) -> None:
+        self._index = index
 
     def __len__(self) -> int:
-        return int(self._inverted.ntotal)
+        return int(self._index.ntotal)
 
     @classmethod
-    def of(
-        cls, vectors: Vectors, coder: Coder, *, bits: int = 1, on_progress: ProgressCallback = lambda done, total: None
+    def build(
+        cls, vectors: VectorSource, *, bits: int = 1, on_progress: BuildCallback = lambda done, total: None
     ) -> Self:
-        """Train on an even sample, then place all rows; the memory that it takes beside the cells is bounded.
+        """Train on an even sample, then assign all rows; memory beyond the lists themselves is bounded.
 
-        `bits` is how much of each dimension is kept: one, or four where one tells too little. Raises `IndexUnavailable`
+        `bits` are kept of each dimension: one, or four where one tells rows apart too badly. Raises `IndexUnavailable`
         without faiss.
         """
-        faiss = faiss_for("ivf")
-        count, dim = vectors.shape
-        kept = "RaBitQ" if bits == 1 else f"SQ{bits}"
-        inverted: Any = faiss.index_factory(dim, f"IVF{cells_for(count)},{kept}", faiss.METRIC_INNER_PRODUCT)
-        inverted.cp.niter = ROUNDS
-        inverted.cp.min_points_per_centroid = 1
-        on_progress(0, count)
-        sample = vectors[np.linspace(0, count - 1, min(count, TRAIN_ROWS)).astype(np.int64)]
-        inverted.train(sample @ coder.rotation)
-        for start in range(0, count, ROWS):
-            inverted.add(vectors[start : start + ROWS] @ coder.rotation)
-            on_progress(min(start + ROWS, count), count)
-        return cls(inverted)
+        faiss = import_faiss("ivf")
+        code = "RaBitQ" if bits == 1 else f"SQ{bits}"
+        index = ivf_index(faiss, vectors, code)
+        fill_ivf(index, vectors, on_progress)
+        return cls(index)
 
     @property
     def bits(self) -> int:
-        """How much of each dimension is kept."""
-        return 1 if "RaBitQ" in type(self._inverted).__name__ else 4
+        """The bits kept of each dimension."""
+        return 1 if "RaBitQ" in type(self._index).__name__ else 4
 
-    def candidates(self, turned: Vectors, *, part: RowSelection, effort: SearchEffort, wanted: int) -> Candidates:
-        """Name rows of a part that may be among the best of queries that were turned: cells should fill them all."""
+    def candidates(self, queries: Vectors, *, effort: SearchEffort, wanted: int, mask: Mask | None) -> Candidates:
+        """Name the best rows of the nearest lists. They suffice if they fill all candidates asked of them."""
         import faiss
 
         parameters: Any = faiss.SearchParametersIVF()
         if self.bits == 1:
             parameters = faiss.IVFRaBitQSearchParameters()
-            parameters.qb = FINE
-        parameters.nprobe = max(1, round(effort.share * self._inverted.nlist))
-        if part.mask is not None:
-            parameters.sel = bitmap(faiss, part)
-        rows: Ids = self._inverted.search(turned, effort.candidates, params=parameters)[1]
+            parameters.qb = QUERY_BITS
+        parameters.nprobe = max(1, round(effort.share * self._index.nlist))
+        if mask is not None:
+            parameters.sel = row_filter(faiss, mask)
+        rows: Ids = self._index.search(queries, effort.candidates, params=parameters)[1]
         return Candidates(rows, rows[:, -1] >= 0)
 
     def save(self, file: Path) -> None:
-        """Write the cells."""
-        import faiss
-
-        faiss.write_index(self._inverted, str(file))
+        """Write the lists."""
+        write_index(self._index, file)
 
     @classmethod
     def load(cls, file: Path) -> Self:
-        """Open the cells, by mapping.
-
-        Raises `ValueError` for a file that holds none, and `IndexUnavailable` without faiss.
-        """
-        return cls(mapped(faiss_for("ivf"), file))
+        """Map the lists. Raises `ValueError` for another file, and `IndexUnavailable` without faiss."""
+        return cls(map_index(import_faiss("ivf"), file))
 
 
-def cells_for(count: int) -> int:
-    """Return the number of cells: a power of two near the square root, so that finding and reading cells cost alike."""
-    return int(2 ** np.clip(round(np.log2(max(count, 1)) / 2), 2, 14))
+def ivf_index(faiss: Any, vectors: VectorSource, code: str) -> Any:
+    """Return an empty inverted file for some vectors, whose rows are held in a code that faiss knows by name."""
+    recipe = f"IVF{list_count(len(vectors))},{code}"
+    index: Any = faiss.index_factory(vectors.dim, recipe, faiss.METRIC_INNER_PRODUCT)
+    index.cp.niter = TRAINING_ITERATIONS
+    index.cp.min_points_per_centroid = 1
+    return index
+
+
+def fill_ivf(index: Any, vectors: VectorSource, on_progress: BuildCallback) -> None:
+    """Train an inverted file on an even sample of the vectors, and add all of them."""
+    on_progress(0, len(vectors))
+    index.train(vectors.sample(TRAINING_ROWS))
+    for batch in vectors.batches(ADDED_ROWS):
+        index.add(batch)
+        on_progress(int(index.ntotal), len(vectors))
+
+
+def list_count(rows: int) -> int:
+    """Return the number of lists: a power of two near the square root, so that finding and scanning them cost alike."""
+    return int(2 ** np.clip(round(np.log2(max(rows, 1)) / 2), 2, 14))

@@ -1,7 +1,7 @@
-"""What share of the true best an index finds, for the queries that matter; and what is done if that is too little.
+"""Measured recall: the share of the true nearest neighbours that an index finds, and tuning an index to a target.
 
-Queries of another modality lie off the distribution of what is indexed, where approximate indexes lose most. So the
-recall is told for each origin of queries, and the worst one counts.
+Queries of another modality lie off the distribution of the indexed vectors, where approximate indexes miss most. So
+recall is measured for each origin of queries by itself, and the worst one counts.
 """
 
 from __future__ import annotations
@@ -13,35 +13,35 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from bindsearch.ports import SearchEffort
 from bindsearch.types import Ids, Scores, Vectors
 
-from .candidates import SearchEffort
-
-TARGET = 0.99
-AT = (10, 100)
-WIDE = 1 / 4
-"""Where so large a share of cells is open and too little is found, their bits tell too little."""
-_SURE = 1.96
-"""Standard deviations either side that hold 95 %."""
+DEFAULT_TARGET = 0.99
+DEPTHS = (10, 100)
+"""Recall is measured among this many results."""
+MIN_REFINED_SHARE = 1 / 4
+"""If this share of the lists is probed and too little is found, the bits of the lists are to blame."""
+_Z_95 = 1.96
+"""Standard deviations on either side of the mean that hold 95 % of a normal distribution."""
 
 
 class Measurable(Protocol):
-    """An index that can be compared with itself, looking at everything."""
+    """An approximate index that can also compare every vector."""
 
     effort: SearchEffort
 
     def search(self, queries: Vectors, k: int) -> tuple[Scores, Ids]:
-        """Find the best, or most of them."""
+        """Return most of the k best."""
         ...
 
     def search_exactly(self, queries: Vectors, k: int) -> tuple[Scores, Ids]:
-        """Find the best."""
+        """Return the k best."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Recall:
-    """The share of the true best that is found, with an interval that holds it 19 times in 20."""
+    """The share of the true nearest neighbours that is found, with its 95 % interval."""
 
     share: float
     low: float
@@ -50,18 +50,18 @@ class Recall:
 
 @dataclass(frozen=True, slots=True)
 class RecallCertificate:
-    """What an index finds."""
+    """The measured recall of an index."""
 
     at10: Mapping[str, Recall] = field(default_factory=dict)
-    """By origin of the queries."""
+    """Recall among the best 10, by origin of the queries."""
     at100: Mapping[str, Recall] = field(default_factory=dict)
     queries: int = 0
-    target: float = TARGET
+    target: float = DEFAULT_TARGET
     effort: SearchEffort = field(default_factory=SearchEffort)
 
     @property
     def worst(self) -> float:
-        """The recall@10 of the origin for which it is lowest."""
+        """The lowest recall@10 of all origins."""
         return min((recall.share for recall in self.at10.values()), default=1.0)
 
     @property
@@ -70,63 +70,64 @@ class RecallCertificate:
         return self.worst >= self.target
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values, ready for `json.dumps`."""
+        """Return plain values, ready for `json.dumps`."""
         return asdict(self) | {"worst": self.worst, "holds": self.holds}
 
 
-def certify(index: Measurable, queries: Mapping[str, Vectors], *, target: float = TARGET) -> RecallCertificate:
-    """Measure an index with queries by their origin; vectors that are in the index are good ones too."""
-    return _measured(index, queries, _truth(index, queries), target)
+def certify(index: Measurable, queries: Mapping[str, Vectors], *, target: float = DEFAULT_TARGET) -> RecallCertificate:
+    """Measure the recall of an index for queries by their origin. Vectors of the index may be among them."""
+    return _measure(index, queries, _true_neighbours(index, queries), target)
 
 
-def mend(index: Measurable, queries: Mapping[str, Vectors], *, target: float = TARGET) -> RecallCertificate:
-    """Raise the effort of an index until it finds what it should, or lower it while it finds more; certify that.
+def tune(index: Measurable, queries: Mapping[str, Vectors], *, target: float = DEFAULT_TARGET) -> RecallCertificate:
+    """Raise the effort of an index until it reaches the target, or lower it while it finds more; return its recall.
 
-    Where even a wide search finds too little, finer bits are kept, if the index can. There is an end: with enough
-    candidates an index looks at everything.
+    Where even a wide search finds too little, an index that can refine its codes does so first. This always ends: with
+    enough candidates an index compares every vector.
     """
-    truth = _truth(index, queries)
-    certificate = _measured(index, queries, truth, target)
+    truth = _true_neighbours(index, queries)
+    certificate = _measure(index, queries, truth, target)
     if certificate.holds:
-        return _eased(index, queries, truth, certificate) if certificate.queries else certificate
+        return _lower_effort(index, queries, truth, certificate) if certificate.queries else certificate
     while True:
         refine: Callable[[], bool] | None = getattr(index, "refine", None)
-        if refine is None or index.effort.share < WIDE or not refine():
+        if refine is None or index.effort.share < MIN_REFINED_SHARE or not refine():
             index.effort = index.effort.raised()
-        certificate = _measured(index, queries, truth, target)
+        certificate = _measure(index, queries, truth, target)
         if certificate.holds:
             return certificate
 
 
-def _eased(
+def _lower_effort(
     index: Measurable,
     queries: Mapping[str, Vectors],
     truth: Mapping[tuple[str, int], Ids],
     certificate: RecallCertificate,
 ) -> RecallCertificate:
-    """Lower the effort while at most half of what may be missed is: the queries are few, and chance is in them."""
-    spare = (1 + certificate.target) / 2
+    """Lower the effort while at most half of the allowed misses occur: with few queries, recall varies by chance."""
+    safe = (1 + certificate.target) / 2
     while True:
         before = index.effort
         index.effort = before.lowered()
         if index.effort == before:
             return certificate
-        less = _measured(index, queries, truth, certificate.target)
-        if min(recall.share for at in (less.at10, less.at100) for recall in at.values()) < spare:
+        lowered = _measure(index, queries, truth, certificate.target)
+        if min(recall.share for depth in (lowered.at10, lowered.at100) for recall in depth.values()) < safe:
             index.effort = before
             return certificate
-        certificate = less
+        certificate = lowered
 
 
-def _truth(index: Measurable, queries: Mapping[str, Vectors]) -> Mapping[tuple[str, int], Ids]:
-    return {(origin, k): index.search_exactly(asked, k)[1] for origin, asked in queries.items() for k in AT}
+def _true_neighbours(index: Measurable, queries: Mapping[str, Vectors]) -> Mapping[tuple[str, int], Ids]:
+    return {(origin, k): index.search_exactly(asked, k)[1] for origin, asked in queries.items() for k in DEPTHS}
 
 
-def _measured(
+def _measure(
     index: Measurable, queries: Mapping[str, Vectors], truth: Mapping[tuple[str, int], Ids], target: float
 ) -> RecallCertificate:
     at10, at100 = (
-        {origin: _recall(index, asked, truth[origin, k]) for origin, asked in queries.items() if len(asked)} for k in AT
+        {origin: _recall(index, asked, truth[origin, k]) for origin, asked in queries.items() if len(asked)}
+        for k in DEPTHS
     )
     return RecallCertificate(at10, at100, sum(map(len, queries.values())), target, index.effort)
 
@@ -134,11 +135,14 @@ def _measured(
 def _recall(index: Measurable, queries: Vectors, exact: Ids) -> Recall:
     found = index.search(queries, exact.shape[1])[1]
     shares = np.array([np.isin(*pair).mean() for pair in zip(exact, found, strict=True)]) if exact.size else np.ones(1)
-    return _with_interval(float(shares.mean()), len(shares))
+    return _with_wilson_interval(float(shares.mean()), len(shares))
 
 
-def _with_interval(share: float, n: int) -> Recall:
-    """Return Wilson's interval, each query being one trial: what one finds of its ten is not independent."""
-    centre = (share + _SURE**2 / (2 * n)) / (1 + _SURE**2 / n)
-    half = _SURE / (1 + _SURE**2 / n) * math.sqrt(share * (1 - share) / n + _SURE**2 / (4 * n * n))
+def _with_wilson_interval(share: float, n: int) -> Recall:
+    """Return a share with its Wilson interval.
+
+    Each query counts as one trial: the neighbours that it finds or misses are not independent of each other.
+    """
+    centre = (share + _Z_95**2 / (2 * n)) / (1 + _Z_95**2 / n)
+    half = _Z_95 / (1 + _Z_95**2 / n) * math.sqrt(share * (1 - share) / n + _Z_95**2 / (4 * n * n))
     return Recall(share, max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half)))

@@ -1,4 +1,20 @@
-"""An exact index whose large block is searched through a finder, made anew from time to time."""
+"""The two-stage index: candidates from a generator, scores from the stored vectors.
+
+This module is public. To search through a structure of your own, be it a graph, a hash table or a server, write a class
+that keeps the protocol `bindsearch.ports.CandidateGenerator`, and name it in a subclass of `TwoStageIndex`::
+
+    from bindsearch.indexes.approximate.two_stage import TwoStageIndex
+    from bindsearch.ports import SearchEffort
+
+    class MyIndex(TwoStageIndex):
+        kind = "my-index"
+        generator_type = MyGenerator
+        default_effort = SearchEffort(share=1.0, candidates=256)
+
+Register the class under the entry-point group `bindsearch.indexes` as `my-index = "my_package:MyIndex"`; then
+`bindsearch index --rebuild-index my-index` uses it. Exact scores, their order, ties, filters, removal, adding after a
+build, saving, and the recall certificate are the same as in every other index.
+"""
 
 from __future__ import annotations
 
@@ -10,123 +26,139 @@ from typing import ClassVar, Self
 
 import numpy as np
 
+from bindsearch.ports import BuildCallback, CandidateGenerator, SearchEffort, VectorSource
 from bindsearch.types import Ids, Scores, Vectors
 
 from ..exact import ExactIndex
 from ..scan.blocks import Block, BlockSnapshot
-from .candidates import CandidateGenerator, CandidateScan, ProgressCallback, SearchEffort
+from .candidates import CandidateScan, RotatedVectors
 
-MIN_ROWS = 1 << 14
-"""Fewer rows need no finder: all are looked at."""
+MIN_GENERATOR_ROWS = 1 << 14
+"""Fewer rows need no generator: all of them are scanned."""
 
 
 class TwoStageIndex(ExactIndex):
-    """An exact index whose large block has a finder.
+    """An exact index whose large block is searched through a candidate generator.
 
-    What is added later is searched exactly beside it, and what is removed is masked, until `build` makes the finder
-    anew; `save` does so first where anything has changed. Scores are exact; only the finding is not, and `effort` says
-    how far it goes.
+    Vectors that are added later are scanned exactly beside it, and removed ones are masked, until `build` builds the
+    generator again; `save` does so first if anything has changed. Returned scores are always exact. Only which rows are
+    found is approximate, and `effort` says how far a search goes.
+
+    A subclass sets `kind`, `generator_type` and `default_effort`. It overrides `build_generator` if building takes
+    parameters of its own.
     """
 
-    generator: ClassVar[type[CandidateGenerator]]
-    usual: ClassVar[SearchEffort]
+    generator_type: ClassVar[type[CandidateGenerator]]
+    default_effort: ClassVar[SearchEffort]
 
-    def __init__(self, dim: int, *, min_rows: int = MIN_ROWS, effort: SearchEffort | None = None) -> None:
+    def __init__(
+        self, dim: int, *, min_generator_rows: int = MIN_GENERATOR_ROWS, effort: SearchEffort | None = None
+    ) -> None:
         super().__init__(dim)
-        self.effort = effort or self.usual
-        self._min_rows = min_rows
-        self._building = threading.Lock()
-        self._gone: list[Ids] = []
-        """What was removed since the last build began."""
+        self.effort = effort or self.default_effort
+        self._min_generator_rows = min_generator_rows
+        self._build_lock = threading.Lock()
+        self._removed: list[Ids] = []
+        """The ids that were removed since the last build began."""
 
     def search(self, queries: Vectors, k: int, *, allowed: Ids | None = None) -> tuple[Scores, Ids]:
-        """Find the best `min(k, searched)` for each query, best first, equal ones by id.
+        """Return the best `min(k, searched)` that are found for each query, best first, equal scores by id.
 
         Raises `ValueError` for queries of a wrong shape and for values that are not finite.
         """
-        return self._search(queries, k, allowed, CandidateScan(self.effort, self._looks.coder, self._looks))
+        return self._search(queries, k, allowed, CandidateScan(self.effort, self._scan.coder, self._scan))
 
     def search_exactly(self, queries: Vectors, k: int, *, allowed: Ids | None = None) -> tuple[Scores, Ids]:
-        """Find as `search` does, but look at everything: what the finding is measured by."""
+        """Search as `search` does, but compare every vector: recall is measured against this."""
         return super().search(queries, k, allowed=allowed)
 
     def remove(self, ids: Ids) -> None:
-        """Remove ids; those that are absent are ignored."""
-        with self._changing:
+        """Remove ids; absent ones are ignored."""
+        with self._write_lock:
             super().remove(ids)
-            self._gone.append(np.asarray(ids, dtype=np.int64))
+            self._removed.append(np.asarray(ids, dtype=np.int64))
 
     def copy(self) -> Self:
-        """Return an index of the same, as it is at this moment; what is changed in one does not change the other."""
-        with self._changing:
+        """Return an independent index of the same content, at no cost: unchanged blocks are shared."""
+        with self._write_lock:
             copy = super().copy()
-        copy._building, copy._gone = threading.Lock(), []
+        copy._build_lock, copy._removed = threading.Lock(), []
         return copy
 
-    def build(self, *, on_progress: ProgressCallback = lambda done, total: None) -> None:
-        """Make the finder of everything. Searching, adding and removing go on meanwhile.
+    def build(self, *, on_progress: BuildCallback = lambda done, total: None) -> None:
+        """Build the generator over everything. Searching, adding and removing go on meanwhile.
 
-        Raises `IndexUnavailable` without faiss.
+        Raises what `build_generator` raises.
         """
-        with self._building:
-            with self._changing:
-                start, self._gone = self._now, []
-            block = self._with_finder(start, on_progress)
+        with self._build_lock:
+            with self._write_lock:
+                start, self._removed = self._snapshot, []
+            block = self._rebuilt_block(start, on_progress)
             if block is not None:
-                with self._changing:
-                    self._now = _joined(block, start, self._now, np.concatenate([np.empty(0, np.int64), *self._gone]))
+                with self._write_lock:
+                    removed = np.concatenate([np.empty(0, np.int64), *self._removed])
+                    self._snapshot = _with_later_changes(block, start, self._snapshot, removed)
+
+    def build_generator(self, vectors: VectorSource, on_progress: BuildCallback) -> CandidateGenerator:
+        """Build a generator over some vectors. Raises `IndexUnavailable` if a package or a device is missing."""
+        return self.generator_type.build(vectors, on_progress=on_progress)
 
     def save(self, folder: Path) -> None:
-        """Write everything into an existing empty folder, after a build where one is due."""
-        while not self._is_built(self._now):
+        """Write everything into an existing empty folder, after a build if one is due."""
+        while not self._is_built(self._snapshot):
             self.build()
-        now = self._now
-        self._save(now, folder)
-        generator = now.blocks[0].generator if now.blocks else None
+        snapshot = self._snapshot
+        self._save(snapshot, folder)
+        generator = snapshot.blocks[0].generator if snapshot.blocks else None
         if generator is not None:
-            generator.save(folder / self.generator.file)
+            generator.save(folder / self.generator_type.file_name)
         (folder / "effort.json").write_text(json.dumps(asdict(self.effort)))
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Open what `save` wrote; vectors, codes and finder stay on disk until they are looked at.
+        """Open what `save` wrote; vectors, codes and generator are mapped and stay on disk until they are read.
 
         Raises `ValueError` for files that do not belong together.
         """
         index = super().load(folder)
         index.effort = SearchEffort(**json.loads((folder / "effort.json").read_text()))
-        if (folder / cls.generator.file).exists():
-            generator = cls.generator.load(folder / cls.generator.file)
+        file = folder / cls.generator_type.file_name
+        if file.exists():
+            generator = cls.generator_type.load(file)
             if len(generator) != len(index):
-                raise ValueError(f"{folder}: {cls.generator.file} and vectors do not belong together")
-            index._now = BlockSnapshot(index.dim, (replace(index._now.blocks[0], generator=generator),))
+                raise ValueError(f"{folder}: {file.name} and vectors do not belong together")
+            index._snapshot = BlockSnapshot(index.dim, (replace(index._snapshot.blocks[0], generator=generator),))
         elif any(folder.glob("*.faiss")):
-            raise ValueError(f"{folder}: made by an earlier release, in another way")
+            raise ValueError(f"{folder}: saved by an earlier release in another format")
         return index
 
-    def _make(self, block: Block, on_progress: ProgressCallback) -> CandidateGenerator:
-        return self.generator.of(block.vectors, self._looks.coder, on_progress=on_progress)
-
-    def _is_built(self, now: BlockSnapshot) -> bool:
-        if len(now) < self._min_rows and not any(block.generator for block in now.blocks):
+    def _is_built(self, snapshot: BlockSnapshot) -> bool:
+        if len(snapshot) < self._min_generator_rows and not any(block.generator for block in snapshot.blocks):
             return True
-        return len(now.blocks) == 1 and now.blocks[0].alive is None and now.blocks[0].generator is not None
+        if len(snapshot.blocks) != 1:
+            return False
+        return snapshot.blocks[0].alive is None and snapshot.blocks[0].generator is not None
 
-    def _with_finder(self, now: BlockSnapshot, on_progress: ProgressCallback) -> Block | None:
-        """Return one block of all rows that are alive, with a finder if they are enough; None where there are none."""
-        if not len(now):
+    def _rebuilt_block(self, snapshot: BlockSnapshot, on_progress: BuildCallback) -> Block | None:
+        """Return one block of all rows, with a generator if there are enough; None if there are no rows."""
+        if not len(snapshot):
             return None
-        block = now.blocks[0].compact() if len(now.blocks) == 1 else Block(now.ids, now.gather(now.ids))
-        codes = block.encode(self._looks.coder)
-        generator = self._make(block, on_progress) if len(block.ids) >= self._min_rows else None
-        return Block(
-            block.ids, block.vectors, codes=codes, settled=block.settled or generator is not None, generator=generator
-        )
+        if len(snapshot.blocks) == 1:
+            block = snapshot.blocks[0].compact()
+        else:
+            block = Block(snapshot.ids, snapshot.gather(snapshot.ids))
+        codes = block.encode(self._scan.coder)
+        generator = None
+        if len(block.ids) >= self._min_generator_rows:
+            generator = self.build_generator(RotatedVectors(block.vectors, self._scan.coder), on_progress)
+        pinned = block.pinned or generator is not None
+        return Block(block.ids, block.vectors, codes=codes, pinned=pinned, generator=generator)
 
 
-def _joined(block: Block, start: BlockSnapshot, now: BlockSnapshot, gone: Ids) -> BlockSnapshot:
-    """Put a block that holds what was there at the start in its place, and keep what changed since."""
-    came = np.union1d(np.setdiff1d(now.ids, start.ids, assume_unique=True), np.intersect1d(gone, now.ids))
-    left = block.without(gone)
-    joined = BlockSnapshot(now.dim, () if left is None else (left,))
-    return joined.plus(Block.of(came, now.gather(came))) if len(came) else joined
+def _with_later_changes(block: Block, start: BlockSnapshot, now: BlockSnapshot, removed: Ids) -> BlockSnapshot:
+    """Put a block in the place of the snapshot that it was built from, and keep what changed since then."""
+    added = np.setdiff1d(now.ids, start.ids, assume_unique=True)
+    added = np.union1d(added, np.intersect1d(removed, now.ids))  # an id that was removed may have been added again
+    remaining = block.without(removed)
+    joined = BlockSnapshot(now.dim, () if remaining is None else (remaining,))
+    return joined.with_block(Block.from_unsorted(added, now.gather(added))) if len(added) else joined

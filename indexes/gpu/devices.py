@@ -1,4 +1,4 @@
-"""Which FAISS is here, which cards, who sees them, and why a card that is here is not used."""
+"""Which faiss is installed, which GPUs this machine has, which package uses them, and why a GPU is not used."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import Any
 
-from .faiss_probe import ProbeResult, may_have_card, verdict
+from .faiss_probe import ProbeResult, may_have_gpu, probe_result
 
 FAISS_PACKAGES = ("faiss-cpu", "faiss-gpu", "faiss-gpu-cu11", "faiss-gpu-cu12", "faiss-gpu-cuvs", "faiss")
-"""All install the same module, so that there must be one of them at the most."""
+"""All of these install the same module, so at most one of them should be installed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """A card that torch sees."""
+    """A GPU that torch finds."""
 
     name: str
     capability: str
@@ -26,59 +26,60 @@ class Gpu:
 
 @dataclass(frozen=True, slots=True)
 class Devices:
-    """What of this machine searches."""
+    """What this machine can search with."""
 
     faiss: str | None
-    """Its version; None where there is none."""
+    """Its version; None if it is not installed."""
     faiss_packages: tuple[str, ...]
-    """Those that are installed and bring faiss."""
+    """The installed packages that bring faiss."""
     faiss_gpus: int
-    """Cards that this faiss sees."""
+    """The number of GPUs that faiss lists."""
     faiss_runs: tuple[int, ...]
-    """Those of them on which it was tried, and answered rightly."""
+    """The numbers of those that answered a trial search rightly."""
     faiss_why: str
-    """Why it does not run on one that it sees."""
+    """Why faiss cannot use a GPU that it lists."""
     gpus: tuple[Gpu, ...]
-    """Cards that torch sees."""
+    """The GPUs that torch finds."""
     why: str
-    """Why no card is used, or how one comes to be."""
+    """When the GPU is used and by which package, or why it is not."""
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values, ready for `json.dumps`."""
+        """Return plain values, ready for `json.dumps`."""
         return asdict(self)
 
 
 @cache
 def devices() -> Devices:
-    """Look once at what there is. Loads faiss and torch only on a machine that seems to have a card."""
+    """Detect faiss and GPUs, once a process. Loads faiss and torch only if there may be a GPU."""
     packages = tuple(name for name in FAISS_PACKAGES if _version(name))
-    told = _version(packages[0]) if packages else None
+    faiss_version = _version(packages[0]) if packages else None
     if find_spec("faiss") is None:
-        packages, told = (), None
-    elif told is None:
+        packages, faiss_version = (), None
+    elif faiss_version is None:
         import faiss
 
-        told = str(faiss.__version__)
-    card = may_have_card()
-    tried = verdict() if card and told else ProbeResult()
-    gpus = _torch_gpus() if card and find_spec("torch") else ()
-    return Devices(told, packages, tried.seen, tried.runs, tried.why, gpus, _why(card=card, gpus=gpus, tried=tried))
+        faiss_version = str(faiss.__version__)
+    has_gpu = may_have_gpu()
+    probe = probe_result() if has_gpu and faiss_version else ProbeResult()
+    gpus = _torch_gpus() if has_gpu and find_spec("torch") else ()
+    why = _why(has_gpu=has_gpu, gpus=gpus, probe=probe)
+    return Devices(faiss_version, packages, probe.visible, probe.usable, probe.why, gpus, why)
 
 
-def _why(*, card: bool, gpus: tuple[Gpu, ...], tried: ProbeResult) -> str:
-    """Say in a line why no card is used by itself, or by whom."""
-    if not card:
-        return "no GPU is here"
-    if tried.runs:
-        number = len(tried.runs)
-        which = f"{gpus[0].name} is" if number == 1 and gpus else f"{number} GPU{'s are' if number > 1 else ' is'}"
-        return f"{which} used where exact search is slow, or with `index --device cuda`: through faiss"
+def _why(*, has_gpu: bool, gpus: tuple[Gpu, ...], probe: ProbeResult) -> str:
+    """Return in one line when the GPU is used and by which package, or why it is not."""
+    if not has_gpu:
+        return "this machine has no GPU"
+    if probe.usable:
+        number = len(probe.usable)
+        names = f"{gpus[0].name} is" if number == 1 and gpus else f"{number} GPU{'s are' if number > 1 else ' is'}"
+        return f"{names} used where exact search is slow, or with `index --device cuda`: through faiss"
     if find_spec("torch") is None:
-        lack = f"faiss sees it but does not run on it: {tried.why}" if tried.seen else "faiss sees none"
-        return f"a GPU seems to be here, but {lack}, and torch, through which it would be used, is missing"
+        reason = f"faiss lists it but cannot use it: {probe.why}" if probe.visible else "faiss finds none"
+        return f"this machine seems to have a GPU, but {reason}, and torch, which could use it, is not installed"
     if not gpus:
-        return "a GPU seems to be here, but torch sees none: its driver or this build of torch does not suit it"
-    through = f"through torch, not faiss: {tried.why}" if tried.seen else "through torch, as this faiss sees none"
+        return "this machine seems to have a GPU, but torch finds none: check that its driver suits this build of torch"
+    through = f"through torch, not faiss: {probe.why}" if probe.visible else "through torch, as faiss finds none"
     return f"{gpus[0].name} is used where exact search is slow, or with `index --device cuda`: {through}"
 
 
@@ -93,12 +94,13 @@ def _torch_gpus() -> tuple[Gpu, ...]:
     try:
         import torch
 
-        return tuple(_gpu(torch, number) for number in range(torch.cuda.device_count()))
+        return tuple(_torch_gpu(torch, number) for number in range(torch.cuda.device_count()))
     except (ImportError, AttributeError, RuntimeError, AssertionError):
         return ()
 
 
-def _gpu(torch: Any, number: int) -> Gpu:
-    about = torch.cuda.get_device_properties(number)
+def _torch_gpu(torch: Any, number: int) -> Gpu:
+    properties = torch.cuda.get_device_properties(number)
     free, _ = torch.cuda.mem_get_info(number)
-    return Gpu(about.name, f"{about.major}.{about.minor}", int(about.total_memory), int(free))
+    capability = f"{properties.major}.{properties.minor}"
+    return Gpu(properties.name, capability, int(properties.total_memory), int(free))

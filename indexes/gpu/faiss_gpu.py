@@ -1,4 +1,4 @@
-"""Exact search by FAISS on cards: all vectors in float16 in their memory, the best scored anew from the vectors."""
+"""Exact search by FAISS on GPUs: all vectors in float16 in their memory, the best re-scored from the stored vectors."""
 
 from __future__ import annotations
 
@@ -8,112 +8,120 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from bindsearch.types import Ids, Scores, Vectors
+from bindsearch.types import Ids, Mask, Scores, Vectors
 
 from ..exact import ExactIndex
 from ..scan.blocks import Block
-from ..scan.error_bounds import half_margin
-from ..scan.shortlist import RowSelection, Shortlist
-from .faiss_copies import MOST, CardFull, FlatClone
-from .faiss_probe import Cards, lack
+from ..scan.error_bounds import float16_error_bound
+from ..scan.rows import RowSelection
+from ..scan.shortlist import Shortlist
+from .faiss_copies import MAX_GPU_RESULTS, FlatGpuCopy, GpuOutOfMemory
+from .faiss_probe import FaissGpus, why_no_gpu
 
-SPARE = 32
-"""More than is wanted is asked of the cards, so that they seldom have to be asked again."""
-SMALL = 1 << 13
-"""Fewer rows are looked at by the processor before a card has begun."""
+EXTRA_RESULTS = 32
+"""Results that are asked of the GPUs beyond those wanted, so that they seldom have to be asked again."""
+MIN_GPU_ROWS = 1 << 13
+"""Fewer rows are scanned by the CPU before a GPU has started."""
 
 _log = logging.getLogger(__name__)
 
 
 class FaissGpuIndex(ExactIndex):
-    """The exact index, looking at its blocks on the cards that faiss runs on.
+    """The exact index, with its blocks scanned on the GPUs that faiss can use.
 
-    Where there is none, for a block that the cards have no room for, and where float16 cannot tell the best from the
-    next, the processor looks, as in the exact index. What is found does not depend on it.
+    The CPU scans, as in the exact index, if there is no GPU, for a block that does not fit into the memory of the GPUs,
+    and for queries whose best rows float16 cannot tell apart. Answers do not depend on it.
     """
 
     kind = "faiss-gpu"
 
-    def __init__(self, dim: int, *, cards: Cards | None = None, small: int = SMALL) -> None:
+    def __init__(self, dim: int, *, gpus: FaissGpus | None = None, min_gpu_rows: int = MIN_GPU_ROWS) -> None:
         super().__init__(dim)
-        self._cards = Cards.here() if cards is None else cards
-        self._small = small
-        self._held: WeakKeyDictionary[Block, FlatClone | None] = WeakKeyDictionary()
-        self._copying = threading.Lock()
-        self._lack = ""
+        self._gpus = FaissGpus.detect() if gpus is None else gpus
+        self._min_gpu_rows = min_gpu_rows
+        self._copies: WeakKeyDictionary[Block, FlatGpuCopy | None] = WeakKeyDictionary()
+        """The copy of each block that was searched; None if it does not fit."""
+        self._copy_lock = threading.Lock()
+        self._why_on_cpu = ""
 
     @property
-    def words(self) -> str:
-        """What does the looking, for people."""
-        if not self._cards:
-            return f"the processor: {lack()}"
-        which = f"faiss on {len(self._cards.numbers)} GPU{'s' * (len(self._cards.numbers) > 1)}"
-        return f"{which}, in part the processor: {self._lack}" if self._lack else which
+    def device_text(self) -> str:
+        """What runs the search, for people."""
+        if not self._gpus:
+            return f"the CPU: {why_no_gpu()}"
+        gpus = f"faiss on {len(self._gpus.numbers)} GPU{'s' * (len(self._gpus.numbers) > 1)}"
+        return f"{gpus}, in part the CPU: {self._why_on_cpu}" if self._why_on_cpu else gpus
 
     def search(self, queries: Vectors, k: int, *, allowed: Ids | None = None) -> tuple[Scores, Ids]:
-        """Find the best `min(k, searched)` for each query, best first, equal ones by id.
+        """Return the best `min(k, searched)` of each query, best first, equal scores by id.
 
         Raises `ValueError` for queries of a wrong shape and for values that are not finite.
         """
-        return self._search(queries, k, allowed, self._look)
+        return self._search(queries, k, allowed, self._scan_part)
 
-    def _look(self, part: RowSelection, queries: Vectors, shortlist: Shortlist) -> None:
-        clone = self._clone(part.block)
-        left = np.arange(len(queries))
-        if clone is not None:
-            found = shortlist.aside()  # some queries may be done when there is no room for more
+    def _scan_part(self, part: RowSelection, queries: Vectors, shortlist: Shortlist) -> None:
+        copy = self._gpu_copy(part.block)
+        remaining = np.arange(len(queries))
+        if copy is not None:
+            found = shortlist.empty_copy()  # the memory may run out after some of the queries
             try:
-                left = self._look_on_cards(clone, part, queries, found)
-                shortlist.adopt(found, np.arange(len(queries)))
-            except CardFull as full:
-                self._say(full)
-        if len(left) == len(queries):
-            self._looks(part, queries, shortlist)
-        elif len(left):
-            rest = Shortlist(len(left), shortlist.wanted)
-            self._looks(part, queries[left], rest)
-            shortlist.adopt(rest, left)
+                remaining = _scan_on_gpus(copy, part, queries, found)
+                shortlist.merge(found, np.arange(len(queries)))
+            except GpuOutOfMemory as error:
+                self._log_out_of_memory(error)
+        if len(remaining) == len(queries):
+            self._scan(part, queries, shortlist)
+        elif len(remaining):
+            rest = Shortlist(len(remaining), shortlist.wanted)
+            self._scan(part, queries[remaining], rest)
+            shortlist.merge(rest, remaining)
 
-    def _look_on_cards(self, clone: FlatClone, part: RowSelection, queries: Vectors, shortlist: Shortlist) -> Ids:
-        """Offer what the cards find of those queries for which nothing can be missing, and give the other queries."""
-        margin, count = half_margin(queries), len(part.block.ids)
-        left, many = np.arange(len(queries)), min(count, shortlist.wanted + SPARE)
-        while len(left) and many <= MOST:
-            scores, rows = clone.search(queries[left], many)
-            counts = rows >= 0
-            if part.mask is not None:
-                counts &= part.mask[rows]
-            sure = _sure(scores, counts, 2 * margin[left], shortlist, left) | (many == count)
-            places, which = np.nonzero(counts & sure[:, None])
-            shortlist.offer(left[places], rows[places, which], scores[places, which], margin)
-            left = left[~sure]
-            many = count if many < count <= MOST else 4 * many
-        return left
-
-    def _clone(self, block: Block) -> FlatClone | None:
-        if not self._cards or len(block.ids) < self._small:
+    def _gpu_copy(self, block: Block) -> FlatGpuCopy | None:
+        if not self._gpus or len(block.ids) < self._min_gpu_rows:
             return None
-        with self._copying:
-            if block not in self._held:
+        with self._copy_lock:
+            if block not in self._copies:
                 try:
-                    self._held[block] = FlatClone(block.vectors, self._cards)
-                except CardFull as full:
-                    self._held[block] = None
-                    self._say(full)
-            return self._held[block]
+                    self._copies[block] = FlatGpuCopy(block.vectors, self._gpus)
+                except GpuOutOfMemory as error:
+                    self._copies[block] = None
+                    self._log_out_of_memory(error)
+            return self._copies[block]
 
-    def _say(self, full: CardFull) -> None:
-        if not self._lack:
-            self._lack = f"the GPU has no room ({full})"
-            _log.warning("%s: the processor searches instead", self._lack)
+    def _log_out_of_memory(self, error: GpuOutOfMemory) -> None:
+        if not self._why_on_cpu:
+            self._why_on_cpu = f"the GPU is out of memory ({error})"
+            _log.warning("%s: the CPU searches instead", self._why_on_cpu)
 
 
-def _sure(scores: Scores, counts: np.ndarray, window: Scores, shortlist: Shortlist, left: Ids) -> np.ndarray:
-    """Return for which queries all that may be among the best is there: the last is too far below the `wanted`-th."""
-    wanted = shortlist.wanted
-    floors = shortlist.floors[left] + window / 2
-    if counts.shape[1] >= wanted:
-        ranked = -np.sort(-np.where(counts, scores, -np.inf), axis=1)
-        floors = np.maximum(floors, ranked[:, wanted - 1])
-    sure: np.ndarray = scores[:, -1] < floors - window
-    return sure
+def _scan_on_gpus(copy: FlatGpuCopy, part: RowSelection, queries: Vectors, shortlist: Shortlist) -> Ids:
+    """Add the rows of those queries for which none can be missing. Return the indexes of the other queries.
+
+    Queries for which rows may be missing are asked again for four times as many, or for all.
+    """
+    error_bounds, total = float16_error_bound(queries), len(part.block.ids)
+    remaining, count = np.arange(len(queries)), min(total, shortlist.wanted + EXTRA_RESULTS)
+    while len(remaining) and count <= MAX_GPU_RESULTS:
+        scores, rows = copy.search(queries[remaining], count)
+        passes = rows >= 0
+        if part.mask is not None:
+            passes &= part.mask[rows]
+        complete = _is_complete(scores, passes, 2 * error_bounds[remaining], shortlist, remaining) | (count == total)
+        query_index, column = np.nonzero(passes & complete[:, None])
+        shortlist.add(remaining[query_index], rows[query_index, column], scores[query_index, column], error_bounds)
+        remaining = remaining[~complete]
+        count = total if count < total <= MAX_GPU_RESULTS else 4 * count
+    return remaining
+
+
+def _is_complete(scores: Scores, passes: Mask, window: Scores, shortlist: Shortlist, remaining: Ids) -> Mask:
+    """Return, for each query, whether all rows that may be among its best were returned.
+
+    They were if the last score returned is more than the window, twice the error bound, below the `wanted`-th best.
+    """
+    floors = shortlist.floors[remaining] + window / 2
+    if passes.shape[1] >= shortlist.wanted:
+        descending = -np.sort(-np.where(passes, scores, -np.inf), axis=1)
+        floors = np.maximum(floors, descending[:, shortlist.wanted - 1])
+    complete: Mask = scores[:, -1] < floors - window
+    return complete

@@ -1,59 +1,63 @@
-"""Approximate search by FAISS on cards: what they find is scored from the vectors, as in every index."""
+"""Approximate search by FAISS on GPUs. Scores come from the stored vectors, as in every index."""
 
 from __future__ import annotations
 
 from typing import ClassVar
 
-from ..approximate.candidates import CandidateGenerator, ProgressCallback, SearchEffort
-from ..approximate.two_stage import MIN_ROWS, TwoStageIndex
-from ..scan.blocks import Block
-from .faiss_candidates import CardCells, CardFinder, CardGraph, CardProducts
-from .faiss_probe import Cards
+from bindsearch.ports import BuildCallback, CandidateGenerator, SearchEffort, VectorSource
+
+from ..approximate.two_stage import MIN_GENERATOR_ROWS, TwoStageIndex
+from .faiss_candidates import FaissGpuCagraGraph, FaissGpuGenerator, FaissGpuIvfLists, FaissGpuPqLists
+from .faiss_probe import FaissGpus
 
 
-class FaissGpuFoundIndex(TwoStageIndex):
-    """An exact index whose large block has a finder that lies on cards, where faiss runs on one."""
+class FaissGpuTwoStageIndex(TwoStageIndex):
+    """A two-stage index whose generator runs on GPUs, where faiss can use one."""
 
-    generator: ClassVar[type[CardCells | CardGraph]]
+    generator_type: ClassVar[type[FaissGpuIvfLists | FaissGpuCagraGraph]]
 
     def __init__(
-        self, dim: int, *, min_rows: int = MIN_ROWS, effort: SearchEffort | None = None, cards: Cards | None = None
+        self,
+        dim: int,
+        *,
+        min_generator_rows: int = MIN_GENERATOR_ROWS,
+        effort: SearchEffort | None = None,
+        gpus: FaissGpus | None = None,
     ) -> None:
-        super().__init__(dim, min_rows=min_rows, effort=effort)
-        self._cards = cards
+        super().__init__(dim, min_generator_rows=min_generator_rows, effort=effort)
+        self._gpus = gpus
 
     @property
-    def words(self) -> str:
-        """What does the looking, for people."""
-        generators: list[object] = [block.generator for block in self._now.blocks]
-        lack = next(
-            (generator.lack for generator in generators if isinstance(generator, CardFinder) and generator.lack), ""
-        )
-        return f"the processor: {lack}" if lack else "faiss on the GPU"
+    def device_text(self) -> str:
+        """What runs the search, for people."""
+        generators: list[object] = [block.generator for block in self._snapshot.blocks]
+        reasons = [each.why_on_cpu for each in generators if isinstance(each, FaissGpuGenerator) and each.why_on_cpu]
+        return f"the CPU: {reasons[0]}" if reasons else "faiss on the GPU"
 
-    def _make(self, block: Block, on_progress: ProgressCallback) -> CandidateGenerator:
-        return self.generator.of(block.vectors, self._looks.coder, cards=self._cards, on_progress=on_progress)
+    def build_generator(self, vectors: VectorSource, on_progress: BuildCallback) -> CandidateGenerator:
+        """Build the generator for the GPUs of this index. Raises `IndexUnavailable`."""
+        return self.generator_type.build(vectors, gpus=self._gpus, on_progress=on_progress)
 
 
-class FaissGpuIvfIndex(FaissGpuFoundIndex):
-    """Cells of vectors."""
+class FaissGpuIvfIndex(FaissGpuTwoStageIndex):
+    """IVF lists of vectors."""
 
     kind = "faiss-gpu-ivf"
-    generator = CardCells
-    usual: ClassVar[SearchEffort] = SearchEffort()
+    generator_type = FaissGpuIvfLists
+    default_effort: ClassVar[SearchEffort] = SearchEffort()
 
 
-class FaissGpuPqIndex(FaissGpuFoundIndex):
-    """Cells of product codes, for what does not fit otherwise."""
+class FaissGpuPqIndex(FaissGpuTwoStageIndex):
+    """IVF lists of product codes, for vectors that do not fit into the memory of the GPU."""
 
     kind = "faiss-gpu-pq"
-    generator = CardProducts
-    usual: ClassVar[SearchEffort] = SearchEffort(candidates=1024)
+    generator_type = FaissGpuPqLists
+    default_effort: ClassVar[SearchEffort] = SearchEffort(candidates=1024)
 
 
-class FaissGpuCagraIndex(FaissGpuFoundIndex):
-    """A graph."""
+class FaissGpuCagraIndex(FaissGpuTwoStageIndex):
+    """A CAGRA graph."""
 
     kind = "faiss-gpu-cagra"
-    generator = CardGraph
-    usual: ClassVar[SearchEffort] = SearchEffort(share=1.0, candidates=512)
+    generator_type = FaissGpuCagraGraph
+    default_effort: ClassVar[SearchEffort] = SearchEffort(share=1.0, candidates=512)

@@ -1,8 +1,8 @@
-"""Cards that the faiss at hand can use: found out in a process of its own, for one that has no code for a card ends it.
+"""Which GPUs the installed faiss can use: found out by a tiny search in a process of its own.
 
-FAISS sees a card whether it has code for it or not; the first search tells. An error of the card could not be taken
-back in the process where it happened, so a tiny search is tried elsewhere, once, and its verdict is kept until faiss or
-the driver is another one.
+FAISS lists a GPU whether it has code for it or not; only the first search shows that, by ending the process or by an
+error that the process cannot recover from. So the search is tried in another process, once, and the result is cached
+until faiss, the driver, or the GPUs that are visible change.
 """
 
 from __future__ import annotations
@@ -22,25 +22,27 @@ from typing import Any
 PROBE = """
 import json, sys
 import faiss, numpy
-told = {"seen": int(getattr(faiss, "get_num_gpus", lambda: 0)()), "runs": [], "graphs": hasattr(faiss, "GpuIndexCagra")}
-print(json.dumps(told), flush=True)
+visible = int(getattr(faiss, "get_num_gpus", lambda: 0)())
+result = {"visible": visible, "usable": [], "has_cagra": hasattr(faiss, "GpuIndexCagra")}
+print(json.dumps(result), flush=True)
 if hasattr(faiss, "StandardGpuResources"):
     vectors = numpy.eye(64, 32, dtype=numpy.float32)
     flat = faiss.IndexFlatIP(32)
     flat.add(vectors)
-    for card in range(told["seen"]):
+    for gpu in range(visible):
         resources = faiss.StandardGpuResources()
         options = faiss.GpuClonerOptions()
         options.useFloat16 = True
-        found = faiss.index_cpu_to_gpu(resources, card, flat, options).search(vectors[:32], 1)[1][:, 0]
+        found = faiss.index_cpu_to_gpu(resources, gpu, flat, options).search(vectors[:32], 1)[1][:, 0]
         if found.tolist() == list(range(32)):
-            told["runs"].append(card)
-        print(json.dumps(told), flush=True)
+            result["usable"].append(gpu)
+        print(json.dumps(result), flush=True)
 """
-SECONDS = 60.0
-"""The probe may take so long: the first use of a card loads its driver."""
-CARD_FILES = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/dxg", "/dev/kfd")
-"""Of which one is there, on Linux, where there is a card that computes."""
+"""Prints what it has found so far after each GPU: the last line counts, also if the process ends there."""
+MAX_PROBE_SECONDS = 60.0
+"""The first use of a GPU loads its driver, which takes time."""
+GPU_FILES = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/dxg", "/dev/kfd")
+"""On Linux, one of these exists where there is a GPU that computes."""
 DRIVER = Path("/proc/driver/nvidia/version")
 
 
@@ -48,86 +50,93 @@ DRIVER = Path("/proc/driver/nvidia/version")
 class ProbeResult:
     """What the probe found."""
 
-    seen: int = 0
-    """Cards that faiss sees."""
-    runs: tuple[int, ...] = ()
-    """Those that answered, and rightly."""
-    graphs: bool = False
-    """Whether this faiss was built with CAGRA."""
+    visible: int = 0
+    """The number of GPUs that faiss lists."""
+    usable: tuple[int, ...] = ()
+    """The numbers of those that returned the right answers."""
+    has_cagra: bool = False
+    """Whether this faiss was built with CAGRA graphs."""
     why: str = ""
-    """Why a card that is seen does not run."""
+    """Why a GPU that faiss lists is not usable."""
+
+    @classmethod
+    def from_json(cls, text: str) -> ProbeResult:
+        """Read a result. Raises `ValueError`, `KeyError` or `TypeError` for anything else."""
+        values = json.loads(text)
+        usable = tuple(map(int, values["usable"]))
+        return cls(int(values["visible"]), usable, bool(values["has_cagra"]), str(values.get("why", "")))
 
 
 @dataclass(frozen=True, eq=False)
-class Cards:
-    """A faiss that has cards, and which of them to use."""
+class FaissGpus:
+    """The module faiss, and the numbers of the GPUs to use; false if there are none."""
 
     faiss: Any
     numbers: tuple[int, ...] = ()
-    graphs: bool = False
+    has_cagra: bool = False
 
     @classmethod
-    def here(cls) -> Cards:
-        """Return those that run on this machine; none is an answer too. Loads faiss only where one does."""
-        told = verdict() if may_have_card() else ProbeResult()
-        if not told.runs:
+    def detect(cls) -> FaissGpus:
+        """Return the usable GPUs of this machine, perhaps none. Loads faiss only if there are some."""
+        result = probe_result() if may_have_gpu() else ProbeResult()
+        if not result.usable:
             return cls(None)
         import faiss
 
-        return cls(faiss, told.runs, told.graphs)
+        return cls(faiss, result.usable, result.has_cagra)
 
     def __bool__(self) -> bool:
         return bool(self.numbers)
 
 
 @cache
-def verdict() -> ProbeResult:
-    """Return which cards faiss runs on. Starts a process, if nobody did before with this faiss and driver."""
-    found = find_spec("faiss")
-    if found is None or found.origin is None:
+def probe_result() -> ProbeResult:
+    """Return which GPUs faiss can use. Starts a process unless the result for this faiss and driver is cached."""
+    spec = find_spec("faiss")
+    if spec is None or spec.origin is None:
         return ProbeResult()
-    kept = _kept_at(Path(found.origin))
-    told = _read(kept)
-    if told is None:
-        told = probed(PROBE)
-        _write(kept, told)
-    return told
+    file = _cache_file(Path(spec.origin))
+    result = _read(file)
+    if result is None:
+        result = run_probe(PROBE)
+        _write(file, result)
+    return result
 
 
-def lack() -> str:
-    """Say why faiss uses no card here."""
-    return (verdict().why if may_have_card() else "") or "faiss sees no GPU here"
+def why_no_gpu() -> str:
+    """Return why faiss uses no GPU on this machine."""
+    return (probe_result().why if may_have_gpu() else "") or "faiss finds no GPU"
 
 
-def may_have_card() -> bool:
-    """ProgressCallback, without loading anything, whether there might be a card."""
+def may_have_gpu() -> bool:
+    """Whether this machine may have a GPU. Loads nothing to find out."""
     torch: Any = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
         return True
-    return any(map(_is_there, CARD_FILES)) or shutil.which("nvidia-smi") is not None
+    return any(map(_exists, GPU_FILES)) or shutil.which("nvidia-smi") is not None
 
 
-def probed(program: str, *, seconds: float = SECONDS) -> ProbeResult:
-    """Run a program that prints what it found so far as it goes on, and say how that ended."""
+def run_probe(program: str, *, seconds: float = MAX_PROBE_SECONDS) -> ProbeResult:
+    """Run a program that prints results as `PROBE` does; return the last one, and why it ended early if it did."""
     try:
         run = subprocess.run(
             [sys.executable, "-c", program], capture_output=True, text=True, timeout=seconds, check=False
         )
-        out, err, ended = run.stdout, run.stderr, run.returncode
+        out, err, status = run.stdout, run.stderr, run.returncode
     except subprocess.TimeoutExpired as late:
-        out, err, ended = _text(late.stdout), f"no answer within {seconds:.0f} s", -1
+        out, err, status = _text(late.stdout), f"no answer within {seconds:.0f} s", -1
     except OSError as error:
-        return ProbeResult(why=f"it cannot be tried: {error.strerror}")
-    told = _last(out)
-    why = "" if told.seen == len(told.runs) else _reason(err) or f"the trial ended with status {ended}"
-    return ProbeResult(told.seen, told.runs, told.graphs, why)
+        return ProbeResult(why=f"the probe cannot be started: {error.strerror}")
+    result = _last_result(out)
+    complete = result.visible == len(result.usable)
+    why = "" if complete else _reason(err) or f"the probe ended with status {status}"
+    return ProbeResult(result.visible, result.usable, result.has_cagra, why)
 
 
-def _last(out: str) -> ProbeResult:
+def _last_result(out: str) -> ProbeResult:
     for line in reversed(out.splitlines()):
         try:
-            told = json.loads(line)
-            return ProbeResult(int(told["seen"]), tuple(map(int, told["runs"])), bool(told["graphs"]))
+            return ProbeResult.from_json(line)
         except (ValueError, KeyError, TypeError):
             continue
     return ProbeResult()
@@ -144,20 +153,20 @@ def _text(out: str | bytes | None) -> str:
     return out.decode(errors="replace") if isinstance(out, bytes) else out or ""
 
 
-def _kept_at(faiss: Path) -> Path:
-    """Return the file for the verdict on this faiss, with this driver and the cards that are shown to us."""
+def _cache_file(faiss: Path) -> Path:
+    """Return the file for the result of this faiss, with this driver and the GPUs that are visible to us."""
     try:
         driver = DRIVER.read_text()
     except OSError:
         driver = ""
-    shown = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-    stamp = f"{faiss} {_changed(faiss)} {driver} {shown}"
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    stamp = f"{faiss} {_modified(faiss)} {driver} {visible}"
     default = os.environ.get("LOCALAPPDATA") if sys.platform == "win32" else None
     folder = Path(default or os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bindsearch"
-    return folder / f"faiss-cards-{hashlib.sha256(stamp.encode()).hexdigest()[:16]}.json"
+    return folder / f"faiss-gpus-{hashlib.sha256(stamp.encode()).hexdigest()[:16]}.json"
 
 
-def _changed(faiss: Path) -> int:
+def _modified(faiss: Path) -> int:
     try:
         return faiss.stat().st_mtime_ns
     except OSError:
@@ -166,24 +175,23 @@ def _changed(faiss: Path) -> int:
 
 def _read(file: Path) -> ProbeResult | None:
     try:
-        told = json.loads(file.read_text(encoding="utf-8"))
-        return ProbeResult(int(told["seen"]), tuple(map(int, told["runs"])), bool(told["graphs"]), str(told["why"]))
+        return ProbeResult.from_json(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def _write(file: Path, told: ProbeResult) -> None:
-    """Keep a verdict; where it cannot be written it is found out again."""
+def _write(file: Path, result: ProbeResult) -> None:
+    """Cache a result. If that is not possible, the next process probes again."""
     draft = file.with_suffix(f".{os.getpid()}")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        draft.write_text(json.dumps(asdict(told)), encoding="utf-8")
+        draft.write_text(json.dumps(asdict(result)), encoding="utf-8")
         draft.replace(file)
     except OSError:
         return
 
 
-def _is_there(file: str) -> bool:
+def _exists(file: str) -> bool:
     try:
         return Path(file).exists()
     except OSError:

@@ -1,4 +1,4 @@
-"""By how much a product can be wrong that a device computes in float16."""
+"""How far a computed inner product can be from the exact one, by the number format it is computed in."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ import numpy as np
 from bindsearch.types import Scores, Vectors
 
 
-def half_margin(queries: Vectors) -> Scores:
-    """Bound, for each query and vectors of unit length, by how much a product can be wrong.
+def float16_error_bound(queries: Vectors) -> Scores:
+    """Bound, for each query, the error of its product with a unit vector in float16, summed in float32.
 
-    In float16 vector, query and product are each off by half a step of 2⁻¹⁰ of their values, and small values by 2⁻²⁵.
-    Twice that leaves room for sums that a device rounds on the way.
+    In float16, vector, query and product are each off by half a step of 2⁻¹⁰ of their values, and small values by
+    2⁻²⁵. Twice that leaves room for sums that a device rounds on the way.
     """
-    return _lengths(queries, 2 * (3 * 2.0**-11 + queries.shape[1] * 2.0**-24) + _single(queries))
+    return _scaled_by_length(queries, 2 * (3 * 2.0**-11 + queries.shape[1] * 2.0**-24) + _float32_error(queries))
 
 
-def single_margin(queries: Vectors) -> Scores:
-    """Return the same bound for products in float32."""
-    return _lengths(queries, _single(queries))
+def float32_error_bound(queries: Vectors) -> Scores:
+    """Bound, for each query, the error of its product with a unit vector in float32."""
+    return _scaled_by_length(queries, _float32_error(queries))
 
 
-def _single(queries: Vectors) -> float:
+def _float32_error(queries: Vectors) -> float:
     return float((queries.shape[1] + 2) * np.finfo(np.float32).eps)
 
 
-def _lengths(queries: Vectors, error: float) -> Scores:
-    margin: Scores = np.linalg.norm(queries, axis=1) * np.float32(error)
-    return margin
+def _scaled_by_length(queries: Vectors, error: float) -> Scores:
+    bound: Scores = np.linalg.norm(queries, axis=1) * np.float32(error)
+    return bound

@@ -1,9 +1,9 @@
-"""Vectors as one byte a dimension, and a bound on what that can change in a score.
+"""Vectors as one signed byte a dimension, with a bound on how much that can change a score.
 
-A vector is turned by a rotation that all vectors and queries share, which leaves every product as it is but spreads
-what a vector holds evenly over its dimensions. So one step size fits all vectors of all spaces, and the error is about
-the same for each: vectors of real encoders, a few of whose dimensions are much larger than the rest, would otherwise
-lose three times as much.
+All vectors and queries are first multiplied by the same orthogonal matrix. This leaves every inner product as it is,
+but spreads each vector evenly over its dimensions, so one step size fits all vectors of all spaces and the error is
+about the same for each. Without it, vectors of real encoders, in which a few dimensions are much larger than the rest,
+would lose three times as much.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from numpy.typing import NDArray
 
 from bindsearch.types import Ids, Scores, Vectors
 
-from .threads import do_each, room
+from .threads import for_each, scratch_array
 
 CodeValues = NDArray[np.int8]
 
-ROWS = 1 << 14
-"""Rows that are encoded at once."""
-PAIRS = 1 << 9
-"""So many pairs of query and codes are multiplied at once: they should stay in the cache."""
-RANGE = 5.0
-"""Codes reach this many times the root mean square of a unit vector's values; what lies beyond is clipped."""
-_TOP = 127
-_EXACT_DIMS = 2**24 // _TOP**2
-"""Up to which products of bytes are whole numbers in float32."""
-_HUGE_PAGE = 1 << 21
+ENCODED_ROWS = 1 << 14
+"""Rows that are encoded at a time."""
+PRODUCT_PAIRS = 1 << 9
+"""Pairs of query and code that are multiplied at a time: they should stay in the processor's cache."""
+CODE_RANGE_RMS = 5.0
+"""Codes reach this many times the root mean square of a unit vector's values; larger values are clipped."""
+_MAX_CODE = 127
+_MAX_FLOAT32_DIMS = 2**24 // _MAX_CODE**2
+"""Up to this dimension, inner products of codes are whole numbers that float32 holds exactly."""
+_HUGE_PAGE_BYTES = 1 << 21
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +42,7 @@ class Codes:
     values: CodeValues
     """*Shape:* (n, dim)."""
     error: float
-    """No vector is further from what its code says than this."""
+    """The largest distance between a rotated vector and what its code stands for."""
 
     def take(self, rows: Ids | NDArray[np.bool_]) -> Codes:
         """Return the codes of some rows."""
@@ -50,104 +50,115 @@ class Codes:
 
 
 @dataclass(frozen=True, eq=False)
-class Questions:
-    """Queries as codes: `products * steps` are the scores that codes say."""
+class CodedQueries:
+    """Queries as codes. Products of query codes and vector codes, times `steps`, approximate the scores."""
 
     values: CodeValues
     steps: Scores
     error: Scores
-    """Of each query: how far it is from what its code says."""
+    """For each query, the distance between the rotated query and what its code stands for."""
     lengths: Scores
 
 
-class Coder:
-    """Turns vectors into codes and queries into questions, always by the same rotation."""
+class Int8Coder:
+    """Encodes vectors and queries, always by the same rotation and step size."""
 
     def __init__(self, dim: int, rotation: Vectors | None = None) -> None:
         self._dim = dim
-        self._given = rotation
-        self.step = RANGE / _TOP / np.sqrt(dim)
+        self._given_rotation = rotation
+        self.step = CODE_RANGE_RMS / _MAX_CODE / np.sqrt(dim)
 
     @cached_property
     def rotation(self) -> Vectors:
-        """The orthogonal matrix, made when it is first needed: small indexes never need it."""
-        return _rotation(self._dim) if self._given is None else self._given
+        """The orthogonal matrix; made on first use, since small indexes never need it."""
+        return _random_rotation(self._dim) if self._given_rotation is None else self._given_rotation
 
     def encode(self, vectors: Vectors) -> Codes:
-        """Encode unit vectors, a bounded number at a time."""
-        values = roomy(vectors.shape)
+        """Encode unit vectors, `ENCODED_ROWS` at a time."""
+        values = code_array(vectors.shape)
         error = 0.0
-        for start in range(0, len(vectors), ROWS):
-            turned = vectors[start : start + ROWS] @ self.rotation
-            rounded = np.clip(np.rint(turned / np.float32(self.step)), -_TOP, _TOP)
-            values[start : start + ROWS] = rounded
-            turned -= rounded * np.float32(self.step)
-            error = max(error, float(np.sqrt(np.einsum("ij,ij->i", turned, turned).max())))
+        for start in range(0, len(vectors), ENCODED_ROWS):
+            rotated = vectors[start : start + ENCODED_ROWS] @ self.rotation
+            rounded = np.clip(np.rint(rotated / np.float32(self.step)), -_MAX_CODE, _MAX_CODE)
+            values[start : start + ENCODED_ROWS] = rounded
+            rotated -= rounded * np.float32(self.step)
+            error = max(error, float(np.sqrt(np.einsum("ij,ij->i", rotated, rotated).max())))
         return Codes(values, error)
 
-    def turn(self, queries: Vectors) -> Vectors:
-        """Turn queries as the vectors were."""
-        turned: Vectors = queries @ self.rotation
-        return turned
+    def rotate(self, queries: Vectors) -> Vectors:
+        """Rotate queries as the vectors were rotated."""
+        rotated: Vectors = queries @ self.rotation
+        return rotated
 
-    def ask(self, queries: Vectors, turned: Vectors) -> Questions:
-        """Encode queries that were turned, each with a step of its own."""
-        steps = np.maximum(np.abs(turned).max(axis=1), np.float32(1e-30)) / _TOP
-        values = np.rint(turned / steps[:, None]).astype(np.int8)
-        error = np.linalg.norm(turned - values * steps[:, None], axis=1)
+    def encode_queries(self, queries: Vectors, rotated: Vectors) -> CodedQueries:
+        """Encode queries, each with its own step size."""
+        steps = np.maximum(np.abs(rotated).max(axis=1), np.float32(1e-30)) / _MAX_CODE
+        values = np.rint(rotated / steps[:, None]).astype(np.int8)
+        error = np.linalg.norm(rotated - values * steps[:, None], axis=1)
         lengths = np.linalg.norm(queries, axis=1)
-        return Questions(values, steps * np.float32(self.step), error, lengths)
+        return CodedQueries(values, steps * np.float32(self.step), error, lengths)
 
-    def scores(self, codes: Codes, rows: Ids, questions: Questions, places: Ids) -> Scores:
-        """Return what the codes of some rows say, each for the query at its place; those of one query come together."""
-        exact = np.float32 if self._dim <= _EXACT_DIMS else np.float64
+    def scores(self, codes: Codes, rows: Ids, queries: CodedQueries, query_index: Ids) -> Scores:
+        """Return the approximate scores of pairs: of each row with the query at its index.
+
+        The pairs of one query must be adjacent.
+        """
+        exact = np.float32 if self._dim <= _MAX_FLOAT32_DIMS else np.float64
         products = np.empty(len(rows), dtype=np.float32)
-        pieces = [(at, min(at + PAIRS, end)) for start, end in runs(places) for at in range(start, end, PAIRS)]
+        pieces = list(pieces_of_groups(query_index, PRODUCT_PAIRS))
 
         def multiply(piece: tuple[int, int]) -> None:
-            few = slice(*piece)
+            pairs = slice(*piece)
             shape = piece[1] - piece[0], self._dim
-            copied = np.take(codes.values, rows[few], 0, room("codes", shape, np.int8), mode="clip")
-            numbers = room("numbers", shape, exact)
+            copied = np.take(codes.values, rows[pairs], 0, scratch_array("codes", shape, np.int8), mode="clip")
+            numbers = scratch_array("numbers", shape, exact)
             numbers[:] = copied
-            products[few] = np.einsum("ij,j->i", numbers, questions.values[places[piece[0]]].astype(exact))
+            products[pairs] = np.einsum("ij,j->i", numbers, queries.values[query_index[piece[0]]].astype(exact))
 
-        do_each(multiply, pieces)
-        scores: Scores = products * questions.steps[places]
+        for_each(multiply, pieces)
+        scores: Scores = products * queries.steps[query_index]
         return scores
 
-    def margin(self, codes: Codes, questions: Questions) -> Scores:
-        """Bound, for each query, how far the score of a unit vector is from what the codes say.
+    def error_bound(self, codes: Codes, queries: CodedQueries) -> Scores:
+        """Bound, for each query, how far the score of a unit vector can be from the product of the codes.
 
-        With x' and q' for what codes say, q·x - q'·x' = q·(x - x') + (q - q')·x'. The last term is for arithmetic in
-        float32: of the rotation, of the steps, and of the scores.
+        Let x' and q' be what the codes of vector x and query q stand for. Then q·x - q'·x' = q·(x - x') + (q - q')·x',
+        so |q||x - x'| + |q - q'||x'| bounds the difference. One more term covers float32 arithmetic: of the rotation,
+        of the steps, and of the scores.
         """
-        reach = 1.0 + codes.error
+        longest_code = 1.0 + codes.error
         rounding = 4 * self._dim * np.finfo(np.float32).eps
-        margin: Scores = questions.lengths * np.float32(codes.error + rounding) + questions.error * np.float32(reach)
-        return margin
+        bound: Scores = queries.lengths * np.float32(codes.error + rounding) + queries.error * np.float32(longest_code)
+        return bound
 
 
-def runs(values: Ids) -> Iterator[tuple[int, int]]:
-    """Return where runs of the same values begin and end; there must be some."""
+def pieces_of_groups(values: Ids, size: int) -> Iterator[tuple[int, int]]:
+    """Return start and end of pieces of at most `size`, each within one run of equal values; there must be some."""
+    for start, end in equal_runs(values):
+        for at in range(start, end, size):
+            yield at, min(at + size, end)
+
+
+def equal_runs(values: Ids) -> Iterator[tuple[int, int]]:
+    """Return start and end of each run of equal values; there must be some values."""
     inner: list[int] = (np.flatnonzero(values[1:] != values[:-1]) + 1).tolist()
     return pairwise([0, *inner, len(values)])
 
 
-def roomy(shape: tuple[int, ...]) -> CodeValues:
-    """Return an array for codes, in huge pages where the system has them: they are read twice as fast."""
+def code_array(shape: tuple[int, ...]) -> CodeValues:
+    """Return memory for codes, in huge pages where the system has them: scanning is twice as fast there."""
     size = int(np.prod(shape))
-    if size < _HUGE_PAGE or not hasattr(mmap, "MADV_HUGEPAGE"):
+    if size < _HUGE_PAGE_BYTES or not hasattr(mmap, "MADV_HUGEPAGE"):
         return np.empty(shape, dtype=np.int8)
     memory = mmap.mmap(-1, size)
     memory.madvise(mmap.MADV_HUGEPAGE)
     return np.frombuffer(memory, dtype=np.int8, count=size).reshape(shape)
 
 
-def _rotation(dim: int) -> Vectors:
-    """Return an orthogonal matrix, the same one for a dimension wherever NumPy draws the same numbers.
+def _random_rotation(dim: int) -> Vectors:
+    """Return an orthogonal matrix that depends on the dimension alone, as long as NumPy draws the same numbers.
 
-    An index that is saved keeps its own copy.
+    A saved index keeps its own copy.
     """
     drawn = np.random.default_rng(dim).standard_normal((dim, dim))
     rotation: Vectors = np.linalg.qr(drawn)[0].astype(np.float32)

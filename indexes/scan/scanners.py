@@ -1,4 +1,4 @@
-"""Fast looks at codes, by whatever this machine multiplies bytes with, and which look is taken when."""
+"""Scans of codes, by whatever multiplies bytes fast on this machine, and the choice among them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from enum import StrEnum
 from functools import cache
 from importlib.util import find_spec
 from weakref import WeakKeyDictionary
@@ -15,107 +16,125 @@ from numpy.typing import NDArray
 
 from bindsearch.types import Ids, Scores, Vectors
 
-from .faiss_int8 import BytePieces, faiss_scans_bytes, room_for, scan_pieces
-from .int8_codes import Coder, Codes, CodeValues, Questions
-from .shortlist import FOLD, RowSelection, Shortlist, reaching, scan_floats
-from .threads import THREADS, each, room
+from .faiss_int8 import FaissCodes, faiss_multiplies_bytes, has_memory_for_copy, scan_with_faiss
+from .float_scan import scan_floats
+from .int8_codes import CodedQueries, Codes, CodeValues, Int8Coder
+from .rows import RowSelection
+from .score_table import FOLD_SCORES, select_candidates
+from .shortlist import Shortlist
+from .threads import THREADS, map_in_threads, scratch_array
 
 Products = NDArray[np.int32]
 Multiply = Callable[[CodeValues, CodeValues], Products]
-"""Queries (b, dim) and vectors (c, dim) -> products (b, c), exact, in memory that may be written to, until it is called
-again."""
+"""Queries (b, dim) and vectors (c, dim) -> exact products (b, c), in memory that the caller may write to until the next
+call in the same thread."""
 
-CODED_ROWS = 1 << 15
-"""Smaller blocks are not worth the codes."""
+MIN_CODED_ROWS = 1 << 15
+"""Smaller blocks are scanned in float32: codes would not pay."""
 CODED_SCORES = 1 << 22
-"""At most so many products at once in a thread."""
-PIECES = 2
-"""So many for each thread, where there are rows for so many: a thread that is late waits less."""
-LEAST_ROWS = 1 << 13
-"""Fewer rows at once are not worth a piece."""
-FEW_QUERIES = 4
-"""So many are scanned one by one faster than they are multiplied as a matrix."""
-SECONDS_TO_LOAD = {"faiss": 0.3, "torch": 1.5}
-"""What loading a package costs: it is paid only when looking at floats has cost as much."""
-_NEVER = np.iinfo(np.int32).min
+"""Products that a thread computes at a time, at most."""
+PIECES_PER_THREAD = 2
+"""With several pieces for each thread, the others wait less for a thread that is late."""
+MIN_PIECE_ROWS = 1 << 13
+"""Fewer rows are not worth a piece of their own."""
+MAX_SINGLE_QUERIES = 4
+"""Up to this many queries are faster one by one, by FAISS, than as a matrix product."""
+SECONDS_TO_IMPORT = {"faiss": 0.3, "torch": 1.5}
+"""What importing a package costs. It is imported only once scans in float32 have taken as long."""
+_INT32 = np.iinfo(np.int32)
+
+
+class ScanMethod(StrEnum):
+    """How large blocks are scanned. Answers do not depend on it."""
+
+    AUTO = "auto"
+    FLOATS = "floats"
+    FAISS = "faiss"
+    TORCH = "torch"
+    NUMPY = "numpy"
+    """NumPy's product of bytes, which is slow."""
 
 
 class ScanStrategy:
-    """Chooses how an index looks at its blocks. What is found does not depend on it.
+    """Chooses the scan for each block: codes where bytes are multiplied fast, float32 otherwise."""
 
-    `by` is `best`, or the one way that is to be taken: `floats`, `faiss`, `torch`, or `bytes` for NumPy's slow product.
-    """
-
-    def __init__(self, coder: Coder, *, by: str = "best", coded_rows: int = CODED_ROWS) -> None:
+    def __init__(
+        self, coder: Int8Coder, *, method: ScanMethod = ScanMethod.AUTO, min_coded_rows: int = MIN_CODED_ROWS
+    ) -> None:
         self.coder = coder
-        self._by = by
-        self._coded_rows = coded_rows
-        self._seconds = 0.0
-        self._making = threading.Lock()
-        self._pieces: WeakKeyDictionary[Codes, BytePieces] = WeakKeyDictionary()
+        self._method = method
+        self._min_coded_rows = min_coded_rows
+        self._float_seconds = 0.0
+        """The time spent in scans of floats so far."""
+        self._encoding = threading.Lock()
+        self._faiss_copies: WeakKeyDictionary[Codes, FaissCodes] = WeakKeyDictionary()
 
     def __call__(self, part: RowSelection, queries: Vectors, shortlist: Shortlist) -> None:
-        """Scan a part: at its codes where bytes multiply fast here, at its floats otherwise."""
-        way = self._way(len(queries)) if len(part.block.ids) >= self._coded_rows else "floats"
-        if way == "floats":
-            before = time.perf_counter()
+        """Scan a part, as `Scan` says."""
+        large = len(part.block.ids) >= self._min_coded_rows
+        method = self._method_for(len(queries)) if large else ScanMethod.FLOATS
+        if method is ScanMethod.FLOATS:
+            start = time.perf_counter()
             scan_floats(part, queries, shortlist)
-            self._seconds += time.perf_counter() - before
+            self._float_seconds += time.perf_counter() - start
             return
-        with self._making:
+        with self._encoding:
             codes = part.block.encode(self.coder)
-            pieces = self._pieces_of(codes) if way == "faiss" else None
-        asked = self.coder.ask(queries, self.coder.turn(queries))
-        if pieces is not None:
-            scan_pieces(part, pieces, self.coder, asked, shortlist)
+            faiss_copy = self._faiss_copy(codes) if method is ScanMethod.FAISS else None
+        coded = self.coder.encode_queries(queries, self.coder.rotate(queries))
+        if faiss_copy is not None:
+            scan_with_faiss(part, faiss_copy, self.coder, coded, shortlist)
         else:
-            scan_codes(part, self.coder, asked, shortlist, _multiply(way))
+            scan_codes(part, self.coder, coded, shortlist, _multiply_by(method))
 
-    def _way(self, queries: int) -> str:
-        if self._by != "best":
-            return self._by
-        if queries <= FEW_QUERIES and self._is_worth("faiss") and faiss_scans_bytes():
-            return "faiss"
-        if self._is_worth("torch") and multiply_by_torch() is not None:
-            return "torch"
-        return "floats"
+    def _method_for(self, queries: int) -> ScanMethod:
+        if self._method is not ScanMethod.AUTO:
+            return self._method
+        if queries <= MAX_SINGLE_QUERIES and self._may_import("faiss") and faiss_multiplies_bytes():
+            return ScanMethod.FAISS
+        if self._may_import("torch") and multiply_by_torch() is not None:
+            return ScanMethod.TORCH
+        return ScanMethod.FLOATS
 
-    def _is_worth(self, package: str) -> bool:
-        return package in sys.modules or self._seconds > SECONDS_TO_LOAD[package]
+    def _may_import(self, package: str) -> bool:
+        return package in sys.modules or self._float_seconds > SECONDS_TO_IMPORT[package]
 
-    def _pieces_of(self, codes: Codes) -> BytePieces | None:
-        if codes not in self._pieces and (self._by == "faiss" or room_for(codes)):
-            self._pieces[codes] = BytePieces(codes.values)
-        return self._pieces.get(codes)
-
-
-def _multiply(way: str) -> Multiply:
-    return (multiply_by_torch() if way != "bytes" else None) or multiply_by_numpy
+    def _faiss_copy(self, codes: Codes) -> FaissCodes | None:
+        if codes not in self._faiss_copies and (self._method is ScanMethod.FAISS or has_memory_for_copy(codes)):
+            self._faiss_copies[codes] = FaissCodes(codes.values)
+        return self._faiss_copies.get(codes)
 
 
-def scan_codes(part: RowSelection, coder: Coder, asked: Questions, shortlist: Shortlist, multiply: Multiply) -> None:
-    """Multiply codes, and offer what reaches the floors within the bound on what coding can change."""
+def _multiply_by(method: ScanMethod) -> Multiply:
+    return (multiply_by_torch() if method is not ScanMethod.NUMPY else None) or multiply_by_numpy
+
+
+def scan_codes(
+    part: RowSelection, coder: Int8Coder, queries: CodedQueries, shortlist: Shortlist, multiply: Multiply
+) -> None:
+    """Multiply codes, and add what reaches the floors within the bound on the error of coding."""
     codes = part.block.codes
     assert codes is not None
-    margin = coder.margin(codes, asked)
-    caps = None if part.mask is None else np.where(part.mask, np.iinfo(np.int32).max, _NEVER).astype(np.int32)
+    error_bounds = coder.error_bound(codes, queries)
+    caps = None if part.mask is None else np.where(part.mask, _INT32.max, _INT32.min).astype(np.int32)
 
     def scan(piece: slice) -> tuple[Ids, Ids, Scores]:
-        products = multiply(asked.values, codes.values[piece])
+        products = multiply(queries.values, codes.values[piece])
         if caps is not None:
             np.minimum(products, caps[piece], out=products)
-        places, rows = reaching(products, margin, shortlist, asked.steps)
-        return places, rows + piece.start, products[places, rows].astype(np.float32) * asked.steps[places]
+        query_index, rows = select_candidates(products, error_bounds, shortlist, queries.steps)
+        scores = products[query_index, rows].astype(np.float32) * queries.steps[query_index]
+        return query_index, rows + piece.start, scores
 
-    for found in each(scan, _pieces(len(codes.values), len(asked.values))):
-        shortlist.offer(*found, margin)
+    for found in map_in_threads(scan, _pieces(len(codes.values), len(queries.values))):
+        shortlist.add(*found, error_bounds)
 
 
 def _pieces(rows: int, queries: int) -> Iterator[slice]:
-    """Cut rows into pieces that fold, several for each thread, but for the last few."""
-    most = min(CODED_SCORES // queries, rows // (PIECES * THREADS))
-    size = max(FOLD, LEAST_ROWS, most) // FOLD * FOLD
-    folding = rows // FOLD * FOLD
+    """Cut rows into pieces for the threads, each a multiple of `FOLD_SCORES` rows, and one for the last few rows."""
+    most = min(CODED_SCORES // queries, rows // (PIECES_PER_THREAD * THREADS))
+    size = max(FOLD_SCORES, MIN_PIECE_ROWS, most) // FOLD_SCORES * FOLD_SCORES
+    folding = rows // FOLD_SCORES * FOLD_SCORES
     for start in range(0, folding, size):
         yield slice(start, min(start + size, folding))
     if folding < rows:
@@ -129,20 +148,21 @@ def multiply_by_numpy(queries: CodeValues, vectors: CodeValues) -> Products:
 
 @cache
 def multiply_by_torch() -> Multiply | None:
-    """Return torch's product of bytes, which uses all cores; None where it is missing, slow or wrong."""
+    """Return torch's product of bytes; None if torch is missing, or its product is slow or wrong here."""
     if find_spec("torch") is None:
         return None
     import torch
 
     def multiply(queries: CodeValues, vectors: CodeValues) -> Products:
-        product = room("products", (len(queries), len(vectors)), np.int32)
-        # A copy: of one query that is a view, as in values[None], it makes nonsense without a word.
+        product = scratch_array("products", (len(queries), len(vectors)), np.int32)
+        # A copy: given one query that is a view without a step between rows, as values[None] is, torch returns
+        # nonsense without an error.
         torch._int_mm(torch.from_numpy(queries.copy()), torch.from_numpy(vectors).T, out=torch.from_numpy(product))
         return product
 
     extremes = np.resize(np.array([127, -127, 127, 127, -128], dtype=np.int8), (3, 1024))
     try:
         right = np.array_equal(multiply(extremes, extremes[:2]), multiply_by_numpy(extremes, extremes[:2]))
-    except (AttributeError, RuntimeError):  # a private function: another release may have none, or take other things
+    except (AttributeError, RuntimeError):  # a private function: another release may lack it, or take other arguments
         return None
     return multiply if right and torch.backends.mkldnn.is_available() else None

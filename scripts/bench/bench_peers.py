@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 from bench_vectors import Vectors
-from bindsearch.indexes.approximate.recall import mend
+from bindsearch.indexes.approximate.recall import tune
 from bindsearch.indexes.choose import memory_per_segment
 from bindsearch.indexes.exact import ExactIndex
 
@@ -69,14 +69,16 @@ def ours(vectors: Vectors, asked: Mapping[str, Vectors], *, graphs: bool) -> Ite
     exact, took = timed(lambda: added(ExactIndex(dim), ids, vectors))
     yield _ours("exact", exact, took, memory_per_segment("exact", dim))
     quick, took = timed(lambda: built(beside(exact, "ivf")))
-    certificate, more = timed(lambda: mend(quick, asked))
+    certificate, more = timed(lambda: tune(quick, asked))
     print(f"# auto: {certificate.effort}, certified {certificate.worst:.4f} in {more:.1f} s", file=sys.stderr)
     yield _ours("auto", quick, took, memory_per_segment("ivf", dim) + dim)
     if graphs:
         graph, took = timed(lambda: built(beside(exact, "hnsw")))
         for breadth in BREADTHS:
             tuned = graph.copy()
-            tuned.effort = replace(graph.usual, candidates=min(graph.usual.candidates, breadth), breadth=breadth)
+            tuned.effort = replace(
+                graph.default_effort, candidates=min(graph.default_effort.candidates, breadth), breadth=breadth
+            )
             yield _ours(f"hnsw ef={breadth}", tuned, took, memory_per_segment("hnsw", dim))
 
 
@@ -88,7 +90,7 @@ def _ours(name: str, index: Any, took: float, memory: int) -> Engine:
 def beside(exact: ExactIndex, kind: str) -> Any:
     """Return an index of another kind over the same vectors, which lie in memory once."""
     index: Any = load_index(kind)(exact.dim)  # type: ignore[call-arg]
-    index._now = exact._now
+    index._snapshot = exact._snapshot
     return index
 
 

@@ -80,7 +80,7 @@ def recall_of(search: Search, queries: Vectors, truth: Ids) -> tuple[float, floa
 
 def read_bandwidth(vectors: Vectors) -> float:
     """Return the GB/s at which all cores together read memory, at best."""
-    words = vectors.reshape(-1).snapshot(np.int64)
+    words = vectors.reshape(-1).view(np.int64)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     fastest = np.inf
     with ThreadPoolExecutor(cores) as pool:

@@ -1,4 +1,4 @@
-"""What an index should answer, from a dict and float64: the judge of all indexes."""
+"""A model of an index, from a dict and float64: what every index must answer."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import numpy as np
 from bindsearch.ports import Index
 from bindsearch.types import Ids, Scores, Vectors
 
-CLOSE = 1e-6
-"""float32 scores of unit vectors that are the same number but for rounding."""
+SCORE_TOLERANCE = 1e-6
+"""float32 scores of unit vectors that differ by less are the same number but for rounding."""
 
 
 def unit(rng: np.random.Generator, count: int, dim: int, *, around: Vectors | None = None) -> Vectors:
-    """Random unit vectors; near those given, as segments of one recording are, where some are."""
+    """Return random unit vectors; near those of `around`, if given, as segments of one recording are."""
     vectors = rng.standard_normal((count, dim))
     if around is not None:
         vectors = around[rng.integers(0, len(around), count)] + 0.5 * vectors / np.sqrt(dim)
@@ -20,7 +20,7 @@ def unit(rng: np.random.Generator, count: int, dim: int, *, around: Vectors | No
 
 
 class Model:
-    """Vectors by id in a dict; every search compares them all in float64."""
+    """Vectors by id in a dict, all of which are compared in float64."""
 
     def __init__(self) -> None:
         self.rows: dict[int, Vectors] = {}
@@ -40,30 +40,30 @@ class Model:
         return {id_: float(self.rows[id_].astype(np.float64) @ query.astype(np.float64)) for id_ in among}
 
 
-def agree(index: Index, model: Model, queries: Vectors, k: int, *, allowed: Ids | None = None) -> float:
-    """See that a search answers as the contract says, and give the share of the best that it found.
+def check_search(index: Index, model: Model, queries: Vectors, k: int, *, allowed: Ids | None = None) -> float:
+    """Assert that a search answers as the contract says, and return the share of the true best that it found.
 
-    Whatever is found has the true score, no id comes twice, none is outside the filter, the order is by score and
-    then by id, and there are as many as there can be.
+    Whatever is found must have the true score, no id may be returned twice or be outside the filter, the order must be
+    by score and then by id, and there must be as many results as possible.
     """
     scores, ids = index.search(queries, k, allowed=allowed)
     assert scores.dtype == np.float32
     assert ids.dtype == np.int64
-    shares = [_agree(*row, model, k, allowed) for row in zip(scores, ids, queries, strict=True)]
+    shares = [_check_answer(*row, model, k, allowed) for row in zip(scores, ids, queries, strict=True)]
     return float(np.mean(shares)) if shares else 1.0
 
 
-def _agree(scores: Scores, ids: Ids, query: Vectors, model: Model, k: int, allowed: Ids | None) -> float:
+def _check_answer(scores: Scores, ids: Ids, query: Vectors, model: Model, k: int, allowed: Ids | None) -> float:
     truth = model.scores(query, allowed)
     assert len(ids) == len(scores) == min(k, len(truth))
     assert len(set(ids.tolist())) == len(ids)
     assert set(ids.tolist()) <= truth.keys()
-    np.testing.assert_allclose(scores, [truth[id_] for id_ in ids.tolist()], atol=CLOSE, rtol=0)
+    np.testing.assert_allclose(scores, [truth[id_] for id_ in ids.tolist()], atol=SCORE_TOLERANCE, rtol=0)
     assert list(zip(-scores, ids, strict=True)) == sorted(zip(-scores, ids, strict=True))
     best = sorted(truth.values(), reverse=True)[: len(ids)]
-    return float(np.mean(scores >= best[-1] - CLOSE)) if best else 1.0
+    return float(np.mean(scores >= best[-1] - SCORE_TOLERANCE)) if best else 1.0
 
 
 def same_answers(one: tuple[Scores, Ids], other: tuple[Scores, Ids]) -> bool:
-    """Whether two answers are the same to the last bit."""
+    """Whether two answers are equal to the last bit."""
     return all(np.array_equal(mine, yours) for mine, yours in zip(one, other, strict=True))

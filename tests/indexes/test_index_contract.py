@@ -1,4 +1,4 @@
-"""The contract that every index keeps, whatever its kind: what it answers is compared with a dict and float64."""
+"""The contract of all indexes: their answers are compared with those of a dict and float64."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 from index_kinds import KINDS
-from index_model import Model, agree, same_answers, unit
+from index_model import Model, check_search, same_answers, unit
 
 from bindsearch.ports import Index
 
 DIM = 24
 BIG = 10**12
-"""Ids are any integers, not row numbers."""
+"""An offset of ids, which are any integers, not row numbers."""
 
 
 @pytest.fixture(params=KINDS, ids=lambda kind: kind.name)
@@ -30,38 +30,40 @@ def rng():
 
 
 def filled(kind, rng, count=600, dim=DIM):
-    """An index and a model of the same vectors, added in three parts and in no order."""
+    """Return an index and a model of the same vectors, added in three parts and in random order."""
     index, model = kind.make(dim), Model()
     ids = BIG + 3 * rng.permutation(count).astype(np.int64)
     vectors = unit(rng, count, dim, around=unit(rng, 20, dim))
     for part in np.array_split(np.arange(count), [count // 2, count // 2 + 7]):
         index.add(ids[part], vectors[part])
         model.add(ids[part], vectors[part])
-    kind.ready(index)
+    kind.prepare(index)
     return index, model
 
 
-def test_it_keeps_the_protocol_and_knows_its_kind(kind):
+def test_index_keeps_the_protocol_and_knows_its_kind(kind):
     index = kind.make(DIM)
     assert isinstance(index, Index)
     assert index.kind == kind.name.partition(" ")[0]
 
 
 @pytest.mark.parametrize("k", [1, 10, 100])
-def test_it_finds_what_the_model_finds(kind, rng, k):
+def test_search_finds_what_the_model_finds(kind, rng, k):
     index, model = filled(kind, rng)
     assert len(index) == 600
-    assert agree(index, model, unit(rng, 12, DIM), k) >= kind.recall
-    assert agree(index, model, np.stack([model.rows[id_] for id_ in model.ids()[:12].tolist()]), k) >= kind.recall
+    assert check_search(index, model, unit(rng, 12, DIM), k) >= kind.recall
+    assert (
+        check_search(index, model, np.stack([model.rows[id_] for id_ in model.ids()[:12].tolist()]), k) >= kind.recall
+    )
 
 
-def test_a_k_larger_than_the_library_gives_the_whole_library(kind, rng):
+def test_k_larger_than_the_index_returns_everything(kind, rng):
     index, model = filled(kind, rng, count=90)
-    assert agree(index, model, unit(rng, 3, DIM), 1000) == 1.0
+    assert check_search(index, model, unit(rng, 3, DIM), 1000) == 1.0
     assert index.search(unit(rng, 3, DIM), 1000)[1].shape == (3, 90)
 
 
-def test_an_empty_index_answers_with_nothing(kind, rng):
+def test_empty_index_returns_nothing(kind, rng):
     index = kind.make(DIM)
     scores, ids = index.search(unit(rng, 2, DIM), 5)
     assert scores.shape == ids.shape == (2, 0)
@@ -72,18 +74,18 @@ def test_an_empty_index_answers_with_nothing(kind, rng):
     assert len(index) == 0
 
 
-def test_no_query_gives_no_answer(kind, rng):
+def test_no_queries_return_no_rows(kind, rng):
     index, _ = filled(kind, rng)
     scores, ids = index.search(np.empty((0, DIM), dtype=np.float32), 5)
     assert scores.shape == ids.shape == (0, 5)
 
 
-def test_a_k_of_nothing_gives_nothing(kind, rng):
+def test_k_of_zero_returns_nothing(kind, rng):
     index, _ = filled(kind, rng)
     assert index.search(unit(rng, 2, DIM), 0)[1].shape == (2, 0)
 
 
-def test_equal_vectors_come_by_smallest_id_wherever_they_lie(kind, rng):
+def test_equal_vectors_are_ordered_by_id_across_blocks(kind, rng):
     index, model = filled(kind, rng)
     copy = unit(rng, 1, DIM)
     ids = np.array([BIG - 5, 12, BIG + 10**6, 11, -4], dtype=np.int64)
@@ -96,10 +98,10 @@ def test_equal_vectors_come_by_smallest_id_wherever_they_lie(kind, rng):
     assert found[0].tolist() == sorted(ids.tolist())
     assert len(set(scores[0].tolist())) == 1
     assert index.search(copy, 2)[1][0].tolist() == [-4, 11]
-    assert agree(index, model, copy, 40) >= kind.recall
+    assert check_search(index, model, copy, 40) >= kind.recall
 
 
-def test_zero_queries_order_everything_by_id(kind, rng):
+def test_query_of_zeros_orders_everything_by_id(kind, rng):
     index, model = filled(kind, rng)
     scores, ids = index.search(np.zeros((1, DIM), dtype=np.float32), 30)
     assert scores[0].tolist() == [0.0] * 30
@@ -107,7 +109,7 @@ def test_zero_queries_order_everything_by_id(kind, rng):
         assert ids[0].tolist() == model.ids()[:30].tolist()
 
 
-def test_the_first_of_many_are_the_few(kind, rng):
+def test_smaller_k_is_a_prefix_of_larger_k(kind, rng):
     index, _ = filled(kind, rng)
     queries = unit(rng, 4, DIM)
     most = index.search(queries, 300 if kind.recall == 1 else 16)
@@ -116,7 +118,7 @@ def test_the_first_of_many_are_the_few(kind, rng):
         assert same_answers(index.search(queries, k), fewer)
 
 
-def test_a_batch_answers_as_its_queries_do_one_by_one(kind, rng):
+def test_batch_answers_equal_single_answers(kind, rng):
     index, _ = filled(kind, rng)
     queries = unit(rng, 33, DIM)
     together = index.search(queries, 20)
@@ -126,29 +128,29 @@ def test_a_batch_answers_as_its_queries_do_one_by_one(kind, rng):
 
 
 @pytest.mark.parametrize("share", [0.0, 0.001, 0.1, 0.5, 1.0])
-def test_a_filter_is_kept_during_the_search(kind, rng, share):
+def test_filter_returns_the_best_allowed_rows(kind, rng, share):
     index, model = filled(kind, rng, count=3000)
     ids = model.ids()
     some = rng.choice(ids, int(share * len(ids)), replace=False)
-    strangers = np.array([5, BIG + 1, BIG + 10**7], dtype=np.int64)
-    allowed = np.sort(np.concatenate([some, strangers]))
+    unknown = np.array([5, BIG + 1, BIG + 10**7], dtype=np.int64)
+    allowed = np.sort(np.concatenate([some, unknown]))
     for k in (1, 10, 4000):
-        assert agree(index, model, unit(rng, 5, DIM), k, allowed=allowed) >= kind.recall
+        assert check_search(index, model, unit(rng, 5, DIM), k, allowed=allowed) >= kind.recall
 
 
-def test_a_filter_of_nothing_or_of_strangers_finds_nothing(kind, rng):
+def test_filter_of_no_or_unknown_ids_finds_nothing(kind, rng):
     index, _ = filled(kind, rng)
     for allowed in (np.empty(0, dtype=np.int64), np.array([1, 2, 3])):
         assert index.search(unit(rng, 2, DIM), 5, allowed=allowed)[1].shape == (2, 0)
 
 
-def test_a_filter_does_not_find_what_was_removed(kind, rng):
+def test_filter_does_not_find_removed_ids(kind, rng):
     index, model = filled(kind, rng)
     gone = model.ids()[::2]
     index.remove(gone)
     model.remove(gone)
     allowed = np.sort(np.concatenate([gone, model.ids()[:100]]))
-    assert agree(index, model, unit(rng, 5, DIM), 200, allowed=allowed) == 1.0
+    assert check_search(index, model, unit(rng, 5, DIM), 200, allowed=allowed) == 1.0
 
 
 Step = st.tuples(st.sampled_from(["add", "remove"]), st.lists(st.integers(0, 120), unique=True, max_size=60))
@@ -157,7 +159,7 @@ Step = st.tuples(st.sampled_from(["add", "remove"]), st.lists(st.integers(0, 120
 @settings(max_examples=25)
 @given(steps=st.lists(Step, max_size=12), seed=st.integers(0, 100))
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if not kind.missing], ids=lambda kind: kind.name)
-def test_any_order_of_adding_and_removing_leaves_what_the_model_has(kind, steps, seed):
+def test_any_sequence_of_changes_leaves_what_the_model_has(kind, steps, seed):
     rng = np.random.default_rng(seed)
     index, model = kind.make(DIM), Model()
     for what, wanted in steps:
@@ -171,21 +173,21 @@ def test_any_order_of_adding_and_removing_leaves_what_the_model_has(kind, steps,
             index.remove(ids)
             model.remove(ids)
         if rng.random() < 0.3:
-            kind.ready(index)
+            kind.prepare(index)
     assert len(index) == len(model.rows)
     assert index.ids().tolist() == model.ids().tolist()
-    assert agree(index, model, unit(rng, 2, DIM), 10) >= min(kind.recall, 0.5)
-    assert agree(index, model, unit(rng, 2, DIM), 10, allowed=np.arange(0, 120, 3)) >= min(kind.recall, 0.5)
+    assert check_search(index, model, unit(rng, 2, DIM), 10) >= min(kind.recall, 0.5)
+    assert check_search(index, model, unit(rng, 2, DIM), 10, allowed=np.arange(0, 120, 3)) >= min(kind.recall, 0.5)
 
 
-def test_what_was_removed_can_be_added_anew_with_another_vector(kind, rng):
+def test_removed_ids_can_be_added_with_other_vectors(kind, rng):
     index, model = filled(kind, rng)
     ids = model.ids()[100:300]
     vectors = unit(rng, len(ids), DIM)
     for target in (index, model):
         target.remove(ids)
         target.add(ids, vectors)
-    assert agree(index, model, vectors[:20], 10) >= kind.recall
+    assert check_search(index, model, vectors[:20], 10) >= kind.recall
     np.testing.assert_array_equal(index.vectors(ids), vectors)
 
 
@@ -196,12 +198,12 @@ BAD = {
     "too few vectors": lambda ids, vectors: (ids, vectors[:-1]),
     "a flat vector": lambda ids, vectors: (ids[:1], vectors[0]),
     "an id that is present": lambda ids, vectors: (np.append(ids[:-1], BIG), vectors),
-    "an id that comes twice": lambda ids, vectors: (np.append(ids[:-1], ids[0]), vectors),
+    "an id that is given twice": lambda ids, vectors: (np.append(ids[:-1], ids[0]), vectors),
 }
 
 
 @pytest.mark.parametrize("bad", BAD.values(), ids=BAD.keys())
-def test_what_cannot_be_indexed_is_refused_and_changes_nothing(kind, rng, bad):
+def test_invalid_vectors_are_refused_and_change_nothing(kind, rng, bad):
     index, model = filled(kind, rng)
     queries = unit(rng, 3, DIM)
     before = index.search(queries, 50)
@@ -213,13 +215,13 @@ def test_what_cannot_be_indexed_is_refused_and_changes_nothing(kind, rng, bad):
 
 
 @pytest.mark.parametrize("queries", [np.ones((2, DIM + 1)), np.ones(DIM), np.full((1, DIM), np.nan)])
-def test_a_query_that_is_none_is_refused(kind, rng, queries):
+def test_invalid_queries_are_refused(kind, rng, queries):
     index, _ = filled(kind, rng)
     with pytest.raises(ValueError, match=r"finite|shape"):
         index.search(queries.astype(np.float32), 5)
 
 
-def test_vectors_are_given_back_as_they_were(kind, rng):
+def test_vectors_are_returned_unchanged(kind, rng):
     index, model = filled(kind, rng)
     some = rng.permutation(model.ids())[:50]
     np.testing.assert_array_equal(index.vectors(some), [model.rows[id_] for id_ in some.tolist()])
@@ -228,7 +230,7 @@ def test_vectors_are_given_back_as_they_were(kind, rng):
         index.vectors(np.array([some[0], 17]))
 
 
-def test_a_vector_that_was_removed_is_not_given(kind, rng):
+def test_removed_vectors_are_not_returned(kind, rng):
     index, model = filled(kind, rng)
     gone = model.ids()[:1]
     index.remove(gone)
@@ -236,7 +238,7 @@ def test_a_vector_that_was_removed_is_not_given(kind, rng):
         index.vectors(gone)
 
 
-def test_a_sample_does_not_depend_on_the_order_of_adding(kind, rng):
+def test_sample_does_not_depend_on_order_of_adding(kind, rng):
     index, model = filled(kind, rng)
     ids = model.ids()
     other = kind.make(DIM)
@@ -247,7 +249,7 @@ def test_a_sample_does_not_depend_on_the_order_of_adding(kind, rng):
     np.testing.assert_array_equal(index.sample(64), index.sample(64))
 
 
-def test_a_sample_is_spread_and_follows_every_change(kind, rng):
+def test_sample_is_spread_evenly_and_follows_changes(kind, rng):
     index, model = filled(kind, rng)
     ids = model.ids()
     place = {model.rows[id_].tobytes(): number for number, id_ in enumerate(ids.tolist())}
@@ -260,7 +262,7 @@ def test_a_sample_is_spread_and_follows_every_change(kind, rng):
     assert {place[vector.tobytes()] for vector in index.sample(1000)} == set(range(300))
 
 
-def test_what_is_saved_is_loaded(kind, rng, tmp_path):
+def test_saved_index_loads_equal(kind, rng, tmp_path):
     index, model = filled(kind, rng)
     gone = model.ids()[5:100:3]
     index.remove(gone)
@@ -274,10 +276,10 @@ def test_what_is_saved_is_loaded(kind, rng, tmp_path):
     np.testing.assert_array_equal(loaded.sample(30), index.sample(30))
     if kind.recall == 1.0:
         assert same_answers(loaded.search(queries, 40), index.search(queries, 40))
-    assert agree(loaded, model, queries, 40) >= kind.recall
+    assert check_search(loaded, model, queries, 40) >= kind.recall
 
 
-def test_an_index_that_was_loaded_can_change_and_leaves_its_file_as_it_is(kind, rng, tmp_path):
+def test_changing_a_loaded_index_leaves_its_files_alone(kind, rng, tmp_path):
     index, model = filled(kind, rng)
     queries = unit(rng, 4, DIM)
     index.save(tmp_path)
@@ -288,31 +290,31 @@ def test_an_index_that_was_loaded_can_change_and_leaves_its_file_as_it_is(kind, 
     for target in (loaded, model):
         target.add(fresh, vectors)
         target.remove(gone)
-    assert agree(loaded, model, np.concatenate([queries, vectors[:4]]), 20) >= kind.recall
+    assert check_search(loaded, model, np.concatenate([queries, vectors[:4]]), 20) >= kind.recall
     assert loaded.ids().tolist() == model.ids().tolist()
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
     again = tmp_path / "again"
     again.mkdir()
     loaded.save(again)
-    assert agree(type(index).load(again), model, queries, 20) >= kind.recall
+    assert check_search(type(index).load(again), model, queries, 20) >= kind.recall
 
 
-def test_an_empty_index_is_saved_and_loaded(kind, rng, tmp_path):
+def test_empty_index_is_saved_and_loaded(kind, rng, tmp_path):
     kind.make(DIM).save(tmp_path)
     index, model = type(kind.make(DIM)).load(tmp_path), Model()
     assert len(index) == 0
     ids, vectors = np.arange(5, dtype=np.int64), unit(rng, 5, DIM)
     index.add(ids, vectors)
     model.add(ids, vectors)
-    assert agree(index, model, vectors, 3) == 1.0
+    assert check_search(index, model, vectors, 3) == 1.0
 
 
-def test_a_folder_that_holds_no_index_is_refused(kind, rng, tmp_path):
+def test_folder_without_index_is_refused(kind, rng, tmp_path):
     with pytest.raises((OSError, ValueError)):
         type(kind.make(DIM)).load(tmp_path)
 
 
-def test_a_torn_file_is_refused(kind, rng, tmp_path):
+def test_truncated_file_is_refused(kind, rng, tmp_path):
     index, _ = filled(kind, rng)
     index.save(tmp_path)
     largest = max(tmp_path.iterdir(), key=lambda file: file.stat().st_size)
@@ -322,7 +324,7 @@ def test_a_torn_file_is_refused(kind, rng, tmp_path):
 
 
 def test_two_threads_search_while_one_adds_and_removes(kind, rng):
-    """Half of the library stays: every answer has its true scores, and holds the best of what stays."""
+    """Half of the vectors stay: every answer has true scores, and holds the best of those that stay."""
     index, model = filled(kind, rng)
     staying = model.ids()[:300]
     queries = unit(rng, 4, DIM)
@@ -354,4 +356,4 @@ def test_two_threads_search_while_one_adds_and_removes(kind, rng):
     model.add(coming, vectors)
     model.remove(leaving)
     index.remove(leaving)
-    assert agree(index, model, queries, 20) >= kind.recall
+    assert check_search(index, model, queries, 20) >= kind.recall

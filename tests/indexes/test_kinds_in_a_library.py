@@ -1,4 +1,4 @@
-"""The kind of index that a library uses: it can be asked for, is kept, and changes nothing in what is found."""
+"""The kind of index that a library uses: it can be chosen, is kept, and does not change small answers."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def answers(library):
     return [(hit.path.name, hit.score, hit.expect) for hit in library.search("green forest", k=4)]
 
 
-def test_a_small_library_is_searched_exactly(library):
+def test_small_library_uses_the_exact_index(library):
     assert library.status().indexes == {"text": "exact"}
     assert library.status().certificates == {}
 
 
-def test_a_kind_that_is_asked_for_is_kept_until_another_is(library, tmp_path):
+def test_chosen_kind_is_kept_until_another_is_chosen(library, tmp_path):
     pytest.importorskip("faiss", reason="faiss is not installed")
     before = answers(library)
     library.rebuild_index("ivf")
@@ -43,7 +43,7 @@ def test_a_kind_that_is_asked_for_is_kept_until_another_is(library, tmp_path):
     assert library.doctor() == []
 
 
-def test_the_certificate_is_stored_and_the_doctor_repeats_it(library):
+def test_certificate_is_stored_and_measured_again_by_doctor(library):
     pytest.importorskip("faiss", reason="faiss is not installed")
     library.rebuild_index("ivf")
     certificate = library.status().certificates["text"]
@@ -54,7 +54,7 @@ def test_the_certificate_is_stored_and_the_doctor_repeats_it(library):
     assert json.loads(manifest.read_text())["certificate"] == certificate
 
 
-def test_a_library_opens_with_the_kind_that_it_was_left_with(library):
+def test_library_opens_with_its_last_kind(library):
     pytest.importorskip("faiss", reason="faiss is not installed")
     library.rebuild_index("ivf")
     before = answers(library)
@@ -64,7 +64,7 @@ def test_a_library_opens_with_the_kind_that_it_was_left_with(library):
         assert again.doctor() == []
 
 
-def test_a_kind_that_there_is_not_is_refused(library):
+def test_unknown_kind_is_refused(library):
     with pytest.raises(UnknownIndex, match="faster"):
         library.rebuild_index("faster")
     assert library.status().indexes == {"text": "exact"}

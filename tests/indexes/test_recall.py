@@ -1,4 +1,4 @@
-"""The recall certificate: what it measures, and that it catches and mends an index that finds too little."""
+"""The recall certificate, and tuning an index that finds too little or does too much."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import pytest
 from index_model import unit
 
 pytest.importorskip("faiss", reason="faiss is not installed")
-from bindsearch.indexes.approximate.candidates import SearchEffort
 from bindsearch.indexes.approximate.ivf import IvfIndex
-from bindsearch.indexes.approximate.recall import Recall, RecallCertificate, certify, mend
+from bindsearch.indexes.approximate.recall import Recall, RecallCertificate, certify, tune
 from bindsearch.indexes.choose import bytes_per_segment, choose
+
+from bindsearch.ports import SearchEffort
 
 DIM = 32
 
@@ -22,7 +23,7 @@ def rng():
 
 @pytest.fixture
 def index(rng):
-    index = IvfIndex(DIM, min_rows=64, effort=SearchEffort(share=1 / 32, candidates=64))
+    index = IvfIndex(DIM, min_generator_rows=64, effort=SearchEffort(share=1 / 32, candidates=64))
     index.add(np.arange(4000), unit(rng, 4000, DIM, around=unit(rng, 400, DIM)))
     index.build()
     return index
@@ -39,7 +40,7 @@ def true_recall(index, queries, k):
     return np.mean([np.isin(*pair).mean() for pair in zip(true, index.search(queries, k)[1], strict=True)])
 
 
-def test_it_says_what_is_found_for_each_origin_of_queries(index, queries):
+def test_certificate_measures_each_origin_of_queries(index, queries):
     certificate = certify(index, queries)
     for origin, asked in queries.items():
         assert certificate.at10[origin].share == pytest.approx(true_recall(index, asked, 10), abs=1e-9)
@@ -48,80 +49,80 @@ def test_it_says_what_is_found_for_each_origin_of_queries(index, queries):
     assert certificate.queries == 80
 
 
-def test_too_few_cells_are_caught_and_mended(index, queries):
+def test_too_few_lists_are_noticed_and_raised(index, queries):
     planted = certify(index, queries)
     assert not planted.holds
     assert planted.worst == planted.at10["text"].share < planted.at10["sound"].share
-    mended = mend(index, queries)
-    assert mended.holds
-    assert index.effort == mended.effort != planted.effort
+    tuned = tune(index, queries)
+    assert tuned.holds
+    assert index.effort == tuned.effort != planted.effort
     assert true_recall(index, queries["text"], 10) >= 0.99
 
 
-def test_an_effort_that_finds_more_than_it_must_is_lowered(rng):
-    index = IvfIndex(DIM, min_rows=64, effort=SearchEffort(share=0.5, candidates=512))
+def test_effort_that_finds_more_than_the_target_is_lowered(rng):
+    index = IvfIndex(DIM, min_generator_rows=64, effort=SearchEffort(share=0.5, candidates=512))
     around = unit(rng, 8, DIM)
     index.add(np.arange(3000), unit(rng, 3000, DIM, around=around))
     index.build()
-    certificate = mend(index, {"sound": unit(rng, 60, DIM, around=around)}, target=0.9)
+    certificate = tune(index, {"sound": unit(rng, 60, DIM, around=around)}, target=0.9)
     assert certificate.holds
     assert certificate.effort == index.effort
     assert index.effort.share < 0.5
     assert index.effort.candidates == 512
 
 
-def test_without_queries_nothing_is_changed(index):
+def test_tuning_without_queries_changes_nothing(index):
     before = index.effort
-    assert mend(index, {"text": np.empty((0, DIM), dtype=np.float32)}).holds
+    assert tune(index, {"text": np.empty((0, DIM), dtype=np.float32)}).holds
     assert index.effort == before
 
 
-def test_an_effort_is_not_lowered_into_what_only_just_holds(index, queries):
+def test_effort_is_not_lowered_to_just_above_the_target(index, queries):
     index.effort = SearchEffort(share=0.5, candidates=512)
-    assert mend(index, queries).worst >= 0.995
+    assert tune(index, queries).worst >= 0.995
 
 
-def test_bits_that_tell_too_little_are_made_finer(rng):
-    """Queries far off the distribution, whose scores differ by less than one bit a dimension tells."""
+def test_bits_that_separate_too_little_are_refined(rng):
+    """Queries far off the distribution, whose scores differ by less than one bit a dimension can show."""
     middle = 8 * unit(rng, 1, 64)
     vectors = middle + unit(rng, 6000, 64)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    index = IvfIndex(64, min_rows=64, effort=SearchEffort(share=1 / 4, candidates=128))
+    index = IvfIndex(64, min_generator_rows=64, effort=SearchEffort(share=1 / 4, candidates=128))
     index.add(np.arange(6000), vectors.astype(np.float32))
     index.build()
-    coarse = index._now.blocks[0].generator.bits
+    coarse = index._snapshot.blocks[0].generator.bits
     queries = {"text": unit(rng, 40, 64)}
     assert not certify(index, queries).holds
-    assert mend(index, queries).holds
-    assert (coarse, index._now.blocks[0].generator.bits) == (1, 4)
+    assert tune(index, queries).holds
+    assert (coarse, index._snapshot.blocks[0].generator.bits) == (1, 4)
 
 
-def test_finer_bits_are_kept_on_disk_and_by_the_next_build(rng, tmp_path):
-    index = IvfIndex(DIM, min_rows=64)
+def test_refined_bits_are_saved_and_kept_by_the_next_build(rng, tmp_path):
+    index = IvfIndex(DIM, min_generator_rows=64)
     index.add(np.arange(500), unit(rng, 500, DIM))
     assert index.refine()
     assert not index.refine()
     index.save(tmp_path)
     loaded = IvfIndex.load(tmp_path)
-    loaded._min_rows = 64
+    loaded._min_generator_rows = 64
     loaded.add(np.arange(500, 600), unit(rng, 100, DIM))
     loaded.build()
-    assert loaded._now.blocks[0].generator.bits == 4
+    assert loaded._snapshot.blocks[0].generator.bits == 4
 
 
-def test_everything_is_found_in_the_end_if_that_is_what_is_asked(index, queries):
-    assert mend(index, queries, target=1.0).worst == 1.0
+def test_target_of_one_finds_everything(index, queries):
+    assert tune(index, queries, target=1.0).worst == 1.0
 
 
-def test_the_effort_is_kept_with_the_index(index, queries, tmp_path):
-    mend(index, queries)
+def test_effort_is_saved_with_the_index(index, queries, tmp_path):
+    tune(index, queries)
     index.save(tmp_path)
     assert IvfIndex.load(tmp_path).effort == index.effort
 
 
-def test_a_certificate_is_plain_values():
-    told = RecallCertificate(at10={"text": Recall(0.95, 0.9, 0.98)}, queries=60).as_json()
-    assert (told["worst"], told["holds"], told["at10"]) == (
+def test_certificate_is_plain_values():
+    values = RecallCertificate(at10={"text": Recall(0.95, 0.9, 0.98)}, queries=60).as_json()
+    assert (values["worst"], values["holds"], values["at10"]) == (
         0.95,
         False,
         {"text": {"share": 0.95, "low": 0.9, "high": 0.98}},
@@ -138,11 +139,11 @@ def test_a_certificate_is_plain_values():
         (3_000_000, 0.99, False, "exact"),
     ],
 )
-def test_the_choice_follows_from_size_and_what_there_is(count, recall, has_faiss, kind):
+def test_choice_follows_size_recall_and_faiss(count, recall, has_faiss, kind):
     assert choose(count, 512, recall=recall, has_faiss=has_faiss, gpu_bytes=0).kind == kind
 
 
-def test_what_a_segment_takes_is_what_is_on_disk(index, tmp_path):
+def test_bytes_per_segment_match_the_files(index, tmp_path):
     index.save(tmp_path)
     size = sum(file.stat().st_size for file in tmp_path.iterdir())
     assert size / len(index) == pytest.approx(bytes_per_segment("ivf", DIM), rel=0.15)
