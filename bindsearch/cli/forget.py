@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     with Library.open(args.library, create=False) as library:
         paths = library.forget(args.paths) if args.paths else 0
         items = library.forget_gone() if args.gone else 0
-        returning = paths and _still_indexed(args.paths, library.status().roots)
+        returning = paths and _still_indexed(args.paths, library.status().indexed_folders)
     screen = Screen.of(sys.stdout)
     if args.json:
         screen.write(json.dumps({"paths": paths, "gone": items}))

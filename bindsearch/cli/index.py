@@ -85,14 +85,14 @@ def add(verbs: Verbs) -> None:
 def run(args: argparse.Namespace) -> int:
     """Index, showing progress; give 3 if files failed."""
     from bindsearch.indexing.index_store import AUTO
-    from bindsearch.ingest.indexed_folders import existing
+    from bindsearch.ingest.indexed_folders import existing_paths
     from bindsearch.library.library import Library
     from bindsearch.registry import load_index
 
     wished = _wished(args)
     if args.rebuild_index not in (None, AUTO):
         load_index(args.rebuild_index)  # before files are read for nothing
-    create = bool(existing(args.paths))  # before a library is made for a mistyped folder
+    create = bool(existing_paths(args.paths))  # before a library is made for a mistyped folder
     with (
         Library.open(args.library, space=args.space, create=create, commercial=args.commercial) as library,
         Interrupt() as interrupt,
@@ -118,7 +118,7 @@ def run(args: argparse.Namespace) -> int:
         _complain(report, Screen.of(sys.stderr))
     if report.stopped:
         return interrupt.status
-    return PARTLY if report.quarantined or report.troubled else DONE
+    return PARTLY if report.quarantined or report.deferred else DONE
 
 
 def _tell_licence(spec: SpaceSpec, *, quiet: bool) -> None:
@@ -143,9 +143,9 @@ def _wished(args: argparse.Namespace) -> dict[str, Any]:
 
 def as_json(report: Report) -> dict[str, object]:
     """Plain values, ready for `json.dumps`."""
-    told = asdict(report) | {"coverage": round(report.coverage, 6), "settled": report.settled}
-    told |= {name: round(told[name], 3) for name in ("elapsed", "seconds_heard", "seconds_covered")}
-    for name in ("quarantined", "troubled"):
+    told = asdict(report) | {"coverage": round(report.coverage, 6), "processed": report.processed}
+    told |= {name: round(told[name], 3) for name in ("elapsed", "media_seconds", "covered_seconds")}
+    for name in ("quarantined", "deferred"):
         told[name] = {str(path): why for path, why in told[name].items()}
     return told
 
@@ -154,8 +154,8 @@ def _summarise(report: Report, screen: Screen) -> None:
     counts = [f"{getattr(report, name):,} {name}" for name in COUNTS if getattr(report, name)]
     screen.write(screen.styled(" · ".join(counts) or "nothing to take in", "bold"))
     facts = [f"took {span(report.elapsed)}"]
-    if report.seconds_heard:
-        facts.insert(0, f"{span(report.seconds_heard)} of sound and video, {share(report.coverage)} covered")
+    if report.media_seconds:
+        facts.insert(0, f"{span(report.media_seconds)} of sound and video, {share(report.coverage)} covered")
     if report.decoded:
         facts.insert(0, f"{counted(report.decoded, 'file')} decoded into {counted(report.segments, 'segment')}")
     screen.write(" · ".join(facts))
@@ -176,14 +176,14 @@ def _most(kinds: Mapping[str, int]) -> str:
 
 
 def _kinds(kind: str, count: int) -> str:
-    from bindsearch.ingest.report import DEAD
+    from bindsearch.ingest.report import BROKEN_LINK
 
-    return counted(count, "link to nothing", DEAD) if kind == DEAD else f"{count:,} {escaped(kind)}"
+    return counted(count, "link to nothing", BROKEN_LINK) if kind == BROKEN_LINK else f"{count:,} {escaped(kind)}"
 
 
 def _complain(report: Report, screen: Screen) -> None:
     _list(report.quarantined, "cannot be read", "bindsearch status --quarantine", screen)
-    _list(report.troubled, "could not be looked at, and will be tried again", "bindsearch index --json", screen)
+    _list(report.deferred, "could not be looked at, and will be tried again", "bindsearch index --json", screen)
 
 
 def _list(failures: dict[Path, str], what: str, more: str, screen: Screen) -> None:

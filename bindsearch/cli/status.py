@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
 def _facts(status: Status) -> Iterator[tuple[str, str]]:
     yield "library", shown(status.path)
     yield "space", f"{status.space}, {status.dim} dimensions" + (status.licence and f", licence {status.licence}")
-    for place, root in enumerate(status.roots):
+    for place, root in enumerate(status.indexed_folders):
         yield "" if place else "folders", shown(root)
     for modality, items in status.items_by_modality.items():
         segments = status.segments_by_modality[modality]
@@ -130,9 +130,9 @@ def _other_spaces(status: Status) -> Iterator[tuple[str, str]]:
             "not seen",
             f"{counted(status.unseen, 'file')} that a migration missed; the next `index` reads what is there",
         )
-    if status.coming:
-        far = f"{status.coming.files:,} of {counted(status.files, 'file')}, {size(status.coming.bytes)}"
-        yield "coming", f"space {status.coming.space}: {far} (`migrate` goes on, `migrate --cancel` gives up)"
-    if status.kept:
-        cost = f"space {status.kept.space}, {size(status.kept.bytes)}"
+    if status.pending:
+        far = f"{status.pending.files:,} of {counted(status.files, 'file')}, {size(status.pending.bytes)}"
+        yield "coming", f"space {status.pending.space}: {far} (`migrate` goes on, `migrate --cancel` gives up)"
+    if status.previous:
+        cost = f"space {status.previous.space}, {size(status.previous.bytes)}"
         yield "kept", f"{cost} (`migrate --rollback` goes back to it, `migrate --drop-old` frees it)"

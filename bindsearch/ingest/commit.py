@@ -8,7 +8,7 @@ from pathlib import Path
 from bindsearch.core.file_state import NO_CONTENT, is_gone
 from bindsearch.ingest.file_job import FileJob
 from bindsearch.ingest.identify import CHANGED_MEANWHILE, PathChange
-from bindsearch.ingest.report import DEAD, Report
+from bindsearch.ingest.report import BROKEN_LINK, Report
 from bindsearch.storage.ledger import Ledger
 from bindsearch.storage.records import PathRecord
 from bindsearch.storage.write_transaction import WriteTransaction
@@ -25,9 +25,9 @@ class BatchCommitter:
 
     def write(self, jobs: Sequence[FileJob]) -> None:
         """Write a batch whole, then count it. Raises `LibraryFull`."""
-        settled = [(job, job.outcome()) for job in jobs]
-        links = self._ledger.write(lambda txn: [self._settle(txn, job, what) for job, what in settled])
-        for (job, what), link in zip(settled, links, strict=True):
+        processed = [(job, job.outcome()) for job in jobs]
+        links = self._ledger.write(lambda txn: [self._settle(txn, job, what) for job, what in processed])
+        for (job, what), link in zip(processed, links, strict=True):
             self._account(job, what, link)
 
     def _settle(self, txn: WriteTransaction, job: FileJob, what: str) -> PathChange | None:
@@ -59,12 +59,12 @@ class BatchCommitter:
     def _account(self, job: FileJob, what: str, link: PathChange | None) -> None:
         report, path = self._report, job.file.found.path
         if what == "trouble":
-            report.troubled[path] = job.file.trouble or job.trouble
+            report.deferred[path] = job.file.deferral or job.deferral
         elif what == "refused":
             report.quarantined[path] = job.file.refused
         elif what == "ignored":
             report.ignored += 1
-            kind = DEAD if job.file.found.broken_link else path.suffix.lower() or "without ending"
+            kind = BROKEN_LINK if job.file.found.broken_link else path.suffix.lower() or "without ending"
             report.ignored_kinds[kind] = report.ignored_kinds.get(kind, 0) + 1
         elif link is not None and link.quarantined:
             report.quarantined[path] = link.quarantined
@@ -75,14 +75,14 @@ class BatchCommitter:
         if what == "decoded":
             report.decoded += 1
             report.segments += len(job.spans)
-            report.seconds_heard += job.duration or 0.0
-            report.seconds_covered += (job.duration or 0.0) * job.covered
+            report.media_seconds += job.duration or 0.0
+            report.covered_seconds += (job.duration or 0.0) * job.covered
 
     def _count(self, path: Path, link: PathChange, *, decoded: bool) -> None:
         """Count a readable file under the one word that says what happened to it."""
         report = self._report
         if not link.known:
-            report.troubled[path] = CHANGED_MEANWHILE
+            report.deferred[path] = CHANGED_MEANWHILE
         elif link.had == link.digest:
             report.unchanged += 1
         elif link.had != NO_CONTENT:
@@ -113,4 +113,4 @@ class BatchCommitter:
     def _is_left(self, path: Path, seen: Set[int]) -> bool:
         if hash(path) in seen:
             return is_gone(path) and not path.is_symlink()
-        return is_gone(path) or not any(place in self._report.troubled for place in (path, *path.parents))
+        return is_gone(path) or not any(place in self._report.deferred for place in (path, *path.parents))

@@ -43,7 +43,7 @@ class FileJob:
     texts: list[str] = field(default_factory=list)
     vectors: list[Vectors | None] = field(default_factory=list)
     failure: str = ""
-    trouble: str = ""
+    deferral: str = ""
     unusable: UnusableSpace | None = None
     """Why nothing can be prepared for the space, whatever the file."""
     duration: float | None = None
@@ -62,7 +62,7 @@ class FileJob:
         file = self.file
         if file.vanished:
             return "vanished"
-        if file.trouble or self.trouble:
+        if file.deferral or self.deferral:
             return "trouble"
         if file.refused:
             return "refused"
@@ -104,15 +104,15 @@ def decode_into(job: FileJob, space: Space, halt: threading.Event) -> None:
                     return
             job.duration, job.covered = decoding.duration, decoding.covered
         if stamp_of(path) != job.file.stamp:
-            job.trouble = CHANGED_MEANWHILE
+            job.deferral = CHANGED_MEANWHILE
     except FileNotFoundError:
         job.file.vanished = True
     except MediaError as error:
         job.failure = str(error)
     except OSError as error:
-        job.trouble = error.strerror or str(error)
+        job.deferral = error.strerror or str(error)
     except MemoryError:
-        job.trouble = NO_MEMORY
+        job.deferral = NO_MEMORY
     except UnusableSpace as error:
         job.unusable = error
     except Exception as error:  # a decoder's bug must not stop the run: the file is put aside with its words

@@ -25,7 +25,7 @@ class IdentifiedFile:
     kind: MediaKind | None = None
     digest: bytes = NO_CONTENT
     refused: str = ""
-    trouble: str = ""
+    deferral: str = ""
     vanished: bool = False
 
     @property
@@ -65,7 +65,7 @@ class PathChange:
         )
 
 
-def look(found: ScannedFile, halt: threading.Event) -> IdentifiedFile:
+def identify_file(found: ScannedFile, halt: threading.Event) -> IdentifiedFile:
     """Identify a file and digest its content."""
     file = IdentifiedFile(found)
     if found.broken_link:
@@ -75,15 +75,15 @@ def look(found: ScannedFile, halt: threading.Event) -> IdentifiedFile:
         if file.kind is not None:
             file.digest = digest_of(found.path, halt)
         if stamp_of(found.path) != file.stamp:
-            file.trouble = CHANGED_MEANWHILE
+            file.deferral = CHANGED_MEANWHILE
     except MediaError as error:
         file.refused = str(error)
     except FileNotFoundError:
         file.vanished = True
     except OSError as error:
-        file.trouble = error.strerror or str(error)
+        file.deferral = error.strerror or str(error)
     except MemoryError:
-        file.trouble = NO_MEMORY
+        file.deferral = NO_MEMORY
     except Exception as error:  # as in decoding: one strange file must not stop the run
         file.refused = f"cannot be recognised, for a reason that is not known ({type(error).__name__}: {error})"
     return file

@@ -17,7 +17,7 @@ ROOT_IS_GONE = (
 )
 
 
-def existing(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
+def existing_paths(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
     """Return the absolute paths of files and folders. Raises `BadQuery` for one where nothing is, or something else."""
     tops = topmost(absolute(paths))
     for top in tops:
@@ -28,7 +28,7 @@ def existing(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
     return tops
 
 
-def roots_to_index(library: Path, ledger: Ledger, places: Places | None) -> list[Path]:
+def folders_to_index(library: Path, ledger: Ledger, places: Places | None) -> list[Path]:
     """Return the folders and files to index: by default those of before, which need not be there any more.
 
     Raises `BadQuery`.
@@ -38,19 +38,19 @@ def roots_to_index(library: Path, ledger: Ledger, places: Places | None) -> list
         if not known:
             raise BadQuery("nothing was indexed yet: say which folder, as in `bindsearch index ~/Pictures`")
         return known
-    roots = existing(listed(places))
+    roots = existing_paths(listed(places))
     if library in roots:
         raise BadQuery(f"{library} is the library itself: say which folder of media to index")
     return roots
 
 
-def missed(ledger: Ledger, roots: Iterable[Path]) -> dict[Path, str]:
+def missing_folders(ledger: Ledger, roots: Iterable[Path]) -> dict[Path, str]:
     """Return the roots that are gone though files are known there, with what to do."""
     with ledger.read() as snapshot:
         return {root: ROOT_IS_GONE for root in roots if is_gone(root) and any(True for _ in snapshot.paths(root))}
 
 
-def remember(ledger: Ledger, roots: Sequence[Path]) -> None:
+def remember_folders(ledger: Ledger, roots: Sequence[Path]) -> None:
     """Keep the roots for the next run without places. One that is not there now may come back."""
     known = _known(ledger)
     merged = topmost([*known, *roots])

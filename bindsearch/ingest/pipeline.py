@@ -22,7 +22,7 @@ from bindsearch.core.progress import Progress
 from bindsearch.errors import OutOfMemory, SpaceError, UnusableSpace
 from bindsearch.ingest.commit import BatchCommitter
 from bindsearch.ingest.file_job import FileJob, decode_into
-from bindsearch.ingest.identify import IdentifiedFile, look
+from bindsearch.ingest.identify import IdentifiedFile, identify_file
 from bindsearch.ingest.report import Report
 from bindsearch.ingest.threads import ThreadPools, put
 from bindsearch.media import ScanError, ScannedFile, walk
@@ -134,7 +134,7 @@ class Ingest:
         with self._ledger.read() as snapshot:
             for entry in chunk:
                 if isinstance(entry, ScanError):
-                    self.report.troubled[entry.path] = entry.reason
+                    self.report.deferred[entry.path] = entry.reason
                     continue
                 self._seen.add(hash(entry.path))
                 record = snapshot.path(entry.path)
@@ -166,7 +166,7 @@ class Ingest:
                     break
                 scanning = found is not None
                 if found is not None:
-                    looking.append(pools.hash.submit(look, found, self._halt))
+                    looking.append(pools.hash.submit(identify_file, found, self._halt))
             while looking and len(ahead) < pools.decoders + 2 and (not ahead or looking[0].done()):
                 ahead.append(self._start(looking.popleft().result(), pools))
             if ahead:
@@ -238,7 +238,7 @@ class Ingest:
             except UnusableSpace:
                 raise
             except OutOfMemory as error:  # the file is not to blame
-                job.trouble = f"{error}; the next run tries again"
+                job.deferral = f"{error}; the next run tries again"
             except SpaceError as error:
                 job.failure = str(error)
 

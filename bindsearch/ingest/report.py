@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-DEAD = "links to nothing"
+BROKEN_LINK = "links to nothing"
 
 
 @dataclass
@@ -26,21 +26,21 @@ class Report:
     ignored: int = 0
     """Files of other kinds, new in this run."""
     ignored_kinds: dict[str, int] = field(default_factory=dict)
-    """How many of them have which ending; links that lead nowhere stand under `DEAD`."""
+    """How many of them have which ending; links that lead nowhere stand under `BROKEN_LINK`."""
     decoded: int = 0
     """Files that were decoded, whole."""
     damaged: int = 0
     """Files that decoding found to be damaged."""
     segments: int = 0
     """Segments of the files that were decoded."""
-    seconds_heard: float = 0.0
+    media_seconds: float = 0.0
     """Of the sounds and videos decoded in this run."""
-    seconds_covered: float = 0.0
+    covered_seconds: float = 0.0
     """How much of them lies inside segments."""
     quarantined: dict[Path, str] = field(default_factory=dict)
     """Files that cannot be read, and why; tried again only when they change."""
     still_quarantined: int = 0
-    troubled: dict[Path, str] = field(default_factory=dict)
+    deferred: dict[Path, str] = field(default_factory=dict)
     """Files and folders that could not be looked at in this run; tried again in the next."""
     stopped: bool = False
     elapsed: float = 0.0
@@ -48,10 +48,10 @@ class Report:
     @property
     def coverage(self) -> float:
         """Share of the sound and video of this run that lies inside segments."""
-        return self.seconds_covered / self.seconds_heard if self.seconds_heard else 1.0
+        return self.covered_seconds / self.media_seconds if self.media_seconds else 1.0
 
     @property
-    def settled(self) -> int:
+    def processed(self) -> int:
         """Files that this run settled in any way, unchanged ones included."""
         new = self.added + self.changed + self.moved + self.copied + self.returned
         return new + self.unchanged + self.ignored + len(self.quarantined) + self.still_quarantined

@@ -26,22 +26,22 @@ NORM_ERROR = 2e-3
 """How far float16 may move the length of a unit vector."""
 
 
-def examined(edition: OpenEdition, *, read_files: bool, repair: bool = False) -> list[str]:
+def check_edition(edition: OpenEdition, *, read_files: bool, repair: bool = False) -> list[str]:
     """Say what does not hold in an edition, and mend it if asked to."""
     doctor = Doctor(edition.ledger, edition.index_store, read_files=read_files)
     return doctor.repair() if repair else doctor.examine()
 
 
-def examine_beside(beside: Mapping[str, OpenEdition], *, repair: bool = False) -> list[str]:
+def check_other_editions(others: Mapping[str, OpenEdition], *, repair: bool = False) -> list[str]:
     """Say what does not hold in the editions that do not answer. Their files are those of the one that does."""
     return [
         f"space {edition.edition.space} ({word}): {words}"
-        for word, edition in beside.items()
-        for words in examined(edition, read_files=False, repair=repair)
+        for word, edition in others.items()
+        for words in check_edition(edition, read_files=False, repair=repair)
     ]
 
 
-def examine_strays(folder: Path, *, repair: bool = False) -> list[str]:
+def check_orphans(folder: Path, *, repair: bool = False) -> list[str]:
     """Say what an interrupted removal left, and remove it if asked to. The caller is the writer."""
     told = []
     for place in strays(folder, read_manifest(folder)):

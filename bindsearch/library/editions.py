@@ -38,7 +38,7 @@ class Editions:
         with self._following:
             return self._edition if self._closed else self._follow()
 
-    def beside(self) -> dict[str, OpenEdition]:
+    def others(self) -> dict[str, OpenEdition]:
         """Return the editions beside the one that answers; one that is being made or removed is left out."""
         self.now()
         found = {}
@@ -63,7 +63,7 @@ class Editions:
         if self._asked_for:
             self._asked_for.append(space)
 
-    def coming_space(self) -> Space:
+    def pending_space(self) -> Space:
         """Return the space that a migration is on its way to. Raises `BadQuery` where none is under way."""
         coming = self.manifest.coming
         if coming is None:

@@ -17,14 +17,14 @@ from bindsearch.core.paths import Places, absolute, default_library, listed
 from bindsearch.core.progress import BuildProgress, Progress
 from bindsearch.errors import LibraryBusy, LibraryError, UnreadableMedia
 from bindsearch.indexing.index_store import AUTO
-from bindsearch.ingest.indexed_folders import missed, remember, roots_to_index
+from bindsearch.ingest.indexed_folders import missing_folders, remember_folders, folders_to_index
 from bindsearch.ingest.report import Report
 from bindsearch.library.concepts import Concepts
 from bindsearch.library.edition import OpenEdition
 from bindsearch.library.editions import Editions
 from bindsearch.library.forget import forget, forget_gone
 from bindsearch.library.migration import Migration, MigrationReport
-from bindsearch.library.open_library import make_ready
+from bindsearch.library.open_library import prepare_library
 from bindsearch.library.status import Status, status_of
 from bindsearch.library.tags import Tags, follow
 from bindsearch.query.filters import FilterWords, make_filters
@@ -82,7 +82,7 @@ class Library:
         """
         folder = default_library() if path is None else absolute([path])[0]
         given = Space.named(space) if isinstance(space, str) else space
-        make_ready(folder, given, create=create, commercial=commercial)
+        prepare_library(folder, given, create=create, commercial=commercial)
         return cls(folder, given)
 
     @property
@@ -130,17 +130,17 @@ class Library:
 
         with ExitStack() as afterwards, writing(self.path):
             edition = self._editions.now()
-            roots = roots_to_index(self.path, edition.ledger, paths)
-            missing = missed(edition.ledger, roots)
+            roots = folders_to_index(self.path, edition.ledger, paths)
+            missing = missing_folders(edition.ledger, roots)
             standing = [root for root in roots if not is_gone(root)]
             noted = None if metadata is None else {str(key): str(value) for key, value in metadata.items()}
             ingest = Ingest(edition.ledger, edition.space, metadata=noted, retry=retry, progress=progress, stop=stop)
-            remember(edition.ledger, standing)  # before the run, which may be killed
+            remember_folders(edition.ledger, standing)  # before the run, which may be killed
             afterwards.callback(self._renew, edition, progress)  # also if the run fails: what is committed stays
             report = ingest.run(standing)
             if not report.stopped:
                 follow(edition, progress=progress)
-            report.troubled.update(missing)
+            report.deferred.update(missing)
             return report
 
     def forget(self, paths: Places) -> int:
@@ -150,14 +150,14 @@ class Library:
         """
         with writing(self.path):
             tops = dict.fromkeys(absolute(listed(paths)))
-            for edition in self._editions.beside().values():
+            for edition in self._editions.others().values():
                 forget(edition, tops)
             return forget(self._editions.now(), tops)
 
     def forget_gone(self) -> int:
         """Remove the vectors that are kept for files that are gone; give the number of items."""
         with writing(self.path):
-            for edition in self._editions.beside().values():
+            for edition in self._editions.others().values():
                 forget_gone(edition)
             return forget_gone(self._editions.now())
 
@@ -255,7 +255,7 @@ class Library:
         """
         asked = SearchRequest.of(query, k=k, raw=raw, **given)
         now = self._editions.now()
-        others = [(word, other) for word, other in self._editions.beside().items() if other is not now]
+        others = [(word, other) for word, other in self._editions.others().items() if other is not now]
         if not others:
             raise LibraryError(ONE_SPACE.format(self.path, now.edition.space))
         self.manifest.allow(others[0][1].space.spec)
@@ -334,9 +334,9 @@ class Library:
     def status(self) -> Status:
         """Say what is in the library, what is put aside and why, and what it costs."""
         edition = self._editions.now()
-        beside = self._editions.beside()
+        others = self._editions.others()
         with edition.ledger.read() as snapshot:
-            return status_of(snapshot, self.path, self.manifest, edition, beside)
+            return status_of(snapshot, self.path, self.manifest, edition, others)
 
     def rebuild_index(self, kind: str = AUTO, *, progress: Callable[[Progress], None] | None = None) -> None:
         """Make the indexes anew, of one kind from now on, or of the kind that suits each if it is `auto`.
@@ -366,19 +366,19 @@ class Library:
 
     def doctor(self, *, repair: bool = False, read_files: bool = True) -> list[str]:
         """Prove that ledger, files and indexes agree; give what does not hold, in words. `repair` mends it."""
-        from bindsearch.library.doctor import examine_beside, examine_strays, examined
+        from bindsearch.library.doctor import check_other_editions, check_orphans, check_edition
 
         if repair:
             with writing(self.path):
                 return [
-                    *examined(self._editions.now(), read_files=read_files, repair=True),
-                    *examine_beside(self._editions.beside(), repair=True),
-                    *examine_strays(self.path, repair=True),
+                    *check_edition(self._editions.now(), read_files=read_files, repair=True),
+                    *check_other_editions(self._editions.others(), repair=True),
+                    *check_orphans(self.path, repair=True),
                 ]
-        told = [*examined(self._editions.now(), read_files=read_files), *examine_beside(self._editions.beside())]
+        told = [*check_edition(self._editions.now(), read_files=read_files), *check_other_editions(self._editions.others())]
         if strays(self.path, read_manifest(self.path)):
             with suppress(LibraryError), writing(self.path):  # while there is a writer, it may be removing them itself
-                told += examine_strays(self.path)
+                told += check_orphans(self.path)
         return told
 
     def drift(self) -> Drift:
@@ -408,7 +408,7 @@ class Library:
         """
         with writing(self.path):
             self._editions.now()
-            given = Space.named(space) if isinstance(space, str) else space or self._editions.coming_space()
+            given = Space.named(space) if isinstance(space, str) else space or self._editions.pending_space()
             self._editions.accept(given)
             migration = Migration(self.path, self._editions.open)
             return migration.run(given, allow_missing=allow_missing, progress=progress, stop=stop)

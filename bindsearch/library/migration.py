@@ -18,7 +18,7 @@ from bindsearch.core.files import remove_folder
 from bindsearch.core.progress import Progress
 from bindsearch.errors import LibraryError
 from bindsearch.library.edition import OpenEdition
-from bindsearch.library.tags import bring_tags
+from bindsearch.library.tags import transfer_tags
 from bindsearch.media import ScanError, ScannedFile
 from bindsearch.spaces.space import Space
 from bindsearch.storage.manifest import Edition, Manifest, read_manifest, strays, write_manifest
@@ -104,10 +104,10 @@ class Migration:
             segments=did.segments,
         )
         if not report.stopped:
-            _take_stock(report, source, target, did.troubled)
+            _take_stock(report, source, target, did.deferred)
             if allow_missing or not report.missing:
                 bring(source, target, overrule=False)
-                brought = bring_tags(source, target)
+                brought = transfer_tags(source, target)
                 report.tags_again, report.tags_dropped = list(brought.again), list(brought.dropped)
                 target.save(everything=True)
                 self._show(manifest, coming)
@@ -127,7 +127,7 @@ class Migration:
         source, target = self._opened(manifest.current), self._opened(manifest.kept)
         manifest.allow(target.space.spec)  # and the encoders are there: before anything changes
         bring(source, target, overrule=True)
-        bring_tags(source, target)
+        transfer_tags(source, target)
         target.save()
         self._show(manifest, manifest.kept)
         return manifest.kept.space
@@ -204,7 +204,7 @@ def _standing(paths: Sequence[Path]) -> Iterator[ScannedFile | ScanError]:
             yield ScannedFile(path, status.st_size, status.st_mtime_ns) if is_file else ScanError(path, NO_FILE)
 
 
-def _take_stock(report: MigrationReport, source: OpenEdition, target: OpenEdition, troubled: dict[Path, str]) -> None:
+def _take_stock(report: MigrationReport, source: OpenEdition, target: OpenEdition, deferred: dict[Path, str]) -> None:
     """Say which files of the old space are not in the new one."""
     with source.ledger.read() as old, target.ledger.read() as new:
         for record in old.paths():
@@ -215,7 +215,7 @@ def _take_stock(report: MigrationReport, source: OpenEdition, target: OpenEditio
             there = new.path(record.path)
             if there is None or there.stamp == UNSEEN:
                 if new.item_of(record.digest) is None:  # no copy of it was embedded either
-                    report.missing[record.path] = troubled.get(record.path, GONE)
+                    report.missing[record.path] = deferred.get(record.path, GONE)
             elif there.refused or new.quarantined(there.digest) is not None:
                 report.missing[record.path] = there.refused or new.quarantined(there.digest) or ""
             elif there.digest == NO_CONTENT:
@@ -229,7 +229,7 @@ def bring(source: OpenEdition, target: OpenEdition, *, overrule: bool) -> None:
     by its name, so that the next `index` reads it.
     """
     with source.ledger.read() as old, target.ledger.read() as new:
-        links = [link for record in old.paths() if (link := _brought(record, new, overrule=overrule)) is not None]
+        links = [link for record in old.paths() if (link := _path_to_carry(record, new, overrule=overrule)) is not None]
         gone = [record.path for record in new.paths() if old.path(record.path) is None]
         former = [(digest, told) for digest, told in old.former() if new.former_metadata(digest) != told]
         roots = None if new.roots() == old.roots() else old.roots()
@@ -250,7 +250,7 @@ def _same_parts(one: Mapping[str, Any], other: Mapping[str, Any] | None) -> bool
     return other is not None and one["parts"] == other["parts"]
 
 
-def _brought(record: PathRecord, new: Snapshot, *, overrule: bool) -> PathRecord | None:
+def _path_to_carry(record: PathRecord, new: Snapshot, *, overrule: bool) -> PathRecord | None:
     """Return what the target is to say of a path; None if it says so already."""
     there = new.path(record.path)
     if there is None or there.stamp == UNSEEN:

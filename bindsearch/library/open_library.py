@@ -16,7 +16,7 @@ CREATION_SECONDS = 10.0
 """How long to wait for another process that makes the same library."""
 
 
-def make_ready(folder: Path, space: Space | None, *, create: bool, commercial: bool) -> None:
+def prepare_library(folder: Path, space: Space | None, *, create: bool, commercial: bool) -> None:
     """See that a library of today's layout lies in a folder, and that it may have a space, if one is named.
 
     Raises `LibraryNotFound`, `SpaceMismatch`, `LicenceRefused`, `SchemaTooNew`, `CorruptLibrary`.

@@ -19,7 +19,7 @@ from bindsearch.types import Modality
 
 
 @dataclass(frozen=True)
-class Beside:
+class EditionStatus:
     """Another space that the library has beside the one that answers."""
 
     space: str
@@ -49,7 +49,7 @@ class Status:
     dormant: int
     """Items whose files are gone; their vectors are kept in case they come back."""
     quarantine: dict[Path, str]
-    roots: list[Path]
+    indexed_folders: list[Path]
     ledger_bytes: int
     index_bytes: int
     indexes: dict[str, str]
@@ -66,9 +66,9 @@ class Status:
     """Paths that are known, whatever they hold."""
     unseen: int
     """Paths that are known by name only, because their files were not there when the library was migrated."""
-    coming: Beside | None
+    pending: EditionStatus | None
     """The space that a migration is making."""
-    kept: Beside | None
+    previous: EditionStatus | None
     """The space before the last migration."""
     tags: tuple[str, ...] = ()
     """Labels that items are tagged with."""
@@ -89,12 +89,12 @@ class Status:
         told["path"] = str(self.path)
         told["hours"] = round(self.hours, 6)
         told["quarantine"] = {str(path): reason for path, reason in self.quarantine.items()}
-        told["roots"] = [str(root) for root in self.roots]
+        told["indexed_folders"] = [str(folder) for folder in self.indexed_folders]
         return told | {"items": self.items, "segments": self.segments}
 
 
 def status_of(
-    snapshot: Snapshot, path: Path, manifest: Manifest, now: OpenEdition, beside: Mapping[str, OpenEdition]
+    snapshot: Snapshot, path: Path, manifest: Manifest, now: OpenEdition, others: Mapping[str, OpenEdition]
 ) -> Status:
     """Count what a view of the ledger holds, and what the editions beside it cost."""
     items = dict.fromkeys(map(str, Modality), 0)
@@ -121,7 +121,7 @@ def status_of(
         hours=seconds / 3600,
         dormant=dormant,
         quarantine=quarantine_of(snapshot),
-        roots=snapshot.roots(),
+        indexed_folders=snapshot.roots(),
         ledger_bytes=now.ledger.storage.bytes_used(),
         index_bytes=now.index_store.bytes_used(),
         indexes={modality: told.kind for modality, told in generations.items()},
@@ -131,20 +131,20 @@ def status_of(
         certificates={modality: told.certificate for modality, told in generations.items() if told.certificate},
         files=snapshot.path_count(),
         unseen=sum(record.stamp == UNSEEN for record in snapshot.paths()),
-        coming=_beside(path, beside.get("coming")),
-        kept=_beside(path, beside.get("kept")),
+        pending=_beside(path, others.get("coming")),
+        previous=_beside(path, others.get("kept")),
         tags=tuple(snapshot.tag_columns()),
     )
 
 
-def _beside(folder: Path, opened: OpenEdition | None) -> Beside | None:
+def _beside(folder: Path, opened: OpenEdition | None) -> EditionStatus | None:
     if opened is None:
         return None
     edition = opened.edition
     with opened.ledger.read() as snapshot:
         files = snapshot.path_count()
     cost = folder_size(edition.ledger(folder)) + folder_size(edition.index(folder))
-    return Beside(edition.space, edition.fingerprint, edition.dim, files, cost)
+    return EditionStatus(edition.space, edition.fingerprint, edition.dim, files, cost)
 
 
 def quarantine_of(snapshot: Snapshot) -> dict[Path, str]:

@@ -255,7 +255,7 @@ def _seen_after(edition: OpenEdition, item: int) -> list[tuple[int, MediaVectors
 
 
 @dataclass(frozen=True, slots=True)
-class Brought:
+class TransferredTags:
     """What became of the tags when a library went to another space."""
 
     again: tuple[str, ...] = ()
@@ -264,7 +264,7 @@ class Brought:
     """Dropped: they hang on examples or tuning in the old space, or the new one knows no words."""
 
 
-def bring_tags(source: OpenEdition, target: OpenEdition) -> Brought:
+def transfer_tags(source: OpenEdition, target: OpenEdition) -> TransferredTags:
     """Return an edition the tags of another, in its own space. What it says of the same words already, it keeps.
 
     Tags that are made of examples in the target's space stay there, too, unless the source has the label from others.
@@ -289,7 +289,7 @@ def bring_tags(source: OpenEdition, target: OpenEdition) -> Brought:
     for number in ours.keys() - kept:
         forget_whole(target.ledger, number)
     follow(target)
-    return Brought(tuple(again), tuple(dropped))
+    return TransferredTags(tuple(again), tuple(dropped))
 
 
 def forget_whole(ledger: Ledger, number: int) -> None:

@@ -13,13 +13,13 @@ def test_there_and_back(run, own):
     assert there.lines[0] == "3 embedded"
     assert there.lines[2] == "space trial answers now; toy is kept (`bindsearch migrate --rollback`)"
     told = json.loads(run("status", "--json").out)
-    assert (told["space"], told["kept"]["space"], told["coming"]) == ("trial", "toy", None)
+    assert (told["space"], told["previous"]["space"], told["pending"]) == ("trial", "toy", None)
     assert any(line.startswith("kept        space toy, ") and "--drop-old" in line for line in run("status").lines)
     back = run("migrate", "--rollback")
     assert back.lines == ["back to space toy; `bindsearch index` embeds what came since"]
     freed = json.loads(run("migrate", "--drop-old", "--json").out)["freed"]
     assert freed > 0
-    assert json.loads(run("status", "--json").out)["kept"] is None
+    assert json.loads(run("status", "--json").out)["previous"] is None
     assert run("migrate", "--rollback").status == 1
 
 

@@ -119,8 +119,8 @@ def test_the_report_as_json_has_every_field(own, run):
     ran = run("index", "--json")
     told = json.loads(ran.out)
     assert ran.status == 3
-    assert told.keys() == set(Report.__dataclass_fields__) | {"coverage", "settled"}
-    assert (told["added"], told["copied"], told["unchanged"], told["settled"]) == (0, 1, 3, 5)
+    assert told.keys() == set(Report.__dataclass_fields__) | {"coverage", "processed"}
+    assert (told["added"], told["copied"], told["unchanged"], told["processed"]) == (0, 1, 3, 5)
     assert list(told["quarantined"]) == [str(own / "night" / "broken.jpg")]
 
 

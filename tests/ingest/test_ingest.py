@@ -12,7 +12,7 @@ from media_files import passage, picture, small_collection, sound, tone
 
 import bindsearch
 from bindsearch.errors import BadQuery, DamagedWeights, LicenceRefused, MissingExtra, MissingWeights
-from bindsearch.ingest.report import DEAD, Report
+from bindsearch.ingest.report import BROKEN_LINK, Report
 from bindsearch.library.library import Library
 from bindsearch.types import Modality
 
@@ -48,7 +48,7 @@ def test_renaming_the_folder_decodes_nothing(library, media):
     assert {hit.path.is_relative_to(renamed) for hit in library.search("red", k=9)} == {True}
     again = library.index()
     assert work(again) == {"unchanged": 9}
-    assert again.troubled == {}
+    assert again.deferred == {}
     assert library.doctor() == []
 
 
@@ -176,8 +176,8 @@ def test_a_link_to_nothing_is_told_once_and_followed_when_it_leads_somewhere(lib
     link.symlink_to(media.parent / "later.png")
     (media / "circle.png").symlink_to(media / "circle.png")
     report = library.index(media)
-    assert (work(report), report.ignored_kinds) == ({"unchanged": 9, "ignored": 2}, {DEAD: 2})
-    assert not report.troubled
+    assert (work(report), report.ignored_kinds) == ({"unchanged": 9, "ignored": 2}, {BROKEN_LINK: 2})
+    assert not report.deferred
     assert work(library.index(media)) == {"unchanged": 9}
     picture(media.parent / "later.png", "purple")
     assert work(library.index(media)) == {"unchanged": 9, "added": 1, "decoded": 1}
@@ -227,7 +227,7 @@ def test_a_folder_that_is_not_there_is_said_and_nothing_is_lost(library, media):
     with pytest.raises(BadQuery, match="media"):
         library.index(media)
     report = library.index()
-    assert list(report.troubled) == [media]
+    assert list(report.deferred) == [media]
     assert len(library.search("red", k=20)) == 9
     aside.rename(media)
     assert work(library.index()) == {"unchanged": 9}
@@ -239,7 +239,7 @@ def test_unreadable_folders_are_named_and_their_files_kept(library, media):
     (media / "sounds").chmod(0)
     report = library.index(media)
     (media / "sounds").chmod(0o755)
-    assert media / "sounds" in report.troubled
+    assert media / "sounds" in report.deferred
     assert report.removed == 0
 
 
@@ -358,7 +358,7 @@ def test_a_root_that_is_gone_for_a_while_is_looked_at_again(library, tmp_path):
 
 def test_a_file_and_its_folder_together_count_once(library, media):
     assert work(library.index([media / "pictures" / "red.png", media, media])) == {"added": 9, "decoded": 9}
-    assert library.status().roots == [media]
+    assert library.status().indexed_folders == [media]
 
 
 @pytest.mark.parametrize("nonsense", ["", "a\0b"])
@@ -397,7 +397,7 @@ def test_a_file_that_the_encoder_cannot_bear_waits_for_the_next_run(tmp_path, me
         report = library.index(media)
     assert report.added == 8
     assert not report.quarantined
-    assert "out of memory" in report.troubled[media / "pictures" / "red.png"]
+    assert "out of memory" in report.deferred[media / "pictures" / "red.png"]
 
 
 class Lacking:

@@ -96,7 +96,7 @@ def test_what_is_known_of_files_comes_along(library, media):
     library.index()
     library.migrate("trial")
     assert {hit.path.name for hit in library.search("red", where={"trip": "coast"})} == {"green.png", "blue.png"}
-    assert library.status().roots == [media]
+    assert library.status().indexed_folders == [media]
     aside.rename(gone)
     assert library.index().added == 1
     assert {hit.path.name for hit in library.search("red", where={"trip": "coast"}, k=9)} >= {"red.png"}
@@ -192,7 +192,7 @@ def test_a_stopped_migration_goes_on_where_it_was(library, fresh, monkeypatch):
     assert report.stopped
     assert not report.switched
     assert answers(library) == before
-    coming = library.status().coming
+    coming = library.status().pending
     assert coming is not None
     assert (coming.space, coming.files) == ("trial", report.embedded)
     assert coming.bytes > 0
@@ -341,11 +341,11 @@ def test_forgotten_is_forgotten_in_every_space(library, media):
 
 def test_the_old_space_is_kept_until_it_is_dropped(library):
     library.migrate("trial")
-    kept = library.status().kept
+    kept = library.status().previous
     assert kept is not None
     assert (kept.space, kept.files) == ("toy", 9)
     assert library.drop_old() == kept.bytes
-    assert library.status().kept is None
+    assert library.status().previous is None
     assert not (library.path / "ledger").exists()
     assert sorted(path.name for path in (library.path / "index").iterdir()) == ["2-trial"]
     with pytest.raises(LibraryError, match="keeps no old space"):
@@ -359,8 +359,8 @@ def test_the_next_migration_drops_what_the_last_one_kept(library):
     library.migrate("trial")
     library.migrate(in_space("third"))
     status = library.status()
-    assert status.kept is not None
-    assert (status.space, status.kept.space) == ("third", "trial")
+    assert status.previous is not None
+    assert (status.space, status.previous.space) == ("third", "trial")
     assert schema.strays(library.path, read_manifest(library.path)) == []
     assert sorted(path.name for path in library.path.glob("ledger*")) == ["ledger-2", "ledger-3"]
 
@@ -386,7 +386,7 @@ def test_what_makes_no_sense_is_said(library):
     with pytest.raises(LibraryError, match=r"on its way to space trial.*not to third.*--cancel"):
         library.migrate(in_space("third"))
     assert library.cancel_migration() > 0
-    assert library.status().coming is None
+    assert library.status().pending is None
     library.migrate(in_space("third"))
     with pytest.raises(LibraryError, match="--rollback"):
         library.migrate("toy")
@@ -417,7 +417,7 @@ def test_a_library_for_commercial_use_stays_one(library):
     Library.open(library.path, commercial=True).close()
     with pytest.raises(LicenceRefused, match="private"):
         library.migrate(in_space("private", commercial=False))
-    assert library.status().coming is None
+    assert library.status().pending is None
     library.migrate("trial")
     assert read_manifest(library.path).commercial
 
@@ -518,9 +518,9 @@ def test_every_kind_of_query_can_be_compared(library, media):
 
 def test_the_doctor_sees_the_other_spaces(library):
     library.migrate("trial")
-    with library._editions.beside()["kept"].ledger.read() as snapshot:
+    with library._editions.others()["kept"].ledger.read() as snapshot:
         item = next(snapshot.items())[0]
-    library._editions.beside()["kept"].ledger.write(lambda txn: txn.drop_run(1))
+    library._editions.others()["kept"].ledger.write(lambda txn: txn.drop_run(1))
     (library.path / "ledger-9").mkdir()
     found = library.doctor()
     assert found[0].startswith(f"space toy (kept): item {item}")

@@ -91,14 +91,14 @@ def test_a_file_that_memory_did_not_hold_is_tried_again_by_the_next_run(tmp_path
     with bindsearch.open(tmp_path / "media.library", space=Space(encoder)) as library:
         report = library.index(media)
         assert (report.added, report.quarantined) == (1, {})
-        assert report.troubled == {
+        assert report.deferred == {
             long: "space small ran out of memory with a single piece of text: close other programs, or take a smaller "
             "model; the next run tries again"
         }
-        assert library.index().troubled == report.troubled
+        assert library.index().deferred == report.deferred
         encoder.holds = 100
         again = library.index()
-        assert (again.added, again.unchanged, again.troubled) == (1, 1, {})
+        assert (again.added, again.unchanged, again.deferred) == (1, 1, {})
         assert library.status().quarantine == {}
 
 

@@ -48,7 +48,7 @@ def look(library: Path, expected: dict[str, Truth]) -> tuple[str, int, list[str]
     """Return the space that answers, how many files the migration has settled, and what is wrong."""
     with bindsearch.open(library) as opened:
         status = opened.status()
-    return status.space, 0 if status.coming is None else status.coming.files, faults(library, expected[status.space])
+    return status.space, 0 if status.pending is None else status.pending.files, faults(library, expected[status.space])
 
 
 def read(library: Path, until: Path, right: list[Answer]) -> int:
