@@ -17,7 +17,7 @@ from bindsearch.core.paths import Places, absolute, default_library, listed
 from bindsearch.core.progress import BuildProgress, Progress
 from bindsearch.errors import LibraryBusy, LibraryError, UnreadableMedia
 from bindsearch.indexing.index_store import AUTO
-from bindsearch.ingest.indexed_folders import missing_folders, remember_folders, folders_to_index
+from bindsearch.ingest.indexed_folders import folders_to_index, missing_folders, remember_folders
 from bindsearch.ingest.report import Report
 from bindsearch.library.concepts import Concepts
 from bindsearch.library.edition import OpenEdition
@@ -366,7 +366,7 @@ class Library:
 
     def doctor(self, *, repair: bool = False, read_files: bool = True) -> list[str]:
         """Prove that ledger, files and indexes agree; give what does not hold, in words. `repair` mends it."""
-        from bindsearch.library.doctor import check_other_editions, check_orphans, check_edition
+        from bindsearch.library.doctor import check_edition, check_orphans, check_other_editions
 
         if repair:
             with writing(self.path):
@@ -375,7 +375,10 @@ class Library:
                     *check_other_editions(self._editions.others(), repair=True),
                     *check_orphans(self.path, repair=True),
                 ]
-        told = [*check_edition(self._editions.now(), read_files=read_files), *check_other_editions(self._editions.others())]
+        told = [
+            *check_edition(self._editions.now(), read_files=read_files),
+            *check_other_editions(self._editions.others()),
+        ]
         if strays(self.path, read_manifest(self.path)):
             with suppress(LibraryError), writing(self.path):  # while there is a writer, it may be removing them itself
                 told += check_orphans(self.path)
