@@ -1,6 +1,6 @@
 """Names of spaces and indexes, and where their code is: loaded by string on first use.
 
-Other packages add their own through the entry-point groups `bindsearch.spaces.space` and `bindsearch.indexes`.
+Other packages add their own through the entry-point groups `bindsearch.spaces` and `bindsearch.indexes`.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def default_space() -> str:
 
 def spaces() -> dict[str, str]:
     """Return every known space by name, with the place of its code."""
-    return SPACES | _plugins("bindsearch.spaces.space")
+    return SPACES | _plugins("bindsearch.spaces")
 
 
 def indexes() -> dict[str, str]:

@@ -59,7 +59,7 @@ def write_texts(folder: Path, numbers: range) -> None:
 
 def work(library: Path, media: Path, kind: str) -> int:
     """Index, and make the indexes anew if a kind is given; tell each stage on stdout as it begins."""
-    registry.INDEXES["ivf"] = "trial_rebuild:SmallCells"
+    registry.INDEXES["ivf"] = "stress_rebuild:SmallCells"
     before = ""
 
     def on_progress(progress: Progress) -> None:

@@ -69,5 +69,5 @@ def install(folder: Path) -> str:
     told = folder / "bindsearch_trial-1.dist-info"
     told.mkdir(parents=True)
     (told / "METADATA").write_text("Metadata-Version: 2.1\nName: bindsearch-trial\nVersion: 1\n")
-    (told / "entry_points.txt").write_text("[bindsearch.spaces.space]\ntrial = trial_space:SlowEncoder\n")
+    (told / "entry_points.txt").write_text("[bindsearch.spaces]\ntrial = trial_space:SlowEncoder\n")
     return f"{folder}{':' if sys.platform != 'win32' else ';'}{Path(__file__).resolve().parent}"
