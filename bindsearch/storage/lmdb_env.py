@@ -107,6 +107,8 @@ class LmdbEnvironment:
             storage = cls._open.get(key)
             if storage is None:
                 storage = cls._open[key] = cls(folder, tables, first_map)
+            if create and len(storage._dbs) < len(tables):  # a process was killed before it had created them all
+                storage._become_writer()
             storage._users += 1
             return storage
 
