@@ -46,7 +46,7 @@ class SmallCells(IvfIndex):
     """The index `ivf`, with cells from few rows on."""
 
     def __init__(self, dim: int) -> None:
-        super().__init__(dim, min_rows=MIN_ROWS)
+        super().__init__(dim, min_generator_rows=MIN_ROWS)
 
 
 def write_texts(folder: Path, numbers: range) -> None:
