@@ -196,7 +196,7 @@ def _per_class(confusion: Confusion) -> Iterator[str]:
 def _copies(found: Overlap, done: Evaluation) -> Iterator[str]:
     count = sum(len(each.dataset.examples) for each in done.sets)
     where = shown(done.options.against or "")
-    yield f"copies: {len(found.copied):,} of {count:,} have one among the {found.looked_at:,} files in {where}"
+    yield f"copies: {len(found.copied):,} of {count:,} have one among the {found.compared:,} files in {where}"
     for copy in found.copies[:SHOWN_COPIES]:
         yield f"  {shown(copy.of)} = {shown(copy.copy)} ({copy.how})"
     if len(found.copies) > SHOWN_COPIES:

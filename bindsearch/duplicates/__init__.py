@@ -1,1 +1,1 @@
-"""Perceptual fingerprints that recognise copies."""
+"""Perceptual fingerprints that recognise modified copies of images and sounds."""

@@ -1,6 +1,7 @@
-"""Copies of what is measured, found in a library, a folder or a tar file.
+"""Finds copies of evaluation media in a library, a folder or a tar file.
 
-By content where the bytes are the same, else by fingerprint. Two things that show or sound nothing have none.
+Identical bytes are found by their digest, modified copies by their fingerprint. Flat images and silent sounds have no
+fingerprint.
 """
 
 from __future__ import annotations
@@ -12,22 +13,24 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from bindsearch.duplicates import audio_fingerprint as mark_sound, image_fingerprint as mark_picture
-from bindsearch.duplicates.audio_fingerprint import Signs
-from bindsearch.duplicates.image_fingerprint import Grey
+from bindsearch.duplicates import audio_fingerprint, image_fingerprint
+from bindsearch.duplicates.audio_fingerprint import AudioFingerprint
+from bindsearch.duplicates.image_fingerprint import Thumbnail
 from bindsearch.errors import MediaError
 from bindsearch.evaluation.dataset import Dataset, Media, MediaCache
 from bindsearch.evaluation.media_files import PICTURES, SOUNDING, Store
-from bindsearch.types import Modality, Piece, Windowing
+from bindsearch.types import Modality, Piece
 
 ProgressCallback = Callable[[str], None]
+MAX_FINGERPRINT_AGREEMENT = 0.9999
+"""An agreement of 1 means identical bytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """A medium that is measured, a copy of it, and how well they agree: 1 for the same bytes."""
+    """An evaluation medium, a copy of it, and their agreement: 1 for identical bytes."""
 
     of: str
     copy: str
@@ -35,52 +38,83 @@ class Copy:
 
     @property
     def how(self) -> str:
-        """Say how they are known to be copies."""
+        """How the copy was recognised, in words."""
         return "the same bytes" if self.agreement >= 1 else f"agreement {self.agreement:.2f}"
 
 
 @dataclass(frozen=True, slots=True)
 class Overlap:
-    """What was found."""
+    """The copies that were found."""
 
-    looked_at: int
+    compared: int
+    """Media in the library, folder or tar file."""
     copies: tuple[Copy, ...]
     failed: dict[str, str] = field(default_factory=dict)
-    """What could not be compared, and why."""
+    """Media that could not be compared -> reason."""
 
     @property
     def copied(self) -> frozenset[str]:
-        """Return the measured media that have a copy."""
+        """The evaluation media that have a copy."""
         return frozenset(each.of for each in self.copies)
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values, ready for `json.dumps`."""
+        """Return plain values, ready for `json.dumps`."""
         copies = [{"of": each.of, "copy": each.copy, "agreement": round(each.agreement, 4)} for each in self.copies]
-        return {"looked_at": self.looked_at, "copied": len(self.copied), "copies": copies, "not_compared": self.failed}
+        return {"compared": self.compared, "copied": len(self.copied), "copies": copies, "not_compared": self.failed}
+
+
+class _Pair(NamedTuple):
+    """An evaluation medium, its copy, and their agreement."""
+
+    one: str
+    other: str
+    agreement: float
 
 
 @dataclass(slots=True)
-class _Marks:
+class _Fingerprints:
     """Fingerprints of many media; a long sound has several."""
 
     media: list[Media]
     digests: dict[str, list[str]] = field(default_factory=dict)
-    greys: list[Grey] = field(default_factory=list)
-    seen: list[str] = field(default_factory=list)
-    signs: list[Signs] = field(default_factory=list)
-    heard: list[str] = field(default_factory=list)
+    """SHA-256 -> names of the media with these bytes."""
+    images: list[Thumbnail] = field(default_factory=list)
+    image_names: list[str] = field(default_factory=list)
+    sounds: list[AudioFingerprint] = field(default_factory=list)
+    sound_names: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
 
+    def add(self, media: Media, path: Path) -> None:
+        """Add the fingerprints of one medium, of which `path` is a local file."""
+        for piece in _pieces(path):
+            if isinstance(piece.content, str):
+                continue
+            if piece.modality == Modality.AUDIO:
+                sound = audio_fingerprint.fingerprint(piece.content)  # type: ignore[arg-type]
+                if sound.any():
+                    self.sounds.append(sound)
+                    self.sound_names.append(str(media))
+            else:
+                image = image_fingerprint.thumbnail(piece.content)  # type: ignore[arg-type]
+                if not image_fingerprint.is_flat(image):
+                    self.images.append(image)
+                    self.image_names.append(str(media))
 
-def overlap(sets: Sequence[Dataset], against: Path, *, on_progress: ProgressCallback = lambda name: None) -> Overlap:
-    """Look for copies of the media of some data sets. Raises `OSError`, and what opening a library raises."""
-    ours = _marked([example.media for each in sets for example in each.examples], on_progress)
-    theirs = _marked(list(_media_in(against, {each.modality for each in sets})), on_progress)
+
+def find_overlap(
+    sets: Sequence[Dataset], against: Path, *, on_progress: ProgressCallback = lambda name: None
+) -> Overlap:
+    """Find copies of the media of some data sets.
+
+    Raises `OSError`, and the errors of opening a library.
+    """
+    ours = _fingerprints([example.media for each in sets for example in each.examples], on_progress)
+    theirs = _fingerprints(list(_media_in(against, {each.modality for each in sets})), on_progress)
     found: dict[tuple[str, str], float] = {}
-    for one, other, agreed in [*_identical(ours, theirs), *_alike(ours, theirs)]:
-        if not _same_place(one, other):
-            found[one, other] = max(agreed, found.get((one, other), 0.0))
-    copies = sorted((Copy(one, other, agreed) for (one, other), agreed in found.items()), key=_order)
+    for one, other, agreement in [*_identical(ours, theirs), *_similar(ours, theirs)]:
+        if not _is_same_file(one, other):
+            found[one, other] = max(agreement, found.get((one, other), 0.0))
+    copies = sorted((Copy(one, other, agreement) for (one, other), agreement in found.items()), key=_order)
     return Overlap(len(theirs.media), tuple(copies), ours.failed | theirs.failed)
 
 
@@ -88,26 +122,25 @@ def _order(copy: Copy) -> tuple[str, float, str]:
     return copy.of, -copy.agreement, copy.copy
 
 
-def _identical(ours: _Marks, theirs: _Marks) -> Iterator[tuple[str, str, float]]:
+def _identical(ours: _Fingerprints, theirs: _Fingerprints) -> Iterator[_Pair]:
     for digest, names in ours.digests.items():
-        yield from ((one, other, 1.0) for one in names for other in theirs.digests.get(digest, ()))
+        yield from (_Pair(one, other, 1.0) for one in names for other in theirs.digests.get(digest, ()))
 
 
-def _alike(ours: _Marks, theirs: _Marks) -> Iterator[tuple[str, str, float]]:
-    most = 0.9999  # 1 is kept for the same bytes
-    for one, other, agreed in mark_picture.matches(ours.greys, theirs.greys):
-        yield ours.seen[one], theirs.seen[other], min(agreed, most)
-    for one, other, agreed in mark_sound.matches(ours.signs, theirs.signs):
-        yield ours.heard[one], theirs.heard[other], min(agreed, most)
+def _similar(ours: _Fingerprints, theirs: _Fingerprints) -> Iterator[_Pair]:
+    for one, other, agreement in image_fingerprint.find_copies(ours.images, theirs.images):
+        yield _Pair(ours.image_names[one], theirs.image_names[other], min(agreement, MAX_FINGERPRINT_AGREEMENT))
+    for one, other, agreement in audio_fingerprint.find_copies(ours.sounds, theirs.sounds):
+        yield _Pair(ours.sound_names[one], theirs.sound_names[other], min(agreement, MAX_FINGERPRINT_AGREEMENT))
 
 
-def _same_place(one: str, other: str) -> bool:
-    """Whether it is the file itself: a data set may lie in the folder that it is compared with."""
+def _is_same_file(one: str, other: str) -> bool:
+    """Whether two names are of the same file: a data set may lie in the folder that it is compared with."""
     return one == other or Path(one).resolve() == Path(other).resolve()
 
 
 def _media_in(against: Path, modalities: set[Modality]) -> Iterator[Media]:
-    """Return what lies in a library, a folder with all that is below, or a tar file."""
+    """Yield the media of a library, of a folder and everything below it, or of a tar file."""
     from bindsearch.library.library import Library
     from bindsearch.storage.manifest import MANIFEST
 
@@ -124,44 +157,27 @@ def _media_in(against: Path, modalities: set[Modality]) -> Iterator[Media]:
         yield from Store(against, suffixes=suffixes, tars_below=True).files.values()
 
 
-def _marked(media: list[Media], on_progress: ProgressCallback) -> _Marks:
-    marks = _Marks(media)
-    with closing(MediaCache()) as shelf:
+def _fingerprints(media: list[Media], on_progress: ProgressCallback) -> _Fingerprints:
+    fingerprints = _Fingerprints(media)
+    with closing(MediaCache()) as cache:
         for each in media:
             on_progress(each.name)
             try:
-                marks.digests.setdefault(hashlib.sha256(each.read()).hexdigest(), []).append(str(each))
-                with shelf.lend(each) as path:
-                    _mark(each, path, marks)
+                fingerprints.digests.setdefault(hashlib.sha256(each.read()).hexdigest(), []).append(str(each))
+                with cache.lend(each) as path:
+                    fingerprints.add(each, path)
             except (MediaError, OSError) as error:
-                marks.failed[str(each)] = str(error)
-    return marks
-
-
-def _mark(media: Media, path: Path, marks: _Marks) -> None:
-    for piece in _pieces(path):
-        if isinstance(piece.content, str):
-            continue
-        if piece.modality == Modality.AUDIO:
-            table = mark_sound.signs(piece.content)  # type: ignore[arg-type]
-            if table.any():
-                marks.signs.append(table)
-                marks.heard.append(str(media))
-        else:
-            small = mark_picture.grey(piece.content)  # type: ignore[arg-type]
-            if not mark_picture.shows_nothing(small):
-                marks.greys.append(small)
-                marks.seen.append(str(media))
+                fingerprints.failed[str(each)] = str(error)
+    return fingerprints
 
 
 def _pieces(path: Path) -> Iterator[Piece]:
-    """Decode a picture, or the sound of a recording or film."""
+    """Decode an image, or the sound of a recording or video."""
     from bindsearch.media import decode, identify
 
     kind = identify(path)
     if kind is None:
         return
     wanted = frozenset({Modality.IMAGE if kind.modality == Modality.IMAGE else Modality.AUDIO})
-    windowing: Windowing = mark_sound.PIECE
-    with decode(path, kind, windowing, wanted=wanted) as decoding:
+    with decode(path, kind, audio_fingerprint.WINDOWING, wanted=wanted) as decoding:
         yield from decoding

@@ -11,7 +11,7 @@ import numpy as np
 
 from bindsearch.core.progress import Progress
 from bindsearch.errors import BadQuery
-from bindsearch.evaluation.contamination import Overlap, overlap
+from bindsearch.evaluation.contamination import Overlap, find_overlap
 from bindsearch.evaluation.dataset import Component, Dataset
 from bindsearch.evaluation.embedding import Embedded, embed
 from bindsearch.evaluation.emergence import Emergence, emergence
@@ -102,7 +102,7 @@ def evaluate(paths: Sequence[Path], space: Space, options: Options, *, show: Sho
     if options.against is None:
         return Evaluation(space, options, tuple(embedded), scores, confusions, met, notes=tuple(notes))
     comparing = _Counter(None, show)
-    found = overlap([each.dataset for each in embedded], options.against, on_progress=comparing)
+    found = find_overlap([each.dataset for each in embedded], options.against, on_progress=comparing)
     clean = [_without(each, found.copied) for each in embedded]
     cleaned, _ = _measured(clean, space, options, [])
     again = emergence(clean, space, seed=options.seed) if met else None

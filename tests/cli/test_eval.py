@@ -85,7 +85,7 @@ def test_copies_are_told(run, colours, tmp_path):
     assert [line for line in ran.lines if line.endswith("(the same bytes)")]
     records = [json.loads(line) for line in run("eval", colours, "--against", tmp_path / "training", "--json").lines]
     (copies,) = [each for each in records if each["kind"] == "copies"]
-    assert (copies["looked_at"], copies["copied"], copies["copies"][0]["agreement"]) == (1, 1, 1.0)
+    assert (copies["compared"], copies["copied"], copies["copies"][0]["agreement"]) == (1, 1, 1.0)
     assert [each["without_copies"] for each in records if each.get("metric") == "top-1"] == [1.0]
 
 

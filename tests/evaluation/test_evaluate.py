@@ -165,7 +165,7 @@ def plant(scenes, training):
 
 def test_copies_are_found_and_the_scores_given_without_them(scenes, tmp_path):
     done = run(scenes, against=plant(scenes, tmp_path / "training"))
-    assert done.overlap.looked_at == 3
+    assert done.overlap.compared == 3
     assert done.overlap.copied == {str(scenes / "a" / "0.png"), str(scenes / "b" / "1.png")}
     assert {copy.how == "the same bytes" for copy in done.overlap.copies if copy.copy.endswith("same.png")} >= {True}
     whole = figures(done, "zero-shot image")["top-1"]
