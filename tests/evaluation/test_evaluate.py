@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-import fingerprints as trial
+import fingerprints as experiment
 import numpy as np
 import pytest
 from duplicates.test_fingerprints import scene
@@ -156,7 +156,7 @@ def scenes(tmp_path):
 def plant(scenes, training):
     """A cropped copy, the same bytes, and a stranger."""
     training.mkdir()
-    cropped = trial.cropped(Image.open(scenes / "a" / "0.png"), random.Random(0))
+    cropped = experiment.crop(Image.open(scenes / "a" / "0.png"), random.Random(0))
     cropped.save(training / "small.jpg", quality=60)
     (training / "same.png").write_bytes((scenes / "b" / "1.png").read_bytes())
     scene(99).save(training / "other.png")
