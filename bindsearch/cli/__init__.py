@@ -1,6 +1,6 @@
-"""The command line: one module per verb, each a parse, one call of the library, and a rendering.
+"""The command line: one module per verb, which parses, calls the library once, and prints.
 
-Nothing of the engine is imported before a verb runs, so that help costs nothing.
+The engine is imported only when a verb runs, so that --help stays fast.
 """
 
 from __future__ import annotations
@@ -52,31 +52,31 @@ VERBS = (
 )
 
 EPILOG = """\
-a first look:
+getting started:
   bindsearch index ~/Pictures ~/Recordings
   bindsearch search "rain on a roof"
   bindsearch search waves + gulls.wav - crowd.jpg
 
 exit status:
   0  done
-  1  nothing found, or an error that was foreseen
-  2  the command line makes no sense: an unknown option, space or tag, a file that is not there
+  1  nothing found, or an expected error
+  2  wrong usage: an unknown option, space or tag, or a file that does not exist
   3  finished, but some files failed
-  130, 143  stopped by Ctrl-C or by SIGTERM
+  130, 143  stopped by Ctrl-C or SIGTERM
 
-`bindsearch VERB --help` tells all about a verb. Without --library, the library is the one that the
-environment variable BINDSEARCH_LIBRARY names, else one in your data folder.
+Run `bindsearch VERB --help` for the options of a verb. Without --library, the library is the one named by
+the environment variable BINDSEARCH_LIBRARY, else the one in your data folder.
 """
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Make the parser of the whole command line."""
+    """Build the parser of the whole command line."""
     parser = Parser(
         prog="bindsearch",
         description="Find photos, sounds, videos and texts by meaning: any kind of query, any kind of result.",
         epilog=EPILOG,
     )
-    parser.add_argument("--version", action=_Version, help="show the version and end")
+    parser.add_argument("--version", action=_Version, help="show the version and exit")
     add_common(parser)
     parser.set_defaults(library=None, json=False, quiet=False, traceback=False, run=None)
     verbs = parser.add_subparsers(title="verbs", metavar="VERB")
@@ -86,9 +86,9 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command line and give its exit status."""
+    """Run one command line and return its exit status."""
     never_fail_to_encode(sys.stdout, sys.stderr)
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that wait for others leave the processor to decoding
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # waiting threads must not spin while files are decoded
     parser = build_parser()
     try:
         arguments = parser.parse_args(argv)
@@ -101,7 +101,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 class _Version(argparse.Action):
-    """Looks the version up only when asked: reading a package's metadata is slow."""
+    """Looks up the version only on demand: reading package metadata is slow."""
 
     def __init__(self, option_strings: Sequence[str], dest: str, help: str | None = None) -> None:
         super().__init__(option_strings, dest=argparse.SUPPRESS, nargs=0, help=help)

@@ -1,4 +1,4 @@
-"""Whatever goes wrong: one clear line on stderr and an exit status, never a traceback."""
+"""Turn any error into one clear line on stderr and an exit status, never a traceback."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from bindsearch.errors import BindsearchError, QueryError, UnknownIndex, Unknown
 WRONG_ARGUMENTS = (QueryError, UnknownSpace, UnknownIndex, FileNotFoundError)
 DONE, FAILED, MISUSED, PARTLY = 0, 1, 2, 3
 BY_SIGNAL = 128
-"""What a shell adds to the number of the signal that ended a process."""
+"""Added to a signal number, the exit status of a process that the signal ended."""
 INTERRUPTED, PIPE_CLOSED = BY_SIGNAL + 2, BY_SIGNAL + 13
 
 
 def guarded(arguments: argparse.Namespace) -> int:
-    """Run a verb and give its exit status, whatever happens."""
+    """Run a verb and return its exit status, whatever happens."""
     try:
         status: int = arguments.run(arguments)
         sys.stdout.flush()
@@ -33,13 +33,13 @@ def guarded(arguments: argparse.Namespace) -> int:
             import traceback
 
             traceback.print_exc()
-        complain(_in_words(error))
+        complain(_message(error))
         return MISUSED if isinstance(error, WRONG_ARGUMENTS) else FAILED
 
 
-def _in_words(error: Exception) -> str:
+def _message(error: Exception) -> str:
     match error:
-        case BindsearchError():  # a query's has several lines
+        case BindsearchError():  # the message of a query error has several lines
             return "\n".join(map(escaped, str(error).split("\n")))
         case MemoryError():
             return "there is not enough memory for this"
@@ -51,5 +51,5 @@ def _in_words(error: Exception) -> str:
 
 
 def _discard_stdout() -> None:
-    """Let what is still in the buffer go nowhere: the interpreter flushes it on its way out."""
+    """Redirect stdout to null, since the interpreter flushes its buffer on exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

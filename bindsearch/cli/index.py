@@ -106,7 +106,7 @@ def run(args: argparse.Namespace) -> int:
             metadata=dict(args.meta) if args.meta else None,
             retry=args.retry,
             progress=bar.show,
-            stop=interrupt.asked,
+            stop=interrupt.requested,
         )
         if args.rebuild_index and not report.stopped:
             library.rebuild_index(args.rebuild_index, progress=bar.show)

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the first asks for a clean stop, the second ends the process at once."""
+"""Ctrl-C and SIGTERM: the first requests a clean stop, the second ends the process at once."""
 
 from __future__ import annotations
 
@@ -10,37 +10,37 @@ from typing import Any, Self
 
 from bindsearch.cli.faults import BY_SIGNAL
 
-WATCHED = (signal.SIGINT, signal.SIGTERM)
-SAID = b"\nbindsearch: stopping after this batch; press Ctrl-C again to stop at once\n"
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+MESSAGE = b"\nbindsearch: stopping after this batch; press Ctrl-C again to stop at once\n"
 
 
 class Interrupt:
-    """While it is entered, a first signal is only remembered."""
+    """A context in which a first signal is only recorded."""
 
     def __init__(self) -> None:
         self.signal = 0
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
-        self._before = {number: signal.signal(number, self._on_signal) for number in WATCHED}
+        self._before = {number: signal.signal(number, self._on_signal) for number in SIGNALS}
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def asked(self) -> bool:
-        """Whether a signal came."""
+    def requested(self) -> bool:
+        """Whether a signal has arrived."""
         return self.signal != 0
 
     @property
     def status(self) -> int:
-        """The exit status that tells of the signal."""
+        """The exit status for the signal."""
         return BY_SIGNAL + self.signal
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self.signal:
-            os._exit(BY_SIGNAL + number)  # safe at any moment: what is not committed is simply not there
+            os._exit(BY_SIGNAL + number)  # safe at any moment: what is not committed does not exist
         self.signal = number
         with suppress(OSError):
-            os.write(2, SAID)  # past the buffers, in the middle of whose filling a signal may come
+            os.write(2, MESSAGE)  # unbuffered: the signal may interrupt a buffered write

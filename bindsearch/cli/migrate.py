@@ -76,7 +76,9 @@ def run(args: argparse.Namespace) -> int:
 
 def _migrate(library: Library, args: argparse.Namespace) -> int:
     with Interrupt() as interrupt, Bar(sys.stderr, quiet=args.quiet) as bar:
-        report = library.migrate(args.space, allow_missing=args.allow_missing, progress=bar.show, stop=interrupt.asked)
+        report = library.migrate(
+            args.space, allow_missing=args.allow_missing, progress=bar.show, stop=interrupt.requested
+        )
     screen = Screen.of(sys.stdout)
     if args.json:
         screen.write(json.dumps(report.as_json()))

@@ -1,4 +1,4 @@
-"""Where words meet a terminal, a pipe or a file: colours and links on the first, plain text on all others."""
+"""Text output: colours and links on a terminal, plain text elsewhere."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from pathlib import Path
 from typing import TextIO
 
 INVISIBLE = {"Cc", "Cf", "Cs", "Zl", "Zp"}
-"""Unicode categories that break a line, reorder it or cannot be encoded."""
+"""Unicode categories that break or reorder a line, or cannot be encoded."""
 JOINERS = "\u200c\u200d"
-"""Invisible too, but names in some scripts, and many emoji, are spelled with them."""
-WIDTH = 100
-"""Columns where no terminal says how many it has."""
+"""Invisible too, but used to spell names in some scripts, and emoji."""
+DEFAULT_COLUMNS = 100
+"""Width where no terminal reports one."""
 _STYLES = {"bold": "1", "dim": "2", "green": "32", "yellow": "33", "red": "31"}
 _CONTROL = re.compile(r"\x1b\]8;;.*?\x1b\\|\x1b\[[0-9;]*m")
 
 
 @dataclass(frozen=True, slots=True)
 class Screen:
-    """One output stream and what it can show."""
+    """An output stream and its capabilities."""
 
     stream: TextIO
     terminal: bool
@@ -32,7 +32,7 @@ class Screen:
 
     @classmethod
     def of(cls, stream: TextIO) -> Screen:
-        """Look at a stream and at what the user's environment asks for."""
+        """Detect the capabilities of a stream, honouring TERM and NO_COLOR."""
         terminal = stream.isatty() and os.environ.get("TERM") != "dumb"
         return cls(stream, terminal, terminal and not os.environ.get("NO_COLOR"), _width(stream))
 
@@ -40,38 +40,38 @@ class Screen:
         """Write one line."""
         self.stream.write(line + "\n")
 
-    def styled(self, words: str, *styles: str) -> str:
-        """Return words in colours and weights, where they can be shown."""
-        if not self.colours or not styles or not words:
-            return words
-        return f"\x1b[{';'.join(_STYLES[style] for style in styles)}m{words}\x1b[0m"
+    def styled(self, text: str, *styles: str) -> str:
+        """Return text with ANSI styles, if the stream shows them."""
+        if not self.colours or not styles or not text:
+            return text
+        return f"\x1b[{';'.join(_STYLES[style] for style in styles)}m{text}\x1b[0m"
 
-    def linked(self, words: str, target: str) -> str:
-        """Return words that lead to an address when they are clicked."""
-        return f"\x1b]8;;{target}\x1b\\{words}\x1b]8;;\x1b\\" if self.terminal else words
+    def linked(self, text: str, target: str) -> str:
+        """Return text as a hyperlink, if the stream is a terminal."""
+        return f"\x1b]8;;{target}\x1b\\{text}\x1b]8;;\x1b\\" if self.terminal else text
 
 
 def never_fail_to_encode(*streams: TextIO) -> None:
-    """Write characters that a stream's encoding lacks as escapes, instead of failing on them."""
+    """Make streams escape characters that their encoding lacks, instead of failing."""
     for stream in streams:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 
 
 def never_fail_to_decode(stream: TextIO) -> None:
-    """Read what is not in a stream's encoding as replacement characters, instead of failing on it."""
+    """Make a stream replace bytes that it cannot decode, instead of failing."""
     if isinstance(stream, io.TextIOWrapper):
         stream.reconfigure(errors="replace")
 
 
-def complain(words: str) -> None:
-    """Say on stderr what went wrong."""
-    sys.stderr.write(f"bindsearch: {words}\n")
+def complain(text: str) -> None:
+    """Write a message to stderr."""
+    sys.stderr.write(f"bindsearch: {text}\n")
 
 
-def escaped(words: str) -> str:
-    r"""Write out what would break a line, move the cursor or cannot be encoded; bytes of no encoding as `\xNN`."""
-    return "".join(_escape(letter) if _is_invisible(letter) else letter for letter in words)
+def escaped(text: str) -> str:
+    r"""Escape characters that break a line, move the cursor or cannot be encoded; undecodable bytes as `\xNN`."""
+    return "".join(_escape(letter) if _is_invisible(letter) else letter for letter in text)
 
 
 def _is_invisible(letter: str) -> bool:
@@ -84,7 +84,7 @@ def _escape(letter: str) -> str:
 
 
 def shown(path: str | os.PathLike[str]) -> str:
-    """Return a path as people read it: relative to where they are if that is shorter, and on one line."""
+    """Return a path for display: relative if that is shorter, and on one line."""
     whole = os.fspath(path)
     try:
         near = os.path.relpath(whole)
@@ -94,13 +94,13 @@ def shown(path: str | os.PathLike[str]) -> str:
 
 
 def address(path: Path, *, start: float | None = None, end: float | None = None) -> str:
-    """Return the file address of a path, with a media fragment for the moment where there is one."""
+    """Return the file URI of a path, with a media fragment for a time range."""
     return path.as_uri() + ("" if start is None or end is None else f"#t={round(start, 2):g},{round(end, 2):g}")
 
 
-def columns(words: str) -> int:
-    """Return how many columns of a terminal words take; colours and links take none."""
-    return sum(_letter_columns(letter) for letter in _CONTROL.sub("", words))
+def columns(text: str) -> int:
+    """Return the display width of text, ignoring styles and links."""
+    return sum(_letter_columns(letter) for letter in _CONTROL.sub("", text))
 
 
 def _letter_columns(letter: str) -> int:
@@ -109,33 +109,33 @@ def _letter_columns(letter: str) -> int:
     return 2 if unicodedata.east_asian_width(letter) in "WF" else 1
 
 
-def padded(words: str, width: int, *, right: bool = False) -> str:
-    """Fill words up with spaces, behind them or, to the right, before them."""
-    filling = " " * max(0, width - columns(words))
-    return filling + words if right else words + filling
+def padded(text: str, width: int, *, right: bool = False) -> str:
+    """Pad text with spaces to a width; `right` aligns it to the right."""
+    filling = " " * max(0, width - columns(text))
+    return filling + text if right else text + filling
 
 
-def cut(words: str, width: int, *, middle: bool = False) -> str:
-    """Shorten words to a width, with an ellipsis at the end or in the middle."""
-    if columns(words) <= width:
-        return words
+def cut(text: str, width: int, *, middle: bool = False) -> str:
+    """Shorten text to a width, with an ellipsis at the end or in the middle."""
+    if columns(text) <= width:
+        return text
     if width < 2:
         return ""
     tail = (width - 1) * 2 // 3 if middle else 0
-    return _head(words, width - 1 - tail).rstrip() + "…" + _head(words[::-1], tail)[::-1]
+    return _head(text, width - 1 - tail).rstrip() + "…" + _head(text[::-1], tail)[::-1]
 
 
-def _head(words: str, width: int) -> str:
+def _head(text: str, width: int) -> str:
     taken = 0
-    for place, letter in enumerate(words):
+    for place, letter in enumerate(text):
         taken += _letter_columns(letter)
         if taken > width:
-            return words[:place]
-    return words
+            return text[:place]
+    return text
 
 
 def _width(stream: TextIO) -> int:
     try:
-        return os.get_terminal_size(stream.fileno()).columns or WIDTH
+        return os.get_terminal_size(stream.fileno()).columns or DEFAULT_COLUMNS
     except (OSError, ValueError):
-        return WIDTH
+        return DEFAULT_COLUMNS

@@ -1,4 +1,4 @@
-"""Numbers as people say them."""
+"""Format numbers for people."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ BILLION = 1_000_000_000
 
 
 def chance(expect: float) -> str:
-    """Say how often chance brings a result this good: `1 in 4,000` searches, or `3 per search`.
+    """Format an E-value: `1 in 4,000` searches, or `3 per search`.
 
     >>> chance(0.00026), chance(0.4), chance(2.6), chance(3.2e-8), chance(0)
     ('1 in 3,800', '1 in 2', '3 per search', '1 in 31 million', 'never')
     """
-    if expect == 0:  # a file that was asked for, and finds itself
+    if expect == 0:  # a queried file finds itself
         return "never"
     if expect * BILLION < 1:
         return "1 in a billion"
@@ -24,13 +24,13 @@ def chance(expect: float) -> str:
 
 
 def two_digits(number: float) -> int:
-    """Round to two digits that count: more would pretend to a precision that an estimate does not have."""
+    """Round to two significant digits: an estimate has no more."""
     scale: int = 10 ** max(0, math.floor(math.log10(number)) - 1)
     return round(number / scale) * scale
 
 
 def clock(seconds: float, *, tenths: bool = False) -> str:
-    """Say a time within a recording.
+    """Format a time within a recording.
 
     >>> clock(25), clock(3723.5), clock(3723.5, tenths=True)
     ('0:25', '1:02:04', '1:02:03.5')
@@ -43,7 +43,7 @@ def clock(seconds: float, *, tenths: bool = False) -> str:
 
 
 def moment(start: float | None, end: float | None) -> str:
-    """Say from when to when: `0:25–0:27`."""
+    """Format a time range: `0:25–0:27`."""
     if start is None or end is None:
         return ""
     tenths = any(abs(time - round(time)) >= 0.05 for time in (start, end))
@@ -51,7 +51,7 @@ def moment(start: float | None, end: float | None) -> str:
 
 
 def span(seconds: float) -> str:
-    """Say how long something took or lasts: `0.4 s`, `12 s`, `3 min`, `2.5 hours`."""
+    """Format a duration: `0.4 s`, `12 s`, `3 min`, `2.5 hours`."""
     if seconds < 60:
         return f"{seconds:.1f} s" if seconds < 9.95 else f"{seconds:.0f} s"
     if seconds < 5_400:
@@ -60,7 +60,7 @@ def span(seconds: float) -> str:
 
 
 def size(count: float) -> str:
-    """Say how much room something takes."""
+    """Format a size in bytes."""
     for unit in ("bytes", "kB", "MB", "GB"):
         if count < 999.5:
             return f"{count:.0f} {unit}" if unit == "bytes" or count >= 99.5 else f"{count:.1f} {unit}"
@@ -69,20 +69,20 @@ def size(count: float) -> str:
 
 
 def counted(number: int, one: str, many: str = "") -> str:
-    """Say a number and what it counts: `1 file`, `2,000 files`."""
+    """Format a count with its noun: `1 file`, `2,000 files`."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
 def share(fraction: float) -> str:
-    """Say a share; only a whole is called 100 %."""
+    """Format a share; only 1 becomes 100 %."""
     return "100 %" if fraction >= 1 else f"{min(fraction * 100, 99.9):.1f} %"
 
 
 def percent(fraction: float) -> str:
-    """Say a share in whole percent, in four columns: ` 87%`."""
+    """Format a share as whole percent, four columns wide: ` 87%`."""
     return f"{fraction:4.0%}"
 
 
-def reason(path: str, told: str) -> str:
-    """Say why a file failed, without its path where the reason begins with it."""
-    return told.removeprefix(f"{path}: ")
+def reason(path: str, message: str) -> str:
+    """Return an error message without the path at its start."""
+    return message.removeprefix(f"{path}: ")

@@ -58,7 +58,7 @@ def test_confusion_is_drawn(run, colours, tmp_path):
         assert min(picture.size) > 60
     ran = run("eval", colours, "--confusion", tmp_path / "out.unknown")
     assert ran.status == 2
-    assert "call it something.png" in ran.err
+    assert "name it something.png" in ran.err
 
 
 def test_without_classes_there_is_no_confusion(run, tmp_path):
@@ -104,7 +104,7 @@ def test_what_cannot_be_read_is_complained_about(run, colours):
         (["samples/sounds", "--as", "esc"], 2, "no layout is called 'esc'"),
         (["samples/sounds", "--as", "esc50"], 2, "has no meta/esc50.csv or clips.csv"),
         (["samples/sounds", "--space", "no"], 2, "no space is called 'no'"),
-        (["samples/sounds", "--part", "test"], 2, "there is no 'test'"),
+        (["samples/sounds", "--part", "test"], 2, "unknown value 'test'"),
         (["samples/sounds", "--limit", "0"], 2, "at least 1"),
     ],
 )

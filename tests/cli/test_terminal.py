@@ -90,7 +90,7 @@ def test_the_bar_fits_the_line():
     path = Path("/media") / ("a very long name of a folder " * 5) / "the_file_itself.wav"
     told = drawn(Terminal(), (5.0, progress(123_456, 1_234_567, path)))
     line = told.removeprefix("\r\x1b[K").removesuffix("\r\x1b[K")
-    assert columns(line) == screens.WIDTH - 1
+    assert columns(line) == screens.DEFAULT_COLUMNS - 1
     assert "…" in line
     assert "itself.wav" in line
 
@@ -231,4 +231,4 @@ def test_a_poor_encoding_is_no_reason_to_fail(place, monkeypatch):
     monkeypatch.setattr("sys.stdout", io.TextIOWrapper(raw, "ascii"))
     assert main(["search", "rain", "-m", "audio", "-k", "1", "-l", str(place / "media.library")]) == 0
     assert b"\\u2013" in raw.getvalue()
-    assert Screen.of(io.StringIO()).width == screens.WIDTH
+    assert Screen.of(io.StringIO()).width == screens.DEFAULT_COLUMNS

@@ -47,7 +47,7 @@ def test_what_cannot_be_drawn_is_one_line(run, tmp_path):
     for words, said in [
         (["pumpkin soup", "--modality", "text", "--why-image", path], "is a text, which has no picture"),
         (["snow", "--why-image", path, "--of", "5000"], "there is no result 5000 to draw: the search finds "),
-        (["snow", "--modality", "image", "--why-image", tmp_path / "why.xyz"], "call it something.png"),
+        (["snow", "--modality", "image", "--why-image", tmp_path / "why.xyz"], "name it something.png"),
         (["snow", "--modality", "image", "--why-image", tmp_path / "no" / "why.png"], "why.png"),
     ]:
         ran = run("search", *words)
