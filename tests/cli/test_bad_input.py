@@ -70,7 +70,7 @@ USAGE = [
     ("export to a folder", ["export", "night"], "'night' is a folder"),
     ("save to where no folder is", ["classify", "night", "--labels", "a", "--save", "no/x"], "no such folder 'no'"),
     ("draw to where no folder is", ["eval", "samples/photos", "--confusion", "no/x.png"], "no such folder 'no'"),
-    ("draw the truth there", ["classify", "night", "--truth", "folders", "--picture", "no/x.png"], "no such folder 'no'"),
+    ("draw the truth", ["classify", "night", "--truth", "folders", "--picture", "no/x.png"], "no such folder 'no'"),
     ("draw the reason there", ["search", "rain", "--why-image", "no/x.png"], "no such folder 'no'"),
     ("draw no kind of picture", ["search", "rain", "--why-image", "why.xyz"], "name it something.png"),
     ("nothing said to forget", ["forget"], "--gone"),
