@@ -33,7 +33,7 @@ NARROW = 24
 """Columns that a path gets at least."""
 NEW = "–"
 """Instead of the rank that a file has in the other answer, where it has none."""
-WORDS = {"coming": "coming", "kept": "kept", "current": "answers"}
+WORDS = {"pending": "pending", "previous": "previous", "current": "current"}
 
 
 def add(verbs: Verbs) -> None:
@@ -99,7 +99,7 @@ def _write_table(told: Comparison, screen: Screen, *, quiet: bool) -> None:
 
 def _legend(told: Comparison) -> str:
     most = max(len(told.now.hits), len(told.other.hits))
-    unfinished = f"; {told.other.space} is not complete yet" if told.other.edition == "coming" else ""
+    unfinished = f"; {told.other.space} is not complete yet" if told.other.edition == "pending" else ""
     return f"{told.shared} of {most} are in both{unfinished}"
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from bindsearch.cli.parser import Parser, Verbs, add_common
 from bindsearch.cli.screen import Screen, complain, escaped, shown
 from bindsearch.cli.wording import counted, reason, size, span
-from bindsearch.storage.settings import RECALL
+from bindsearch.storage.settings import DEFAULT_RECALL
 
 if TYPE_CHECKING:
     from bindsearch.library.status import Status
@@ -88,7 +88,7 @@ def _indexes(status: Status) -> Iterator[tuple[str, str]]:
         if told.why and told.kind != "exact":
             yield "", f"{modality}: {told.kind}, because {told.why}"
     settings = status.settings
-    wished = [f"recall {settings.recall:.2%}"] if settings.recall != RECALL else []
+    wished = [f"recall {settings.recall:.2%}"] if settings.recall != DEFAULT_RECALL else []
     wished += [f"{size(settings.memory)} of memory"] if settings.memory is not None else []
     wished += [f"on {settings.device}"] if settings.device != "auto" else []
     wished += [] if settings.centring else ["no centring"]
@@ -132,7 +132,7 @@ def _other_spaces(status: Status) -> Iterator[tuple[str, str]]:
         )
     if status.pending:
         far = f"{status.pending.files:,} of {counted(status.files, 'file')}, {size(status.pending.bytes)}"
-        yield "coming", f"space {status.pending.space}: {far} (`migrate` goes on, `migrate --cancel` gives up)"
+        yield "pending", f"space {status.pending.space}: {far} (`migrate` goes on, `migrate --cancel` gives up)"
     if status.previous:
         cost = f"space {status.previous.space}, {size(status.previous.bytes)}"
-        yield "kept", f"{cost} (`migrate --rollback` goes back to it, `migrate --drop-old` frees it)"
+        yield "previous", f"{cost} (`migrate --rollback` goes back to it, `migrate --drop-old` frees it)"

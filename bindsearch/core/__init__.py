@@ -1,1 +1,1 @@
-"""Ground floor: paths, locks, atomic file writes, file state, vectors, progress, names."""
+"""What every room may use: paths, locks, atomic file writes, file state, vectors, progress, names."""

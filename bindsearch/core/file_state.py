@@ -7,9 +7,25 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 
+DIGEST_BYTES = 32
+NO_CONTENT = bytes(DIGEST_BYTES)
+"""The digest of paths that hold nothing to index."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """Size and modification time: as long as they stay the same, a file counts as unchanged."""
+
+    size: int
+    mtime_ns: int
+
+
+UNSEEN = Stamp(-1, -1)
+"""The stamp of a path known by name only. No file has it, so the next run reads the file."""
+
 
 def digest_of(path: Path, halt: threading.Event | None = None) -> bytes:
-    """Digest a file's content. Raises `OSError`."""
+    """Return the digest of a file's content; a meaningless one once `halt` is set. Raises `OSError`."""
     digest = blake2b(digest_size=DIGEST_BYTES)
     with path.open("rb", buffering=0) as file:
         while chunk := file.read(1 << 20):
@@ -20,7 +36,7 @@ def digest_of(path: Path, halt: threading.Event | None = None) -> bytes:
 
 
 def is_gone(path: Path) -> bool:
-    """Whether there is surely no file any more; one that cannot be looked at is not gone."""
+    """Whether a file certainly no longer exists. One that cannot be accessed is not gone."""
     try:
         path.stat()
     except (FileNotFoundError, NotADirectoryError):
@@ -31,25 +47,6 @@ def is_gone(path: Path) -> bool:
 
 
 def stamp_of(path: Path) -> Stamp:
-    """Return a file's stamp as it is now. Raises `OSError`."""
+    """Return the present stamp of a file. Raises `OSError`."""
     status = path.stat()
     return Stamp(status.st_size, status.st_mtime_ns)
-
-
-DIGEST_BYTES = 32
-
-
-NO_CONTENT = bytes(DIGEST_BYTES)
-"""The digest of paths that hold nothing for us."""
-
-
-@dataclass(frozen=True, slots=True)
-class Stamp:
-    """What tells that a file is as it was: size and time of change."""
-
-    size: int
-    mtime_ns: int
-
-
-UNSEEN = Stamp(-1, -1)
-"""Of a path that is known by name only: no file has this stamp, so the next run reads it."""

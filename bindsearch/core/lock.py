@@ -1,4 +1,4 @@
-"""One writer at a time, and one who makes indexes anew: locks that die with their process, and name it till then."""
+"""The locks of a library: one writer and one index rebuild at a time. The system frees them when a process dies."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if sys.platform == "win32":
     import msvcrt
 
     def _lock(file: IO[Any]) -> None:
-        file.seek(1 << 20)  # far behind the text, which others may want to read
+        file.seek(1 << 20)  # far behind the text, so that other processes can read it
         msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
 
 else:
@@ -30,9 +30,9 @@ else:
 
 @contextmanager
 def writing(folder: Path, *, patience: float = 0.0) -> Iterator[None]:
-    """Be the library's writer, waiting for another for some seconds at the most.
+    """Hold the writer lock of a library, waiting up to `patience` seconds for it.
 
-    Raises `LibraryBusy` with the name of the process that is the writer, `LibraryError` where nobody can write.
+    Raises `LibraryBusy`, which names the process that holds it, and `LibraryError` if the folder is not writable.
     """
     with _holding(folder / "writer.lock", f"{folder} is being written by", patience):
         yield
@@ -40,11 +40,11 @@ def writing(folder: Path, *, patience: float = 0.0) -> Iterator[None]:
 
 @contextmanager
 def rebuilding(folder: Path, *, patience: float = 0.0) -> Iterator[None]:
-    """Be the one who makes the indexes in a folder anew, while others read and write the library.
+    """Hold the lock for rebuilding the indexes in a folder; others may read and write the library meanwhile.
 
-    Raises `LibraryBusy`, `LibraryError` as `writing` does.
+    Raises `LibraryBusy` and `LibraryError` like `writing`.
     """
-    with _holding(folder / "rebuild.lock", f"the indexes in {folder} are being made anew by", patience):
+    with _holding(folder / "rebuild.lock", f"the indexes in {folder} are being rebuilt by", patience):
         yield
 
 
@@ -55,23 +55,23 @@ def _holding(path: Path, busy: str, patience: float) -> Iterator[None]:
     except OSError as error:
         raise LibraryError(f"{path.parent} cannot be written to: {error.strerror}") from error
     try:
-        until = time.monotonic() + patience
+        deadline = time.monotonic() + patience
         while not is_locked(file):
-            if time.monotonic() >= until:
-                raise LibraryBusy(f"{busy} {_holder(file)}; wait for it to end")
+            if time.monotonic() >= deadline:
+                raise LibraryBusy(f"{busy} {_holder(file)}; wait until it ends")
             time.sleep(0.05)
-        with suppress(OSError):  # a full disk: the lock holds, only its name is missing
+        with suppress(OSError):  # the disk is full: the lock works, only the name of its holder is missing
             _sign(file)
         yield
         with suppress(OSError):
             file.truncate(0)
     finally:
-        with suppress(OSError):  # a full disk: its name still waits to be written, and would hide what went wrong
+        with suppress(OSError):  # the disk is full: the unwritten name must not hide the error of the block
             file.close()
 
 
 def is_locked(file: IO[Any]) -> bool:
-    """Try to lock a file; tell whether it is ours now."""
+    """Try to lock a file; return whether this process holds the lock now."""
     try:
         _lock(file)
     except OSError:
@@ -90,7 +90,7 @@ def _sign(file: IO[str]) -> None:
 def _holder(file: IO[str]) -> str:
     file.seek(0)
     try:
-        told = json.loads(file.read())
-        return f"process {told['process']} ({told['command']}, since {told['since']})"
+        holder = json.loads(file.read())
+        return f"process {holder['process']} ({holder['command']}, since {holder['since']})"
     except (ValueError, KeyError, TypeError):
         return "another process"

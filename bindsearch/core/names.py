@@ -1,4 +1,4 @@
-"""Look up enumerated names as users type them."""
+"""Names of modalities as users type them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from bindsearch.types import Modality
 
 
 def modality_named(name: str) -> Modality:
-    """Return the modality of a name. Raises `BadQuery`."""
+    """Return the modality with this name. Raises `BadQuery`."""
     try:
         return Modality(name)
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""Paths as people give them, and where a library lies when nobody says."""
+"""Paths as users give them, and the default folders of libraries and weights."""
 
 from __future__ import annotations
 
@@ -26,8 +26,9 @@ def weights_folder() -> Path:
 
 
 def folder_of_weights(space: str) -> Path:
-    """Return where files of a space's weights may be put by hand. A path in its name is a hash there: it may be
-    long.
+    """Return the folder in which users may place the weight files of a space.
+
+    A path in the name of the space is hashed, because it may be too long for the name of a folder.
     """
     name = SpaceName(space)
     hashed = hashlib.sha256(os.fsencode(name.folder)).hexdigest()[:16] if name.folder else ""
@@ -35,17 +36,18 @@ def folder_of_weights(space: str) -> Path:
 
 
 def absolute(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
-    """Return absolute paths, each once, not resolved through links. Raises `BadQuery` for what is no path."""
+    """Return absolute paths without duplicates; links are not resolved. Raises `BadQuery` for an invalid path."""
     return list(dict.fromkeys(Path(os.path.abspath(os.path.expanduser(_checked(os.fspath(path))))) for path in paths))
 
 
 def topmost(paths: Iterable[Path]) -> list[Path]:
-    """Leave out what lies below another of the paths, where walking that one comes to it."""
+    """Return the paths that a walk of the other paths does not reach."""
     tops = dict.fromkeys(paths)
     return [path for path in tops if not any(top in tops and _is_visible(path, top) for top in path.parents)]
 
 
 def _is_visible(path: Path, top: Path) -> bool:
+    """Whether a walk from `top` reaches a path, which it does unless a folder on the way is hidden."""
     return not any(part.startswith(".") for part in path.relative_to(top).parts)
 
 
@@ -63,9 +65,9 @@ def _data_folder() -> Path:
     return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
 
 
-Places: TypeAlias = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
+PathOrPaths: TypeAlias = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 
 
-def listed(places: Places) -> list[str | os.PathLike[str]]:
-    """Return places as a list, be it one or many."""
-    return [places] if isinstance(places, str | os.PathLike) else list(places)
+def as_list(paths: PathOrPaths) -> list[str | os.PathLike[str]]:
+    """Return one path or several as a list."""
+    return [paths] if isinstance(paths, str | os.PathLike) else list(paths)

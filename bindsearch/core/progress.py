@@ -8,7 +8,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class BuildProgress:
-    """How far an index has come that is made anew, while the one before it answers."""
+    """The progress of an index rebuild; the old index answers searches meanwhile."""
 
     modality: str
     kind: str
@@ -16,19 +16,19 @@ class BuildProgress:
     """`building`, `measuring`, `writing`, `switching`, `clearing`."""
     done: int = 0
     total: int = 0
-    """Of its segments, while it is built."""
+    """Segments, during the stage `building`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a run has come."""
+    """The progress of an index run."""
 
     done: int
-    """Files settled of those that were not unchanged."""
+    """Files processed, unchanged ones not counted."""
     total: int | None
-    """Files that need work; None while the scan still runs."""
+    """Files to process; None while the scan still runs."""
     segments: int
     path: Path | None
-    """The file that was settled last; None at the end."""
+    """The file that was processed last; None at the end."""
     building: BuildProgress | None = None
-    """Once all files are settled: the index that is made anew."""
+    """Set once all files are processed and an index is rebuilt."""

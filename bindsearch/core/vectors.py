@@ -1,16 +1,13 @@
-"""Unit vectors."""
+"""Unit vectors and their means."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from bindsearch.types import Modality, Vectors
-
-if TYPE_CHECKING:
-    pass
 
 
 def unit(vectors: Any) -> Vectors:
@@ -22,8 +19,8 @@ def unit(vectors: Any) -> Vectors:
 
 
 def mean_vector(vectors: Vectors, modalities: Sequence[Modality]) -> Vectors:
-    """Return the unit mean of a file's vectors; what is seen and what is heard of it count the same. *Shape:* (dim,)"""
-    kinds = np.array([str(modality) for modality in modalities])
-    parts = np.stack([vectors[kinds == kind].mean(axis=0) for kind in sorted(set(kinds.tolist()))])
-    mean: Vectors = unit(unit(parts).mean(axis=0, keepdims=True))[0]
+    """Return the unit mean of a file's vectors; each modality has the same weight. *Shape:* (dim,)"""
+    names = np.array([str(modality) for modality in modalities])
+    means = np.stack([vectors[names == name].mean(axis=0) for name in sorted(set(names.tolist()))])
+    mean: Vectors = unit(unit(means).mean(axis=0, keepdims=True))[0]
     return mean

@@ -87,7 +87,7 @@ def _unread(record: PathRecord) -> str:
 
 def _unknown(snapshot: Snapshot, path: Path) -> str:
     """Say why the library may not know a file that is there."""
-    root = next((top for top in snapshot.roots() if top in (path, *path.parents)), None)
+    root = next((top for top in snapshot.indexed_folders() if top in (path, *path.parents)), None)
     if root is None:
         return "it is not in the library: `bindsearch index` it, or the folder it lies in"
     same = _reached_by(snapshot, path) if path.is_file() else None  # a pipe would wait for words

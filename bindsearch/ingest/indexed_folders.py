@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from bindsearch.core.file_state import is_gone
-from bindsearch.core.paths import Places, absolute, listed, topmost
+from bindsearch.core.paths import PathOrPaths, absolute, as_list, topmost
 from bindsearch.errors import BadQuery
 from bindsearch.storage.ledger import Ledger
 
@@ -28,7 +28,7 @@ def existing_paths(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
     return tops
 
 
-def folders_to_index(library: Path, ledger: Ledger, places: Places | None) -> list[Path]:
+def folders_to_index(library: Path, ledger: Ledger, places: PathOrPaths | None) -> list[Path]:
     """Return the folders and files to index: by default those of before, which need not be there any more.
 
     Raises `BadQuery`.
@@ -38,7 +38,7 @@ def folders_to_index(library: Path, ledger: Ledger, places: Places | None) -> li
         if not known:
             raise BadQuery("nothing was indexed yet: say which folder, as in `bindsearch index ~/Pictures`")
         return known
-    roots = existing_paths(listed(places))
+    roots = existing_paths(as_list(places))
     if library in roots:
         raise BadQuery(f"{library} is the library itself: say which folder of media to index")
     return roots
@@ -55,9 +55,9 @@ def remember_folders(ledger: Ledger, roots: Sequence[Path]) -> None:
     known = _known(ledger)
     merged = topmost([*known, *roots])
     if merged != known:
-        ledger.write(lambda txn: txn.set_roots(merged))
+        ledger.write(lambda txn: txn.set_indexed_folders(merged))
 
 
 def _known(ledger: Ledger) -> list[Path]:
     with ledger.read() as snapshot:
-        return snapshot.roots()
+        return snapshot.indexed_folders()

@@ -16,7 +16,7 @@ from bindsearch.indexing.index_store import IndexStore, live_runs
 from bindsearch.library.edition import OpenEdition
 from bindsearch.ports import Index
 from bindsearch.storage.ledger import Ledger
-from bindsearch.storage.manifest import read_manifest, strays
+from bindsearch.storage.manifest import EditionRole, read_manifest, strays
 from bindsearch.storage.records import PathRecord, RunRef, run_ids
 from bindsearch.storage.snapshot import Snapshot
 from bindsearch.storage.write_transaction import Change, WriteTransaction, deferred
@@ -32,7 +32,7 @@ def check_edition(edition: OpenEdition, *, read_files: bool, repair: bool = Fals
     return doctor.repair() if repair else doctor.examine()
 
 
-def check_other_editions(others: Mapping[str, OpenEdition], *, repair: bool = False) -> list[str]:
+def check_other_editions(others: Mapping[EditionRole, OpenEdition], *, repair: bool = False) -> list[str]:
     """Say what does not hold in the editions that do not answer. Their files are those of the one that does."""
     return [
         f"space {edition.edition.space} ({word}): {words}"

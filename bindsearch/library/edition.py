@@ -68,7 +68,7 @@ class OpenEdition:
             try:
                 space = Space.named(self.edition.space)
             except MissingWeights as error:
-                raise MissingWeights(f"{error}{self.edition.if_moved}") from error
+                raise MissingWeights(f"{error}{self.edition.hint_if_moved}") from error
             self.edition.check(space.spec, self._folder)
             self._space = space
         return self._space

@@ -9,7 +9,7 @@ from pathlib import Path
 from bindsearch.errors import BadQuery, LibraryError
 from bindsearch.library.edition import OpenEdition
 from bindsearch.spaces.space import Space
-from bindsearch.storage.manifest import Edition, Manifest, manifest_stamp, read_manifest
+from bindsearch.storage.manifest import Edition, EditionRole, Manifest, manifest_stamp, read_manifest
 
 
 class Editions:
@@ -38,11 +38,11 @@ class Editions:
         with self._following:
             return self._edition if self._closed else self._follow()
 
-    def others(self) -> dict[str, OpenEdition]:
+    def others(self) -> dict[EditionRole, OpenEdition]:
         """Return the editions beside the one that answers; one that is being made or removed is left out."""
         self.now()
-        found = {}
-        for word, edition in self.manifest.beside.items():
+        found: dict[EditionRole, OpenEdition] = {}
+        for word, edition in self.manifest.others.items():
             with suppress(LibraryError):
                 found[word] = self.open(edition)
         return found
@@ -65,10 +65,10 @@ class Editions:
 
     def pending_space(self) -> Space:
         """Return the space that a migration is on its way to. Raises `BadQuery` where none is under way."""
-        coming = self.manifest.coming
-        if coming is None:
+        pending = self.manifest.pending
+        if pending is None:
             raise BadQuery("no migration is under way: say to which space, as in `bindsearch migrate --space NAME`")
-        return self._space_of(coming) or Space.named(coming.space)
+        return self._space_of(pending) or Space.named(pending.space)
 
     def close(self) -> None:
         """Let go of the files; closing again does nothing."""

@@ -13,9 +13,9 @@ def forget(edition: OpenEdition, tops: Mapping[Path, None]) -> int:
     """Drop what is known at some paths and below them; give the number of paths."""
     with edition.ledger.read() as snapshot:
         records = [record for top in tops for record in snapshot.paths(top)]
-        roots = [root for root in snapshot.roots() if not any(top in tops for top in (root, *root.parents))]
+        roots = [root for root in snapshot.indexed_folders() if not any(top in tops for top in (root, *root.parents))]
     edition.ledger.write_each(WriteTransaction.forget, records)
-    edition.ledger.write(lambda txn: txn.set_roots(roots))
+    edition.ledger.write(lambda txn: txn.set_indexed_folders(roots))
     edition.save()
     return len(records)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Self, Unpack
 
 from bindsearch.core.file_state import digest_of, is_gone
 from bindsearch.core.lock import writing
-from bindsearch.core.paths import Places, absolute, default_library, listed
+from bindsearch.core.paths import PathOrPaths, absolute, as_list, default_library
 from bindsearch.core.progress import BuildProgress, Progress
 from bindsearch.errors import LibraryBusy, LibraryError, UnreadableMedia
 from bindsearch.indexing.index_store import AUTO
@@ -34,7 +34,7 @@ from bindsearch.registry import load_index
 from bindsearch.results import Hit, Hits, WhyNot
 from bindsearch.retrieval.comparison import Answer, Comparison
 from bindsearch.spaces.space import Space
-from bindsearch.storage.manifest import Manifest, read_manifest, strays, write_manifest
+from bindsearch.storage.manifest import EditionRole, Manifest, read_manifest, strays, write_manifest
 from bindsearch.storage.settings import Settings
 from bindsearch.types import Item, Vectors
 from bindsearch.zeroshot import Classifier, load_classifier
@@ -113,7 +113,7 @@ class Library:
 
     def index(
         self,
-        paths: Places | None = None,
+        paths: PathOrPaths | None = None,
         *,
         metadata: Mapping[str, str] | None = None,
         retry: bool = False,
@@ -143,13 +143,13 @@ class Library:
             report.deferred.update(missing)
             return report
 
-    def forget(self, paths: Places) -> int:
+    def forget(self, paths: PathOrPaths) -> int:
         """Remove files, or all files below folders, and their vectors; give the number of paths that are forgotten.
 
         The files themselves stay where they are.
         """
         with writing(self.path):
-            tops = dict.fromkeys(absolute(listed(paths)))
+            tops = dict.fromkeys(absolute(as_list(paths)))
             for edition in self._editions.others().values():
                 forget(edition, tops)
             return forget(self._editions.now(), tops)
@@ -259,7 +259,10 @@ class Library:
         if not others:
             raise LibraryError(ONE_SPACE.format(self.path, now.edition.space))
         self.manifest.allow(others[0][1].space.spec)
-        answers = [Answer(each.edition.space, word, each.answer(asked)) for word, each in (("current", now), others[0])]
+        answers = [
+            Answer(each.edition.space, word, each.answer(asked))
+            for word, each in ((EditionRole.CURRENT, now), others[0])
+        ]
         return Comparison(*answers)
 
     def vector(self, query: Words) -> Vectors:
@@ -419,24 +422,24 @@ class Library:
     def rollback(self) -> str:
         """Go back to the space before the last migration, and keep the other; give its name.
 
-        Files that came or changed since are embedded by the next `index`. Raises `LibraryError` if none is kept,
+        Files that came or changed since are embedded by the next `index`. Raises `LibraryError` if there is none,
         `LibraryBusy`, and what loading the space raises.
         """
         with writing(self.path):
             self._editions.now()
-            if self.manifest.kept is not None:
-                self._editions.accept(self._editions.open(self.manifest.kept).space)
+            if self.manifest.previous is not None:
+                self._editions.accept(self._editions.open(self.manifest.previous).space)
             return Migration(self.path, self._editions.open).rollback()
 
     def drop_old(self) -> int:
         """Remove the space that is kept; give the bytes that were freed. Raises `LibraryError`, `LibraryBusy`."""
         with writing(self.path):
-            return Migration(self.path, self._editions.open).drop("kept")
+            return Migration(self.path, self._editions.open).drop(EditionRole.PREVIOUS)
 
     def cancel_migration(self) -> int:
         """Remove what a migration has made so far; give the bytes. Raises `LibraryError`, `LibraryBusy`."""
         with writing(self.path):
-            return Migration(self.path, self._editions.open).drop("coming")
+            return Migration(self.path, self._editions.open).drop(EditionRole.PENDING)
 
     # -- inside
 

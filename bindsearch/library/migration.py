@@ -21,7 +21,7 @@ from bindsearch.library.edition import OpenEdition
 from bindsearch.library.tags import transfer_tags
 from bindsearch.media import ScanError, ScannedFile
 from bindsearch.spaces.space import Space
-from bindsearch.storage.manifest import Edition, Manifest, read_manifest, strays, write_manifest
+from bindsearch.storage.manifest import Edition, EditionRole, Manifest, read_manifest, strays, write_manifest
 from bindsearch.storage.records import PathRecord
 from bindsearch.storage.snapshot import Snapshot
 from bindsearch.storage.write_transaction import WriteTransaction
@@ -85,8 +85,8 @@ class Migration:
         from bindsearch.ingest.pipeline import Ingest
 
         began = time.monotonic()
-        manifest, coming = self._begin(space.spec)
-        source, target = self._opened(manifest.current), self._opened(coming, create=True)
+        manifest, pending = self._begin(space.spec)
+        source, target = self._opened(manifest.current), self._opened(pending, create=True)
         ingest = Ingest(target.ledger, space, retry=True, progress=progress, stop=stop)
         with source.ledger.read() as snapshot:
             places = in_walking_order(snapshot)
@@ -110,34 +110,35 @@ class Migration:
                 brought = transfer_tags(source, target)
                 report.tags_again, report.tags_dropped = list(brought.again), list(brought.dropped)
                 target.save(everything=True)
-                self._show(manifest, coming)
+                self._show(manifest, pending)
                 report.switched = True
         report.elapsed = time.monotonic() - began
         return report
 
     def rollback(self) -> str:
-        """Show the kept edition again, with today's paths, and keep the other; give the name of its space.
+        """Switch back to the previous edition, with today's paths; return the name of its space.
 
-        What was indexed since is embedded by the next `index`. Raises `LibraryError` if none is kept, `SpaceError`
+        What was indexed since is embedded by the next `index`. Raises `LibraryError` if there is none, `SpaceError`
         if its encoders are not to be had.
         """
         manifest = read_manifest(self._folder)
-        if manifest.kept is None:
-            raise LibraryError(f"{self._folder} keeps no old space to go back to: it has {manifest.space} only")
-        source, target = self._opened(manifest.current), self._opened(manifest.kept)
+        if manifest.previous is None:
+            raise LibraryError(f"{self._folder} has no previous space to go back to, only {manifest.space}")
+        source, target = self._opened(manifest.current), self._opened(manifest.previous)
         manifest.allow(target.space.spec)  # and the encoders are there: before anything changes
         bring(source, target, overrule=True)
         transfer_tags(source, target)
         target.save()
-        self._show(manifest, manifest.kept)
-        return manifest.kept.space
+        self._show(manifest, manifest.previous)
+        return manifest.previous.space
 
-    def drop(self, word: str) -> int:
-        """Remove the `kept` edition, or the `coming` one; give the bytes that were freed. Raises `LibraryError`."""
+    def drop(self, role: EditionRole) -> int:
+        """Remove the previous or the pending edition; return the bytes freed. Raises `LibraryError`."""
         manifest = read_manifest(self._folder)
-        if word not in manifest.beside:
-            raise LibraryError(f"{self._folder}: {'no old space is kept' if word == 'kept' else NOT_UNDER_WAY}")
-        manifest = replace(manifest, kept=None) if word == "kept" else replace(manifest, coming=None)
+        if role not in manifest.others:
+            missing = "there is no previous space" if role == EditionRole.PREVIOUS else NOT_UNDER_WAY
+            raise LibraryError(f"{self._folder}: {missing}")
+        manifest = replace(manifest, previous=None) if role == EditionRole.PREVIOUS else replace(manifest, pending=None)
         write_manifest(self._folder, manifest)
         return self.clean(manifest)
 
@@ -146,32 +147,31 @@ class Migration:
         return sum(remove_folder(place) for place in strays(self._folder, manifest))
 
     def _begin(self, spec: SpaceSpec) -> tuple[Manifest, Edition]:
-        """Note on the card what is coming, unless it is there already."""
+        """Record the pending edition in the manifest, unless it is recorded already."""
         manifest = read_manifest(self._folder)
         manifest.allow(spec)
         if manifest.current.is_of(spec):
             raise LibraryError(f"{self._folder} has space {spec.name} already")
-        if manifest.coming is not None and not manifest.coming.is_of(spec):
+        if manifest.pending is not None and not manifest.pending.is_of(spec):
             raise LibraryError(
-                f"{self._folder} is on its way to space {manifest.coming.space} ({manifest.coming.fingerprint[:12]}), "
-                f"not to "
-                f"{spec.name} ({spec.fingerprint[:12]}): `bindsearch migrate` goes on, `bindsearch migrate --cancel` "
-                "gives it up"
+                f"{self._folder} is being migrated to space {manifest.pending.space} "
+                f"({manifest.pending.fingerprint[:12]}), not to {spec.name} ({spec.fingerprint[:12]}): "
+                "`bindsearch migrate` continues, `bindsearch migrate --cancel` gives it up"
             )
-        if manifest.kept is not None and manifest.kept.is_of(spec):
+        if manifest.previous is not None and manifest.previous.is_of(spec):
             raise LibraryError(
-                f"{self._folder} keeps space {spec.name}: `bindsearch migrate --rollback` goes back to it"
+                f"{self._folder} was in space {spec.name} before: `bindsearch migrate --rollback` goes back to it"
             )
         self.clean(manifest)
-        coming = Edition.of(spec, manifest.coming.number if manifest.coming else manifest.editions + 1)
-        if manifest.coming != coming:
-            manifest = replace(manifest, coming=coming, editions=coming.number)
+        pending = Edition.of(spec, manifest.pending.number if manifest.pending else manifest.editions + 1)
+        if manifest.pending != pending:
+            manifest = replace(manifest, pending=pending, editions=pending.number)
             write_manifest(self._folder, manifest)
-        return manifest, coming
+        return manifest, pending
 
     def _show(self, manifest: Manifest, edition: Edition) -> None:
         """Switch: from this rename on, the card names another edition."""
-        manifest = manifest.showing(edition)
+        manifest = manifest.switched_to(edition)
         write_manifest(self._folder, manifest)
         self.clean(manifest)
 
@@ -181,7 +181,7 @@ NOT_UNDER_WAY = "no migration is under way"
 
 def in_walking_order(snapshot: Snapshot) -> list[Path]:
     """Return all known paths as a walk of the roots would come by them: a fresh index gives the same numbers."""
-    ranks = {root: rank for rank, root in enumerate(snapshot.roots())}
+    ranks = {root: rank for rank, root in enumerate(snapshot.indexed_folders())}
 
     def rank_of(path: Path) -> int:
         return next((ranks[place] for place in (path, *path.parents) if place in ranks), len(ranks))
@@ -232,7 +232,7 @@ def bring(source: OpenEdition, target: OpenEdition, *, overrule: bool) -> None:
         links = [link for record in old.paths() if (link := _path_to_carry(record, new, overrule=overrule)) is not None]
         gone = [record.path for record in new.paths() if old.path(record.path) is None]
         former = [(digest, told) for digest, told in old.former() if new.former_metadata(digest) != told]
-        roots = None if new.roots() == old.roots() else old.roots()
+        roots = None if new.indexed_folders() == old.indexed_folders() else old.indexed_folders()
         kept, known = old.concepts(), new.concepts()
         concepts = [(name, told) for name, told in kept.items() if not _same_parts(told, known.get(name))]
         dropped = sorted(known.keys() - kept.keys())
@@ -242,7 +242,7 @@ def bring(source: OpenEdition, target: OpenEdition, *, overrule: bool) -> None:
     target.ledger.write_each(lambda txn, pair: txn.put_concept(*pair), concepts)
     target.ledger.write_each(WriteTransaction.drop_concept, dropped)
     if roots is not None:
-        target.ledger.write(lambda txn: txn.set_roots(roots))
+        target.ledger.write(lambda txn: txn.set_indexed_folders(roots))
 
 
 def _same_parts(one: Mapping[str, Any], other: Mapping[str, Any] | None) -> bool:

@@ -44,7 +44,7 @@ def _create(folder: Path, space: Space | None, *, commercial: bool) -> Manifest:
     from bindsearch.registry import default_space
 
     spec = (space or Space.named(default_space())).spec
-    manifest = replace(Manifest.fresh(spec), commercial=commercial)
+    manifest = replace(Manifest.new(spec), commercial=commercial)
     manifest.allow(spec)
     make_folder(folder)
     with writing(folder, patience=CREATION_SECONDS):
@@ -59,6 +59,6 @@ def _found_again(folder: Path, manifest: Manifest, space: Space) -> Manifest:
     """Note the place of a space whose folder was moved; where that cannot be written, a later opening does so."""
     if manifest.space != space.spec.name:
         with suppress(LibraryError), writing(folder):
-            manifest = read_manifest(folder).called(space.spec)
+            manifest = read_manifest(folder).with_name_of(space.spec)
             write_manifest(folder, manifest)
     return manifest

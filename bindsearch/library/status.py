@@ -12,7 +12,7 @@ from bindsearch.core.files import folder_size
 from bindsearch.indexing.index_store import Generation
 from bindsearch.library.edition import OpenEdition
 from bindsearch.registry import devices
-from bindsearch.storage.manifest import Manifest
+from bindsearch.storage.manifest import EditionRole, Manifest
 from bindsearch.storage.settings import Settings
 from bindsearch.storage.snapshot import Snapshot
 from bindsearch.types import Modality
@@ -94,7 +94,7 @@ class Status:
 
 
 def status_of(
-    snapshot: Snapshot, path: Path, manifest: Manifest, now: OpenEdition, others: Mapping[str, OpenEdition]
+    snapshot: Snapshot, path: Path, manifest: Manifest, now: OpenEdition, others: Mapping[EditionRole, OpenEdition]
 ) -> Status:
     """Count what a view of the ledger holds, and what the editions beside it cost."""
     items = dict.fromkeys(map(str, Modality), 0)
@@ -121,7 +121,7 @@ def status_of(
         hours=seconds / 3600,
         dormant=dormant,
         quarantine=quarantine_of(snapshot),
-        indexed_folders=snapshot.roots(),
+        indexed_folders=snapshot.indexed_folders(),
         ledger_bytes=now.ledger.storage.bytes_used(),
         index_bytes=now.index_store.bytes_used(),
         indexes={modality: told.kind for modality, told in generations.items()},
@@ -131,8 +131,8 @@ def status_of(
         certificates={modality: told.certificate for modality, told in generations.items() if told.certificate},
         files=snapshot.path_count(),
         unseen=sum(record.stamp == UNSEEN for record in snapshot.paths()),
-        pending=_beside(path, others.get("coming")),
-        previous=_beside(path, others.get("kept")),
+        pending=_beside(path, others.get(EditionRole.PENDING)),
+        previous=_beside(path, others.get(EditionRole.PREVIOUS)),
         tags=tuple(snapshot.tag_columns()),
     )
 

@@ -14,7 +14,7 @@ class Answer:
 
     space: str
     edition: str
-    """`current`, `coming` (as far as it is made) or `kept`."""
+    """`current`, `pending` (as far as it is built) or `previous`."""
     hits: Hits
 
 

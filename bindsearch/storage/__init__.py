@@ -1,1 +1,1 @@
-"""What is on disk: the LMDB environment, the ledger, the manifest."""
+"""What a library has on disk: LMDB environment, ledger, manifest and settings."""

@@ -2,44 +2,44 @@
 
 Tables (numbers big-endian, so that keys sort as the numbers do):
 
-    paths       path key -> size, mtime, digest of the content, metadata       what lies where
-    owners      digest -> path keys (several)                                  the same, from the content's side
-    contents    digest -> item                                                 identity
-    items       item -> what it is, and its runs                               one content
-    runs        first segment -> item, modality, spans                         consecutive segments of one modality
-    vectors     first segment -> (n, dim) float16                              their vectors
-    texts       segment -> its beginning                                       of passages of text
-    former      digest -> metadata                                             of the last path of gone contents
-    quarantine  digest -> reason                                               contents that cannot be read
-    log         position -> item came to life or went away                     what indexes follow
-    tags        classifier -> itself; classifier, item -> probabilities        what items were tagged with
-    meta        counters, roots, concepts, which tags there are
+    paths       path key -> size, mtime, digest, metadata                 which content each path holds
+    owners      digest -> path keys (several values)                      the inverse: which paths hold a content
+    contents    digest -> item                                            which item a content is
+    items       item -> record with its runs                              one content
+    runs        first segment -> item, modality, spans                    consecutive segments of one modality
+    vectors     first segment -> (n, dim) float16                         the vectors of a run
+    texts       segment -> beginning of the passage                       only of text segments
+    former      digest -> metadata                                        of the last path of a dormant item
+    quarantine  digest -> reason                                          contents that cannot be read
+    log         position -> item, live or not, runs                       the changes that indexes follow
+    tags        classifier -> its bytes; classifier, item -> row          probabilities of tags
+    meta        counters, indexed folders, concepts, tagger records
 
-An item is live while a path owns its digest. It keeps its vectors when the last path goes, so that a file that
-comes back costs no decoding.
+An item is live while at least one path holds its content, otherwise dormant. A dormant item keeps its vectors, so a
+file that comes back is not decoded again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from bindsearch.storage.lmdb_env import FIRST_MAP, LmdbEnvironment
+from bindsearch.storage.lmdb_env import FIRST_MAP_BYTES, LmdbEnvironment
 from bindsearch.storage.snapshot import Snapshot
 from bindsearch.storage.write_transaction import WriteTransaction
 
 Result = TypeVar("Result")
 Value = TypeVar("Value")
 
-PRUNED = 10_000
-"""Entries of the log that are dropped in one transaction."""
-BATCH = 256
-"""Changes in one transaction, where they are many."""
+MAX_PRUNED_ENTRIES = 10_000
+"""Log entries to drop in one transaction."""
+MAX_BATCH_CHANGES = 256
+"""Changes that `write_each` makes in one transaction."""
 
-TABLES = {
+TABLES: Mapping[str, bool] = {
     "paths": False,
     "owners": True,
     "contents": False,
@@ -53,6 +53,7 @@ TABLES = {
     "tags": False,
     "meta": False,
 }
+"""Table -> whether a key may have several values."""
 
 
 class Ledger:
@@ -63,17 +64,17 @@ class Ledger:
         self._dim = dim
 
     @classmethod
-    def open(cls, folder: Path, *, dim: int, create: bool = False, first_map: int = FIRST_MAP) -> Ledger:
+    def open(cls, folder: Path, *, dim: int, create: bool = False, first_map: int = FIRST_MAP_BYTES) -> Ledger:
         """Open the ledger in a folder. Raises `LibraryNotFound`, `CorruptLibrary`."""
         return cls(LmdbEnvironment.at(folder, TABLES, create=create, first_map=first_map), dim)
 
     def close(self) -> None:
-        """Let go of the files."""
+        """Close the files, unless another `Ledger` of this process uses them."""
         self.storage.release()
 
     @contextmanager
     def read(self) -> Iterator[Snapshot]:
-        """See the ledger as it is at this moment, whatever is written meanwhile."""
+        """Yield a snapshot: the ledger as it is now, whatever is written meanwhile."""
         with self.storage.read() as transaction:
             yield Snapshot(transaction, self._dim)
 
@@ -82,19 +83,19 @@ class Ledger:
         return self.storage.write(lambda transaction: txn(WriteTransaction(transaction, self._dim)))
 
     def prune_log(self, upto: int) -> None:
-        """Drop the log up to a position that all indexes on disk have reached, in transactions of bounded size."""
+        """Drop the log entries up to a position that all saved indexes have reached, in bounded transactions."""
         with self.read() as snapshot:
             start = snapshot.log_start()
-        for _ in range(start, upto, PRUNED):
-            self.write(lambda txn: txn.prune_log(upto, most=PRUNED))
+        for _ in range(start, upto, MAX_PRUNED_ENTRIES):
+            self.write(lambda txn: txn.prune_log(upto, limit=MAX_PRUNED_ENTRIES))
 
     def write_each(self, change: Callable[[WriteTransaction, Value], object], values: Sequence[Value]) -> None:
-        """Call `change(txn, value)` for each value, in transactions of bounded size.
+        """Call `change(txn, value)` for each value, in bounded transactions.
 
         `change` may be a method: `ledger.write_each(WriteTransaction.unlink, paths)`.
         """
-        for start in range(0, len(values), BATCH):
-            self.write(partial(_change_each, change, values[start : start + BATCH]))
+        for start in range(0, len(values), MAX_BATCH_CHANGES):
+            self.write(partial(_change_each, change, values[start : start + MAX_BATCH_CHANGES]))
 
 
 def _change_each(

@@ -1,4 +1,4 @@
-"""The LMDB environment under the ledger: shared in a process, growing by itself, its errors in our words."""
+"""The LMDB environment of the ledger: shared within a process, with a map that grows and errors of our own."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import errno
 import os
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,17 +17,17 @@ from bindsearch.errors import CorruptLibrary, LibraryBusy, LibraryError, Library
 
 Result = TypeVar("Result")
 
-FIRST_MAP = 1 << 26
-LARGEST_STEP = 1 << 32
-READERS = 1024
-NO_ROOM = 1 << 24
-"""Bytes below which a failing write means that the disk is full."""
+FIRST_MAP_BYTES = 1 << 26
+MAX_GROWTH_BYTES = 1 << 32
+MAX_READERS = 1024
+MIN_FREE_BYTES = 1 << 24
+"""With less free space, a failed write means that the disk is full."""
 
 
 class MapLock:
-    """Lets many threads hold the map, or one change its size while nobody does.
+    """A re-entrant shared lock on the size of the map: many threads hold it, or one resizes while none does.
 
-    Who wants to change it goes before those that come later; a thread that holds the map already may hold it twice.
+    A waiting resize blocks new holders, but not a thread that holds the lock already.
     """
 
     def __init__(self) -> None:
@@ -37,7 +37,7 @@ class MapLock:
         self._mine = threading.local()
 
     def enter(self) -> None:
-        """Hold the map: it keeps its size until `leave`."""
+        """Acquire the lock: the map keeps its size until `leave`."""
         held = getattr(self._mine, "held", 0)
         with self._changed:
             self._changed.wait_for(lambda: held or not self._changing)
@@ -45,7 +45,7 @@ class MapLock:
         self._mine.held = held + 1
 
     def leave(self) -> None:
-        """Let go of the map."""
+        """Release the lock."""
         self._mine.held -= 1
         with self._changed:
             self._holders -= 1
@@ -53,9 +53,9 @@ class MapLock:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Wait until nobody holds the map, and keep others out. Not for a thread that holds it itself."""
+        """Wait until no thread holds the lock and keep others out. Raises `RuntimeError` for a thread that holds it."""
         if getattr(self._mine, "held", 0):
-            raise RuntimeError("a thread that reads the ledger cannot write to it before it is done")
+            raise RuntimeError("a thread cannot write to the ledger while it reads from it")
         with self._changed:
             self._changing += 1
             try:
@@ -69,14 +69,14 @@ class MapLock:
 class LmdbEnvironment:
     """One LMDB environment with named tables.
 
-    LMDB allows an environment to be open once in a process, so `LmdbEnvironment.at` gives everybody in the process the
-    same one and closes it after the last `release`.
+    LMDB lets a process open an environment only once, so `LmdbEnvironment.at` returns the same one to all callers and
+    the last `release` closes it.
     """
 
     _open: dict[tuple[int, Path], LmdbEnvironment] = {}  # noqa: RUF012 - the process's own table, keyed by process id
     _opening = threading.Lock()
 
-    def __init__(self, folder: Path, tables: dict[str, bool], first_map: int) -> None:
+    def __init__(self, folder: Path, tables: Mapping[str, bool], first_map: int) -> None:
         self.folder = folder
         self._key = (os.getpid(), folder)
         self._users = 0
@@ -90,11 +90,11 @@ class LmdbEnvironment:
 
     @classmethod
     def at(
-        cls, folder: Path, tables: dict[str, bool], *, create: bool = False, first_map: int = FIRST_MAP
+        cls, folder: Path, tables: Mapping[str, bool], *, create: bool = False, first_map: int = FIRST_MAP_BYTES
     ) -> LmdbEnvironment:
-        """Open an environment, or join the one that is open in this process.
+        """Open an environment, or share the one that is open in this process.
 
-        `tables` says for each name whether a key may have several values.
+        `tables` maps each name to whether a key may have several values.
         Raises `LibraryNotFound`, `CorruptLibrary`, `LibraryError`.
         """
         if create:
@@ -113,7 +113,7 @@ class LmdbEnvironment:
             return storage
 
     def release(self) -> None:
-        """Close the environment if nobody else in this process uses it."""
+        """Close the environment if no other caller in this process uses it."""
         with self._opening:
             self._users -= 1
             if self._users == 0 and self._open.pop(self._key, None) is self:
@@ -122,9 +122,9 @@ class LmdbEnvironment:
 
     @contextmanager
     def read(self) -> Iterator[Transaction]:
-        """See the tables as they are at this moment, whatever is written meanwhile.
+        """Yield a read transaction: the tables as they are now, whatever is written meanwhile.
 
-        A thread must not `write` inside: the map could not grow while it waits for itself.
+        A thread must not `write` inside the block, because the map cannot grow while a reader holds it.
         """
         handle = self._begin(write=False)
         try:
@@ -136,10 +136,10 @@ class LmdbEnvironment:
             self._gate.leave()
 
     def write(self, txn: Callable[[Transaction], Result]) -> Result:
-        """Run `txn` in one transaction that happens whole or not at all.
+        """Run `txn` in one transaction, which is committed as a whole or not at all.
 
-        It runs again from the start when the map had to grow, so it must not touch anything but its transaction.
-        Raises `LibraryFull` when the disk has no room; then nothing of the change has happened.
+        `txn` runs again from the start if the map has to grow, so it must change nothing but its transaction. Raises
+        `LibraryFull` if the disk is full; then nothing is changed.
         """
         while True:
             try:
@@ -164,7 +164,7 @@ class LmdbEnvironment:
             self._gate.leave()
 
     def bytes_used(self) -> int:
-        """Bytes of the data file on disk."""
+        """Return the size of the data file on disk."""
         return (self.folder / "data.mdb").stat().st_size
 
     def _begin(self, *, write: bool) -> Any:
@@ -186,15 +186,15 @@ class LmdbEnvironment:
             return LibraryError(f"the library {self.folder.parent} was closed: open it again")
         if self._unlocked:
             return LibraryBusy(
-                f"{self.folder.parent} was written to while it was read, and its lock file cannot be used by you: "
-                "try again when the other process is done, or get leave to write ledger/lock.mdb"
+                f"{self.folder.parent} was written while it was read, and you have no permission to use its lock file: "
+                "try again when the other process has ended, or get permission to write ledger/lock.mdb"
             )
         return CorruptLibrary(f"the ledger in {self.folder.parent} cannot be read: {error}")
 
     def _grow(self) -> None:
         with self._gate.alone():
             size = self._env.info()["map_size"]
-            self._env.set_mapsize(size + min(size, LARGEST_STEP))
+            self._env.set_mapsize(size + min(size, MAX_GROWTH_BYTES))
 
     def _adopt_size(self) -> None:
         with self._gate.alone():
@@ -210,7 +210,7 @@ class LmdbEnvironment:
     def _open_it(self) -> None:
         """Open the environment and its tables.
 
-        As a reader at first: who opens tables to write waits for the writer of this moment, who may take long.
+        Read-only until the first write, because opening tables for writing waits for the current writer.
         """
         self._env, self._unlocked = _open_environment(
             self.folder, self._first_map, len(self._tables), writes=self._writes
@@ -225,62 +225,62 @@ class LmdbEnvironment:
                 raise CorruptLibrary(f"the ledger in {self.folder.parent} cannot be read: {error}") from error
 
     def _full_or_corrupt(self, error: lmdb.Error) -> LibraryError:
-        """Distinguish a disk that takes no more from a ledger that is damaged: half a page is an input/output error."""
+        """Distinguish a full disk from a damaged ledger. A partly written page appears as an input/output error."""
         free = shutil.disk_usage(self.folder).free
         signs = (os.strerror(errno.EFBIG), os.strerror(errno.EIO), os.strerror(errno.EDQUOT))
-        if isinstance(error, lmdb.DiskError) or any(sign in str(error) for sign in signs) or free < NO_ROOM:
+        if isinstance(error, lmdb.DiskError) or any(sign in str(error) for sign in signs) or free < MIN_FREE_BYTES:
             return LibraryFull(
-                f"the disk that holds {self.folder.parent} takes no more ({free / 1e6:.0f} MB free; {error}): what was "
-                "indexed so far is safe; make room and run the same command again"
+                f"the disk that holds {self.folder.parent} takes no more data ({free / 1e6:.0f} MB free; {error}): "
+                "what was indexed so far is safe; free some space and run the same command again"
             )
         return CorruptLibrary(f"the ledger in {self.folder.parent} cannot be written: {error}")
 
 
 class Transaction:
-    """Reads, and in `LmdbEnvironment.write` writes, the tables of one moment."""
+    """Reads the tables as they were at one moment; inside `LmdbEnvironment.write`, also writes them."""
 
     def __init__(self, handle: Any, dbs: dict[str, Any]) -> None:
         self._handle = handle
         self._dbs = dbs
 
     def get(self, table: str, key: bytes) -> bytes | None:
-        """Return the value of a key (the first, if it has several)."""
+        """Return the value of a key, the first one if it has several; None if there is no such key."""
         found = self._handle.get(key, db=self._dbs[table])
         return None if found is None else bytes(found)
 
     def view(self, table: str, key: bytes) -> memoryview | None:
-        """Return the value of a key without copying it; valid only inside the transaction."""
+        """Return the value of a key without a copy, valid only inside the transaction; None if there is no such key."""
         found = self._handle.get(key, db=self._dbs[table])
         return None if found is None else memoryview(found)
 
     def put(self, table: str, key: bytes, value: bytes, *, append: bool = False) -> None:
-        """Set the value of a key, or add one to it in a table of several. `append` says that keys only grow."""
+        """Set the value of a key, or add one in a table with several. `append` promises that it is the largest key."""
         self._handle.put(key, value, db=self._dbs[table], append=append)
 
     def drop(self, table: str, key: bytes, value: bytes = b"") -> bool:
-        """Remove a key, or one of its values. Return whether it was there."""
+        """Remove a key, or one of its values; return whether it existed."""
         return bool(self._handle.delete(key, value, db=self._dbs[table]))
 
     def values(self, table: str, key: bytes) -> list[bytes]:
-        """Return all values of one key, in order."""
+        """Return all values of a key, sorted."""
         with self._handle.cursor(db=self._dbs[table]) as cursor:
             return [bytes(value) for value in cursor.iternext_dup()] if cursor.set_key(key) else []
 
     def scan(self, table: str, start: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
-        """Return all pairs from a key on, in order of keys."""
+        """Return all pairs from a key on, sorted by key."""
         with self._handle.cursor(db=self._dbs[table]) as cursor:
             if cursor.set_range(start):
                 for key, value in cursor.iternext():
                     yield bytes(key), bytes(value)
 
     def keys(self, table: str) -> Iterator[bytes]:
-        """Return all keys, in order."""
+        """Return all keys, sorted."""
         with self._handle.cursor(db=self._dbs[table]) as cursor:
             for key in cursor.iternext(keys=True, values=False):
                 yield bytes(key)
 
     def floor(self, table: str, key: bytes) -> tuple[bytes, memoryview] | None:
-        """Return the pair with the largest key that is not above `key`; valid only inside the transaction."""
+        """Return the pair with the largest key up to `key`, valid only inside the transaction."""
         with self._handle.cursor(db=self._dbs[table]) as cursor:
             found = cursor.set_range(key)
             if not (found and bytes(cursor.key()) == key):
@@ -288,7 +288,7 @@ class Transaction:
             return (bytes(cursor.key()), memoryview(cursor.value())) if found else None
 
     def has(self, table: str) -> bool:
-        """Whether there is a table: an older library that cannot be written to lacks the newer ones."""
+        """Whether a table exists. An older library that is not writable lacks the newer tables."""
         return table in self._dbs
 
     def count(self, table: str) -> int:
@@ -297,12 +297,12 @@ class Transaction:
 
 
 def _open_environment(folder: Path, first_map: int, tables: int, *, writes: bool) -> tuple[Any, bool]:
-    """Open LMDB; tell whether it had to be without a lock, which only a library that cannot be written to allows."""
+    """Open LMDB; return also whether it was opened without a lock, as only a read-only library allows."""
     writable = os.access(folder / "data.mdb" if (folder / "data.mdb").exists() else folder, os.W_OK)
     options: dict[str, Any] = {
         "map_size": max(first_map, _file_size(folder / "data.mdb")),
         "max_dbs": tables,
-        "max_readers": READERS,
+        "max_readers": MAX_READERS,
     }
     try:
         try:
@@ -320,13 +320,13 @@ def _open_environment(folder: Path, first_map: int, tables: int, *, writes: bool
 
 
 def _check_length(env: Any, folder: Path) -> None:
-    """Refuse a file that was cut: reading its missing pages would kill the process."""
+    """Raise `CorruptLibrary` for a truncated file: reading its missing pages would kill the process."""
     promised = (env.info()["last_pgno"] + 1) * env.stat()["psize"]
     if _file_size(folder / "data.mdb") < promised:
         env.close()
         raise CorruptLibrary(
-            f"the ledger in {folder.parent} is cut short: of {promised:,} bytes it has "
-            f"{_file_size(folder / 'data.mdb'):,}; restore it from a copy, or delete the library and index again"
+            f"the ledger in {folder.parent} is truncated: it has {_file_size(folder / 'data.mdb'):,} of {promised:,} "
+            "bytes; restore it from a backup, or delete the library and index again"
         )
 
 

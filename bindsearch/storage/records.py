@@ -1,4 +1,4 @@
-"""The ledger's records, and how they become bytes."""
+"""The records of the ledger and their binary form."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ import numpy as np
 from bindsearch.core.file_state import DIGEST_BYTES, NO_CONTENT, Stamp
 from bindsearch.types import Ids, Modality, Span, Vectors
 
-LONGEST_KEY = 480
+MAX_KEY_BYTES = 480
+"""Of a path in its key; LMDB allows 511 bytes, and a digest follows where the path is longer."""
 _STAMP = struct.Struct(f"<qq{DIGEST_BYTES}s")
 _RUN = struct.Struct("<qBq")
 _SPAN = np.dtype([("start", "<f8"), ("end", "<f8"), ("offset", "<i8"), ("length", "<i8")])
@@ -25,19 +26,19 @@ _MODALITIES = tuple(Modality)
 
 @dataclass(frozen=True, slots=True)
 class PathRecord:
-    """What the ledger knows of one path."""
+    """What the ledger knows about one path."""
 
     path: Path
     stamp: Stamp
     digest: bytes = NO_CONTENT
     metadata: Mapping[str, str] = field(default_factory=dict)
     refused: str = ""
-    """Why the file under this name is not taken, whatever its content."""
+    """Why a file of this name is not indexed whatever its content; empty if it is."""
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Consecutive segments of one modality and their vectors, before they have ids."""
+    """Consecutive segments of one modality with their vectors, before they have ids."""
 
     modality: Modality
     spans: Sequence[Span]
@@ -47,7 +48,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What decoding and encoding a file gave."""
+    """The result of decoding and encoding a file."""
 
     modality: Modality
     format: str
@@ -68,7 +69,7 @@ class RunRef:
 
 @dataclass(frozen=True, slots=True)
 class ItemRecord:
-    """What the ledger knows of one item."""
+    """What the ledger knows about one item."""
 
     digest: bytes
     modality: Modality
@@ -83,7 +84,7 @@ class ItemRecord:
 
 @dataclass(frozen=True, slots=True)
 class LogEntry:
-    """An item came to life or went away."""
+    """A change of the log: an item became live or dormant."""
 
     position: int
     item: int
@@ -94,7 +95,7 @@ class LogEntry:
 
 @dataclass(frozen=True, slots=True)
 class TaggerRecord:
-    """What the ledger knows of a classifier that tags items, besides the classifier itself."""
+    """What the ledger knows about a classifier that tags items."""
 
     columns: Mapping[str, int]
     """Label -> its column in the rows of probabilities."""
@@ -109,11 +110,11 @@ class TaggerRecord:
 
 
 def path_key(path: Path) -> bytes:
-    """Return the key of a path: itself, or the beginning and a digest where it is too long for LMDB."""
+    """Return the key of a path: the path, or its beginning and a digest if it is too long for LMDB."""
     raw = os.fsencode(path)
-    if len(raw) <= LONGEST_KEY:
+    if len(raw) <= MAX_KEY_BYTES:
         return raw
-    return raw[:LONGEST_KEY] + b"\0" + blake2b(raw, digest_size=16).digest()
+    return raw[:MAX_KEY_BYTES] + b"\0" + blake2b(raw, digest_size=16).digest()
 
 
 def pack_path(record: PathRecord) -> bytes:
@@ -122,24 +123,24 @@ def pack_path(record: PathRecord) -> bytes:
     more = {
         "metadata": dict(record.metadata),
         "refused": record.refused,
-        "path": raw.hex() if len(raw) > LONGEST_KEY else "",
+        "path": raw.hex() if len(raw) > MAX_KEY_BYTES else "",
     }
-    told = {name: value for name, value in more.items() if value}
+    present = {name: value for name, value in more.items() if value}
     stamp = _STAMP.pack(record.stamp.size, record.stamp.mtime_ns, record.digest)
-    return stamp + json.dumps(told).encode() if told else stamp
+    return stamp + json.dumps(present).encode() if present else stamp
 
 
 def unpack_path(key: bytes, value: bytes) -> PathRecord:
     """Read what `pack_path` wrote."""
     size, mtime_ns, digest = _STAMP.unpack_from(value)
-    told = json.loads(value[_STAMP.size :]) if len(value) > _STAMP.size else {}
-    raw = bytes.fromhex(told["path"]) if "path" in told else key
+    more = json.loads(value[_STAMP.size :]) if len(value) > _STAMP.size else {}
+    raw = bytes.fromhex(more["path"]) if "path" in more else key
     stamp = Stamp(size, mtime_ns)
-    return PathRecord(Path(os.fsdecode(raw)), stamp, digest, told.get("metadata", {}), told.get("refused", ""))
+    return PathRecord(Path(os.fsdecode(raw)), stamp, digest, more.get("metadata", {}), more.get("refused", ""))
 
 
 def pack_run(item: int, run: Run) -> bytes:
-    """Return the value under a run's first segment. The texts of passages are stored one by one."""
+    """Return the value under a run's first segment. Its texts are stored apart, one by one."""
     spans = np.zeros(len(run.spans), dtype=_SPAN)
     for row, span in zip(spans, run.spans, strict=True):
         row["start"] = np.nan if span.start is None else span.start
@@ -150,13 +151,13 @@ def pack_run(item: int, run: Run) -> bytes:
 
 
 def unpack_head(value: memoryview) -> tuple[int, Modality, int]:
-    """Read whose run it is, its modality and how many segments it has."""
+    """Read the item, the modality and the number of segments of a run."""
     item, code, count = _RUN.unpack_from(value)
     return item, _MODALITIES[code], count
 
 
 def unpack_spans(value: memoryview, rows: slice = slice(None)) -> list[Span]:
-    """Read the spans of some segments of a run."""
+    """Read the spans of the segments of a run, or of some rows of it."""
     count = _RUN.unpack_from(value)[2]
     spans = np.frombuffer(value, dtype=_SPAN, count=count, offset=_RUN.size)
     return [_span(*span) for span in spans[rows].tolist()]
@@ -213,7 +214,7 @@ def unpack_log_entry(position: int, value: bytes) -> LogEntry:
 
 
 def pack_run_ref(run: RunRef) -> tuple[int, str, int]:
-    """Return a run as it stands in the JSON of items and log entries."""
+    """Return the JSON form of a run in item records and log entries."""
     return run.first, run.modality, run.count
 
 
@@ -229,7 +230,7 @@ def run_ids(runs: Iterable[RunRef], modality: Modality) -> Ids:
 
 
 def key_of(number: int) -> bytes:
-    """Return the key of a number: keys sort as numbers do."""
+    """Return the key of a number; keys sort like the numbers."""
     return number.to_bytes(8, "big")
 
 

@@ -1,4 +1,4 @@
-"""The ledger as it was at one moment: all that can be read."""
+"""A snapshot of the ledger: everything that can be read."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bindsearch.core.vectors import unit
 from bindsearch.errors import CorruptLibrary
 from bindsearch.storage.lmdb_env import Transaction
 from bindsearch.storage.records import (
-    LONGEST_KEY,
+    MAX_KEY_BYTES,
     ItemRecord,
     LogEntry,
     PathRecord,
@@ -34,19 +34,19 @@ from bindsearch.types import Item, Modality, Segment, Vectors
 
 
 class Snapshot:
-    """The ledger as it was when the transaction began."""
+    """The ledger as it was when its read transaction began."""
 
     def __init__(self, transaction: Transaction, dim: int) -> None:
         self._txn = transaction
         self._dim = dim
 
     def path(self, path: Path) -> PathRecord | None:
-        """Return what is known of a path."""
+        """Return the record of a path; None if it is not in the ledger."""
         return self._record(path_key(path))
 
     def paths(self, under: Path | None = None) -> Iterator[PathRecord]:
-        """Return all known paths, or a path and all below it."""
-        prefix = b"" if under is None else os.fsencode(under)[:LONGEST_KEY]
+        """Return the records of all paths, or of those at and below one."""
+        prefix = b"" if under is None else os.fsencode(under)[:MAX_KEY_BYTES]
         for key, value in self._txn.scan("paths", prefix):
             if not key.startswith(prefix):
                 return
@@ -55,12 +55,12 @@ class Snapshot:
                 yield record
 
     def owners(self, digest: bytes) -> list[PathRecord]:
-        """Return the paths that hold a content."""
+        """Return the records of the paths that hold a content."""
         records = (self._record(key) for key in self._txn.values("owners", digest))
         return [record for record in records if record]
 
     def item_of(self, digest: bytes) -> int | None:
-        """Return the item of a content."""
+        """Return the item of a content; None if there is none."""
         found = self._txn.get("contents", digest)
         return None if found is None else number_of(found)
 
@@ -69,7 +69,7 @@ class Snapshot:
         return self._txn.get("owners", digest) is not None
 
     def quarantined(self, digest: bytes) -> str | None:
-        """Return the reason why a content cannot be read, if it is known to be so."""
+        """Return why a content is in quarantine; None if it is not."""
         found = self._txn.get("quarantine", digest)
         return None if found is None else found.decode()
 
@@ -101,7 +101,7 @@ class Snapshot:
         return [number_of(key) for key, value in self._txn.scan("items") if not _is_readable(key, value)]
 
     def item(self, item: int) -> Item | None:
-        """Return an item with its segments and paths."""
+        """Return an item with its segments and paths; None if there is no such item."""
         record = self.item_record(item)
         if record is None:
             return None
@@ -116,7 +116,7 @@ class Snapshot:
         )
 
     def run(self, first: int) -> list[Segment]:
-        """Return the segments of the run that begins with this one; none if there is no such run."""
+        """Return the segments of the run that begins at `first`; none if there is no such run."""
         value = self._txn.view("runs", key_of(first))
         if value is None:
             return []
@@ -127,17 +127,17 @@ class Snapshot:
         ]
 
     def run_head(self, first: int) -> tuple[int, Modality, int] | None:
-        """Return the item, the modality and the number of segments of a run."""
+        """Return the item, the modality and the number of segments of a run; None if there is no such run."""
         value = self._txn.view("runs", key_of(first))
         return None if value is None else unpack_head(value)
 
     def owner_of(self, segment: int) -> int | None:
-        """Return the item that a segment is part of."""
+        """Return the item that contains a segment; None if there is no such segment."""
         located = self._locate(segment)
         return None if located is None else unpack_head(located[1])[0]
 
     def segment(self, segment: int) -> Segment | None:
-        """Return a segment."""
+        """Return a segment; None if there is no such segment."""
         located = self._locate(segment)
         if located is None:
             return None
@@ -154,19 +154,20 @@ class Snapshot:
         try:
             return unit(self.raw_vectors(first))
         except (KeyError, ValueError) as error:
-            words = f"the vectors of segment {first} are missing or torn; `bindsearch doctor --repair` mends it"
-            raise CorruptLibrary(words) from error
+            raise CorruptLibrary(
+                f"the vectors from segment {first} on are missing or truncated: run `bindsearch doctor --repair`"
+            ) from error
 
     def vector(self, segment: int) -> Vectors:
         """Return the unit vector of a segment. Raises `CorruptLibrary`. *Shape:* (dim,)"""
         located = self._locate(segment)
         if located is None:
-            raise CorruptLibrary(f"segment {segment} is missing; `bindsearch doctor --repair` mends it")
+            raise CorruptLibrary(f"segment {segment} is missing: run `bindsearch doctor --repair`")
         vector: Vectors = self.vectors(located[0])[segment - located[0]]
         return vector
 
     def raw_vectors(self, first: int) -> NDArray[np.float16]:
-        """Return the vectors of a run as they are stored. Raises `KeyError`, `ValueError` if the block is torn."""
+        """Return the stored vectors of a run. Raises `KeyError` if they are missing, `ValueError` if truncated."""
         found = self._txn.view("vectors", key_of(first))
         if found is None:
             raise KeyError(first)
@@ -177,11 +178,11 @@ class Snapshot:
         return (number_of(key) for key in self._txn.keys("vectors"))
 
     def contents(self) -> Iterator[tuple[bytes, int]]:
-        """Return every known content and its item."""
+        """Return every content with its item."""
         return ((key, number_of(value)) for key, value in self._txn.scan("contents"))
 
     def path_keys(self) -> Iterator[tuple[bytes, PathRecord]]:
-        """Return every known path with its key."""
+        """Return every path record with its key."""
         return ((key, unpack_path(key, value)) for key, value in self._txn.scan("paths"))
 
     def owner_keys(self) -> Iterator[tuple[bytes, bytes]]:
@@ -189,11 +190,11 @@ class Snapshot:
         return self._txn.scan("owners")
 
     def quarantine(self) -> Iterator[tuple[bytes, str]]:
-        """Return every content that cannot be read, and why."""
+        """Return every content in quarantine, with the reason."""
         return ((key, value.decode()) for key, value in self._txn.scan("quarantine"))
 
     def log(self, after: int = 0) -> Iterator[LogEntry]:
-        """Return what came to life or went away after a position."""
+        """Return the log entries after a position."""
         for key, value in self._txn.scan("log", key_of(after + 1)):
             yield unpack_log_entry(number_of(key), value)
 
@@ -205,18 +206,18 @@ class Snapshot:
         """Return the position of the last entry of the log."""
         return self._counter("position")
 
-    def roots(self) -> list[Path]:
-        """Return the folders and files that `index` was asked for."""
-        found = self._txn.get("meta", b"roots")
-        return [Path(root) for root in json.loads(found)] if found else []
+    def indexed_folders(self) -> list[Path]:
+        """Return the folders and files that `index` was given."""
+        found = self._txn.get("meta", INDEXED_FOLDERS)
+        return [Path(folder) for folder in json.loads(found)] if found else []
 
     def concept(self, name: str) -> dict[str, Any] | None:
-        """Return what is saved of a concept."""
+        """Return the saved record of a concept; None if there is no such concept."""
         found = self._txn.get("meta", concept_key(name))
         return None if found is None else json.loads(found)
 
     def concepts(self) -> dict[str, dict[str, Any]]:
-        """Return what is saved of all concepts, by name, in order."""
+        """Return the saved records of all concepts, sorted by name."""
         prefix = concept_key("")
         found = ((key, value) for key, value in self._txn.scan("meta", prefix) if key.startswith(prefix))
         return {key.removeprefix(prefix).decode(): json.loads(value) for key, value in found}
@@ -227,19 +228,21 @@ class Snapshot:
         return {number_of(key.removeprefix(TAGGER)): TaggerRecord(**json.loads(value)) for key, value in found}
 
     def tag_columns(self) -> dict[str, tuple[int, int]]:
-        """Return for each tag whose classifier says it, by number, and in which column of its rows."""
+        """Return the number of the classifier of each tag, and the column of the tag in its rows."""
         taggers = self.taggers().items()
         return {label: (number, column) for number, tagger in taggers for label, column in tagger.columns.items()}
 
     def tagger(self, number: int) -> bytes:
-        """Return the classifier that tags. Raises `CorruptLibrary`."""
+        """Return the stored bytes of a classifier that tags items. Raises `CorruptLibrary`."""
         found = self._txn.get("tags", key_of(number))
         if found is None:
-            raise CorruptLibrary("a classifier that tags is missing; `bindsearch doctor --repair` drops its tags")
+            raise CorruptLibrary(
+                "the classifier of some tags is missing: run `bindsearch doctor --repair`, which drops the tags"
+            )
         return found
 
     def tag_rows(self, number: int) -> Iterator[tuple[int, NDArray[np.float32]]]:
-        """Return the items that a classifier has tagged, with how probable each of its answers is."""
+        """Return the items that a classifier has tagged, with the probabilities of its answers."""
         prefix = key_of(number)
         for key, value in self._txn.scan("tags", prefix):
             if not key.startswith(prefix):
@@ -248,31 +251,31 @@ class Snapshot:
                 yield number_of(key[len(prefix) :]), np.frombuffer(value, dtype="<f4")
 
     def tag_row(self, number: int, item: int) -> NDArray[np.float32] | None:
-        """Return how probable each answer of a classifier is for an item; None if it was not asked about it."""
+        """Return the probabilities that a classifier gave its answers for an item; None if it did not tag the item."""
         found = self._txn.get("tags", key_of(number) + key_of(item))
         return None if found is None else np.frombuffer(found, dtype="<f4")
 
     def tag_keys(self) -> Iterator[tuple[int, int | None]]:
-        """Return every number of a classifier and of an item that there are tags of; None is the classifier itself."""
+        """Return every classifier and item with a stored row; the item is None for the classifier itself."""
         for key in self._txn.keys("tags") if self._txn.has("tags") else ():
             yield number_of(key[:8]), number_of(key[8:]) if len(key) > 8 else None
 
     def last_item(self) -> int:
-        """Return the highest number of an item; 0 where there is none."""
+        """Return the highest item number; 0 in an empty ledger."""
         found = self._txn.floor("items", b"\xff" * 8)
         return 0 if found is None else number_of(found[0])
 
     def former_metadata(self, digest: bytes) -> dict[str, str]:
-        """Return the metadata that the last path of a content had when it went."""
+        """Return the metadata that the last path of a content had when it was removed."""
         found = self._txn.get("former", digest)
         return {} if found is None else json.loads(found)
 
     def former(self) -> Iterator[tuple[bytes, dict[str, str]]]:
-        """Return the metadata of the last path of every content that is gone."""
+        """Return the contents whose last path had metadata when it was removed, with that metadata."""
         return ((key, json.loads(value)) for key, value in self._txn.scan("former"))
 
     def path_count(self) -> int:
-        """Return the number of known paths."""
+        """Return the number of paths."""
         return self._txn.count("paths")
 
     def item_count(self) -> int:
@@ -280,7 +283,7 @@ class Snapshot:
         return self._txn.count("items")
 
     def _locate(self, segment: int) -> tuple[int, memoryview] | None:
-        """Find the run that holds a segment: its first segment and its value."""
+        """Return the first segment and the value of the run that contains a segment."""
         found = self._txn.floor("runs", key_of(segment))
         if found is None or segment >= number_of(found[0]) + unpack_head(found[1])[2]:
             return None
@@ -299,12 +302,14 @@ class Snapshot:
         return 0 if found is None else number_of(found)
 
 
+INDEXED_FOLDERS = b"roots"
+"""The key of the indexed folders in the table `meta`."""
 TAGGER = b"tagger:"
-"""Begins the key of a classifier that tags, among the library's other facts."""
+"""The prefix of the keys of tagger records in the table `meta`."""
 
 
 def concept_key(name: str) -> bytes:
-    """Return the key of a concept among the library's other facts."""
+    """Return the key of a concept in the table `meta`."""
     return b"concept:" + name.encode()
 
 
@@ -312,8 +317,9 @@ def _unpack_item(item: int, value: bytes) -> ItemRecord:
     try:
         return unpack_item(value)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        words = f"the record of item {item} is damaged ({error}); `bindsearch doctor --repair` mends it"
-        raise CorruptLibrary(words) from error
+        raise CorruptLibrary(
+            f"the record of item {item} is damaged ({error}): run `bindsearch doctor --repair`"
+        ) from error
 
 
 def _is_readable(key: bytes, value: bytes) -> bool:

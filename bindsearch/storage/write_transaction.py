@@ -1,4 +1,4 @@
-"""All changes that can be made to the ledger."""
+"""Write transactions: every change that can be made to the ledger."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from bindsearch.storage.records import (
     pack_run,
     path_key,
 )
-from bindsearch.storage.snapshot import TAGGER, Snapshot, concept_key
+from bindsearch.storage.snapshot import INDEXED_FOLDERS, TAGGER, Snapshot, concept_key
 
 Arguments = ParamSpec("Arguments")
 
 
 class WriteTransaction(Snapshot):
-    """A view that can also write; what it does happens whole or not at all."""
+    """A snapshot that can also write. Its changes are committed as a whole or not at all."""
 
     def link(self, record: PathRecord) -> None:
-        """Say what a path holds now; what it held before loses it."""
+        """Record which content a path holds; the content that it held before loses this path."""
         key = path_key(record.path)
         before = self._record(key)
         if before and before.digest != record.digest:
@@ -48,7 +48,7 @@ class WriteTransaction(Snapshot):
                 self._note(record.digest, live=True)
 
     def unlink(self, path: Path) -> None:
-        """Forget a path. The metadata of a content's last path is kept in case the content comes back."""
+        """Remove a path. The metadata of a content's last path is stored in case the content comes back."""
         key = path_key(path)
         before = self._record(key)
         if before:
@@ -58,7 +58,7 @@ class WriteTransaction(Snapshot):
                 self._txn.put("former", before.digest, json.dumps(dict(before.metadata)).encode())
 
     def put_item(self, digest: bytes, content: Content) -> int:
-        """Store a content with its segments and vectors; one that is there already stays as it is."""
+        """Store a content with its segments and vectors, unless it is stored already; return its item."""
         known = self.item_of(digest)
         if known is not None:
             return known
@@ -80,15 +80,15 @@ class WriteTransaction(Snapshot):
         return item
 
     def put_former(self, digest: bytes, metadata: Mapping[str, str]) -> None:
-        """Keep the metadata of a content's last path in case the content comes back."""
+        """Store the metadata of a content's last path in case the content comes back."""
         self._txn.put("former", digest, json.dumps(dict(metadata)).encode())
 
     def put_quarantine(self, digest: bytes, reason: str) -> None:
-        """Remember that a content cannot be read."""
+        """Put a content into quarantine."""
         self._txn.put("quarantine", digest, reason.encode())
 
     def forget(self, record: PathRecord) -> None:
-        """Forget a path, and its content with it if no other path holds that."""
+        """Remove a path, and its content too if no other path holds it."""
         self.unlink(record.path)
         if record.digest != NO_CONTENT and not self.is_live(record.digest):
             self._txn.drop("quarantine", record.digest)
@@ -97,7 +97,7 @@ class WriteTransaction(Snapshot):
                 self.drop_item(item)
 
     def drop_item(self, item: int) -> None:
-        """Forget an item, its segments and its vectors; its paths must be unlinked or re-indexed by the caller."""
+        """Remove an item with its segments, vectors and tags. The caller must unlink or re-index its paths."""
         record = self.item_record(item)
         if record is None:
             return
@@ -113,38 +113,38 @@ class WriteTransaction(Snapshot):
             self._txn.drop("contents", record.digest)
 
     def drop_record(self, item: int) -> None:
-        """Drop the unreadable record of an item; the doctor then finds what belonged to it astray."""
+        """Drop the unreadable record of an item; the doctor then finds what belonged to it without an owner."""
         self._txn.drop("items", key_of(item))
 
     def drop_run(self, first: int) -> None:
-        """Forget a run of segments and its vectors."""
+        """Drop a run of segments with its vectors and texts."""
         for segment in self.run(first):
             self._txn.drop("texts", key_of(segment.id))
         self._txn.drop("runs", key_of(first))
         self._txn.drop("vectors", key_of(first))
 
     def drop_content(self, digest: bytes) -> None:
-        """Forget which item a content is."""
+        """Drop the link from a content to its item."""
         self._txn.drop("contents", digest)
 
     def set_owners(self, digest: bytes, keys: Set[bytes]) -> None:
-        """Make exactly the paths of these keys the owners of a content."""
+        """Make the paths with these keys, and no others, the owners of a content."""
         present = set(self._txn.values("owners", digest))
         for key in present - keys:
             self._txn.drop("owners", digest, key)
         for key in keys - present:
             self._txn.put("owners", digest, key)
 
-    def set_roots(self, roots: Sequence[Path]) -> None:
-        """Remember the folders and files that `index` was asked for."""
-        self._txn.put("meta", b"roots", json.dumps([str(root) for root in roots]).encode())
+    def set_indexed_folders(self, folders: Sequence[Path]) -> None:
+        """Store the folders and files that `index` was given."""
+        self._txn.put("meta", INDEXED_FOLDERS, json.dumps([str(folder) for folder in folders]).encode())
 
     def put_concept(self, name: str, record: Mapping[str, Any]) -> None:
-        """Save a concept under a name; one that is saved under it is replaced."""
+        """Save the record of a concept; a concept of the same name is replaced."""
         self._txn.put("meta", concept_key(name), json.dumps(dict(record)).encode())
 
     def drop_concept(self, name: str) -> None:
-        """Forget a concept."""
+        """Remove a concept."""
         self._txn.drop("meta", concept_key(name))
 
     def put_tagger(self, record: TaggerRecord, raw: bytes) -> int:
@@ -162,7 +162,7 @@ class WriteTransaction(Snapshot):
             self.drop_tagger(number)
 
     def drop_tagger(self, number: int) -> None:
-        """Drop the record of a classifier; its tags and itself are dropped with `drop_tags`."""
+        """Drop the record of a classifier. `drop_tags` drops its rows and its bytes."""
         self._txn.drop("meta", TAGGER + key_of(number))
 
     def put_tags(self, number: int, item: int, probabilities: NDArray[np.float32]) -> None:
@@ -171,13 +171,13 @@ class WriteTransaction(Snapshot):
         self._txn.put("tags", key_of(number) + key_of(item), row.tobytes())
 
     def drop_tags(self, number: int, item: int | None) -> None:
-        """Drop the tags that a classifier gave an item, or the classifier itself if `item` is None."""
+        """Drop the row of an item, or the bytes of the classifier if `item` is None."""
         self._txn.drop("tags", key_of(number) + (b"" if item is None else key_of(item)))
 
-    def prune_log(self, upto: int, *, most: int) -> None:
-        """Drop at most some entries up to a position; indexes must have taken them in."""
+    def prune_log(self, upto: int, *, limit: int) -> None:
+        """Drop the oldest entries up to a position, at most `limit` of them. Saved indexes must have reached it."""
         first = self.log_start() + 1
-        for position in range(first, min(upto, first + most - 1) + 1):
+        for position in range(first, min(upto, first + limit - 1) + 1):
             self._txn.drop("log", key_of(position))
             self._txn.put("meta", b"pruned", key_of(position))
 
@@ -205,7 +205,7 @@ class WriteTransaction(Snapshot):
             self._txn.put("log", key_of(self._next("position")), entry, append=True)
 
     def _next(self, counter: str, step: int = 1) -> int:
-        """Take `step` numbers that were never used before; give the first of them."""
+        """Reserve `step` numbers that were never used before; return the first."""
         last = self._counter(counter)
         self._txn.put("meta", counter.encode(), key_of(last + step))
         return last + 1

@@ -14,7 +14,7 @@ def test_there_and_back(run, own):
     assert there.lines[2] == "space trial answers now; toy is kept (`bindsearch migrate --rollback`)"
     told = json.loads(run("status", "--json").out)
     assert (told["space"], told["previous"]["space"], told["pending"]) == ("trial", "toy", None)
-    assert any(line.startswith("kept        space toy, ") and "--drop-old" in line for line in run("status").lines)
+    assert any(line.startswith("previous    space toy, ") and "--drop-old" in line for line in run("status").lines)
     back = run("migrate", "--rollback")
     assert back.lines == ["back to space toy; `bindsearch index` embeds what came since"]
     freed = json.loads(run("migrate", "--drop-old", "--json").out)["freed"]
@@ -30,7 +30,7 @@ def test_missing_files_are_named_and_hold_the_switch_up(run, own):
     assert held.lines[0] == "2 embedded"
     assert held.lines[2].startswith("space toy still answers")
     assert held.err == "1 file cannot be embedded now:\n  night/campfire.jpg: it is not there now\n"
-    assert any(line.startswith("coming      space trial: 2 of 3 files") for line in run("status").lines)
+    assert any(line.startswith("pending     space trial: 2 of 3 files") for line in run("status").lines)
     told = json.loads(run("migrate", "--json").out)
     assert (told["switched"], told["done_before"], list(told["missing"])) == (
         False,
@@ -66,7 +66,7 @@ def test_both_answers_stand_side_by_side(run, own):
     run("migrate", "--space", "trial")
     new = [json.loads(line)["path"] for line in run("search", "fire", "--json").lines]
     shown = run("compare", "fire")
-    assert shown.lines[0].split() == ["trial", "(answers)", "toy", "(kept)", "was"]
+    assert shown.lines[0].split() == ["trial", "(current)", "toy", "(previous)", "was"]
     rows = [line.split() for line in shown.lines[1:-1]]
     assert [str(own / row[1]) for row in rows] == new
     assert [str(own / row[2]) for row in rows] == old
@@ -75,7 +75,7 @@ def test_both_answers_stand_side_by_side(run, own):
     told = json.loads(run("compare", "fire", "-k", "1", "--json").out)
     assert [(answer["space"], answer["edition"]) for answer in told["answers"]] == [
         ("trial", "current"),
-        ("toy", "kept"),
+        ("toy", "previous"),
     ]
     assert [[hit["path"] for hit in answer["hits"]] for answer in told["answers"]] == [new[:1], old[:1]]
     assert told["shared"] == int(new[0] == old[0])
@@ -94,7 +94,7 @@ def test_what_is_coming_is_said_not_to_be_complete(run, own):
     (own / "night" / "campfire.jpg").unlink()
     run("migrate", "--space", "trial", "--quiet")
     shown = run("compare", "fire")
-    assert shown.lines[0].split() == ["toy", "(answers)", "trial", "(coming)", "was"]
+    assert shown.lines[0].split() == ["toy", "(current)", "trial", "(pending)", "was"]
     assert shown.lines[-1] == "2 of 3 are in both; trial is not complete yet"
 
 

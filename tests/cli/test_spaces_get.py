@@ -229,8 +229,8 @@ def test_a_library_for_commercial_use_lets_no_other_space_in(for_research, sampl
     asked = ["index", photos, "-l", library, "--quiet"]
     assert main([*asked, "--space", "research", "--commercial"]) == 1
     assert capsys.readouterr().err == (
-        "bindsearch: space research is refused, as the library is for commercial use: the licence of its weights is "
-        "CC-BY-NC-4.0; `bindsearch spaces` tells of others\n"
+        "bindsearch: space research is refused because the library is for commercial use and the licence of its "
+        "weights is CC-BY-NC-4.0; `bindsearch spaces` lists other spaces\n"
     )
     assert not Path(library).exists()
     assert main([*asked, "--commercial"]) == 0

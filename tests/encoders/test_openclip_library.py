@@ -105,7 +105,7 @@ def test_a_model_that_was_moved_is_the_same_space(model, collection, tmp_path):
     moved.parent.mkdir()
     model.rename(moved)
     with bindsearch.open(library) as opened:
-        with pytest.raises(MissingWeights, match=r"if it was moved, `bindsearch index --space local:ITS-NEW-PLACE`"):
+        with pytest.raises(MissingWeights, match="run `bindsearch index --space local:NEW-FOLDER`"):
             opened.search("red paint")
     with bindsearch.open(library, space=f"local:{moved}") as opened:
         assert opened.search("red paint", k=20) == before

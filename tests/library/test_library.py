@@ -286,7 +286,7 @@ def test_older_schemas_are_brought_up_one_by_one(library):
     assert upgrade(library.path, old, migrations) == manifest
     assert steps == ["first", "second"]
     assert read_manifest(library.path) == manifest
-    with pytest.raises(CorruptLibrary, match="no way"):
+    with pytest.raises(CorruptLibrary, match="cannot be upgraded"):
         upgrade(library.path, old, {})
 
 
@@ -424,7 +424,7 @@ def test_a_ledger_that_was_cut_is_said_and_does_not_kill(library):
     library.close()
     data = library.path / "ledger" / "data.mdb"
     os.truncate(data, data.stat().st_size // 2)
-    with pytest.raises(CorruptLibrary, match="cut short"):
+    with pytest.raises(CorruptLibrary, match="is truncated"):
         bindsearch.open(library.path)
 
 

@@ -350,7 +350,7 @@ def test_the_old_space_is_kept_until_it_is_dropped(library):
     assert sorted(path.name for path in (library.path / "index").iterdir()) == ["2-trial"]
     with pytest.raises(LibraryError, match="keeps no old space"):
         library.rollback()
-    with pytest.raises(LibraryError, match="no old space is kept"):
+    with pytest.raises(LibraryError, match="there is no previous space"):
         library.drop_old()
     assert library.index().unchanged == 9
 
@@ -383,7 +383,7 @@ def test_what_makes_no_sense_is_said(library):
     with pytest.raises(LibraryError, match="no migration is under way"):
         library.cancel_migration()
     library.migrate("trial", stop=lambda: True)
-    with pytest.raises(LibraryError, match=r"on its way to space trial.*not to third.*--cancel"):
+    with pytest.raises(LibraryError, match=r"is being migrated to space trial.*not to third.*--cancel"):
         library.migrate(in_space("third"))
     assert library.cancel_migration() > 0
     assert library.status().pending is None
@@ -491,11 +491,11 @@ def test_both_answers_side_by_side(library, fresh, media):
     library.migrate("trial", stop=lambda: True)
     coming = library.compare("About the sea.", k=4)
     assert (coming.now.space, coming.now.edition) == ("toy", "current")
-    assert (coming.other.space, coming.other.edition) == ("trial", "coming")
+    assert (coming.other.space, coming.other.edition) == ("trial", "pending")
     assert coming.now.hits == old
     library.migrate()
     told = library.compare("About the sea.", k=4)
-    assert (told.now.edition, told.other.space, told.other.edition) == ("current", "toy", "kept")
+    assert (told.now.edition, told.other.space, told.other.edition) == ("current", "toy", "previous")
     assert told.now.hits == fresh.search("About the sea.", k=4)
     assert told.other.hits == old
     places = {hit.path for hit in told.now.hits}
@@ -518,19 +518,19 @@ def test_every_kind_of_query_can_be_compared(library, media):
 
 def test_the_doctor_sees_the_other_spaces(library):
     library.migrate("trial")
-    with library._editions.others()["kept"].ledger.read() as snapshot:
+    with library._editions.others()["previous"].ledger.read() as snapshot:
         item = next(snapshot.items())[0]
-    library._editions.others()["kept"].ledger.write(lambda txn: txn.drop_run(1))
+    library._editions.others()["previous"].ledger.write(lambda txn: txn.drop_run(1))
     (library.path / "ledger-9").mkdir()
     found = library.doctor()
-    assert found[0].startswith(f"space toy (kept): item {item}")
+    assert found[0].startswith(f"space toy (previous): item {item}")
     assert found[-1].startswith("ledger-9: no space owns it")
     library.doctor(repair=True)
     assert library.doctor() == []
     assert not (library.path / "ledger-9").exists()
 
 
-def test_a_card_of_the_first_schema_is_understood(library):
+def test_a_manifest_of_schema_1_is_upgraded(library):
     told = json.loads((library.path / "library.json").read_text())
     library.close()
     old = {name: told[name] for name in ("space", "fingerprint", "dim", "created_by", "created")} | {"schema": 1}

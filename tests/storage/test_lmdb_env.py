@@ -65,7 +65,7 @@ def test_a_map_that_another_process_grew_is_adopted(storage):
         assert snapshot.count("a") == 210
 
 
-def test_the_same_folder_is_opened_once_and_closed_by_the_last(tmp_path, storage):
+def test_the_environment_of_a_folder_is_shared(tmp_path, storage):
     again = LmdbEnvironment.at(tmp_path / "ledger" / ".." / "ledger", TABLES)
     assert again is storage
     again.release()
@@ -73,8 +73,8 @@ def test_the_same_folder_is_opened_once_and_closed_by_the_last(tmp_path, storage
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no limit on the size of files")
-def test_a_full_disk_is_said_and_nothing_is_half_written(tmp_path):
-    """A limit on the size of files stands for the disk: a write beyond it fails as one to a full disk does."""
+def test_a_full_disk_raises_library_full_and_loses_nothing(tmp_path):
+    """A limit on the size of files simulates a full disk: a write beyond it fails like one to a full disk."""
     program = (
         "import sys; from pathlib import Path; from bindsearch.storage.lmdb_env import LmdbEnvironment\n"
         "from bindsearch.errors import LibraryError\n"
@@ -94,14 +94,15 @@ def test_a_full_disk_is_said_and_nothing_is_half_written(tmp_path):
     done = subprocess.run(command, preexec_fn=limit, capture_output=True, text=True, check=True)
     number, name, *_ = done.stdout.split()
     assert name == "LibraryFull"
-    assert "room" in done.stdout
+    assert "takes no more data" in done.stdout
+    assert "free some space" in done.stdout
     storage = LmdbEnvironment.at(Path(tmp_path / "full"), TABLES)
     with storage.read() as snapshot:
         assert snapshot.count("a") == int(number)
     storage.release()
 
 
-def test_readers_open_while_another_process_takes_long_to_write(tmp_path):
+def test_readers_can_open_during_a_long_write(tmp_path):
     folder = tmp_path / "ledger"
     opened = LmdbEnvironment.at(folder, TABLES, create=True, first_map=TINY_MAP)
     fill(opened, range(3))
@@ -119,29 +120,29 @@ def test_readers_open_while_another_process_takes_long_to_write(tmp_path):
         assert writer.stdout.readline() == b"writing\n"
         found: list[int] = []
 
-        def look() -> None:
+        def count_rows() -> None:
             reader = LmdbEnvironment.at(folder, TABLES)
             with reader.read() as snapshot:
                 found.append(snapshot.count("a"))
             reader.release()
 
-        thread = threading.Thread(target=look, daemon=True)
+        thread = threading.Thread(target=count_rows, daemon=True)
         thread.start()
         thread.join(30)
         assert found == [3]
     reader = LmdbEnvironment.at(folder, TABLES)
-    fill(reader, range(3, 5))  # who opened as a reader can write
+    fill(reader, range(3, 5))  # an environment that was opened for reading can write
     with reader.read() as snapshot:
         assert bytes(snapshot.get("a", bytes(8))) == b"new"
         assert snapshot.count("a") == 5
     reader.release()
 
 
-def test_a_thread_that_reads_is_told_that_it_cannot_write(tmp_path):
+def test_writing_inside_a_read_raises_an_error(tmp_path):
     other = LmdbEnvironment.at(tmp_path / "other", TABLES, create=True)
     other.release()
     other = LmdbEnvironment.at(tmp_path / "other", TABLES)
-    with other.read(), pytest.raises(RuntimeError, match="cannot write to it before it is done"):
+    with other.read(), pytest.raises(RuntimeError, match="cannot write to the ledger while it reads from it"):
         fill(other, range(1))
     fill(other, range(1))
     other.release()

@@ -1,4 +1,4 @@
-"""What is wished of the indexes: read, refused, kept, and honoured."""
+"""Settings of a library: read, validated, stored and used."""
 
 from __future__ import annotations
 
@@ -24,29 +24,29 @@ from bindsearch.storage.settings import Settings, bytes_in
         ("auto", None),
     ],
 )
-def test_a_size_is_read_as_people_write_it(words, count):
+def test_a_memory_size_is_read_as_users_write_it(words, count):
     assert bytes_in(words) == count
 
 
 @pytest.mark.parametrize("words", ["", "much", "-2GB", "2XB", "GB", "2 GB of it", "nan"])
-def test_what_is_no_size_is_refused(words):
-    with pytest.raises(BadQuery, match="no size of memory"):
+def test_an_invalid_memory_size_is_refused(words):
+    with pytest.raises(BadQuery, match="not a memory size"):
         bytes_in(words)
 
 
 @pytest.mark.parametrize(
-    ("wished", "told"),
+    ("values", "message"),
     [
-        ({"memory": 2}, "2 bytes of memory"),
-        ({"recall": 0.0}, "a recall of 0"),
-        ({"recall": 99.0}, "a recall of 99"),
-        ({"recall": float("nan")}, "a recall of nan"),
+        ({"memory": 2}, "memory must be at least 1MB, not 2 bytes"),
+        ({"recall": 0.0}, "recall must be from 0.5 to 1, not 0"),
+        ({"recall": 99.0}, "recall must be from 0.5 to 1, not 99"),
+        ({"recall": float("nan")}, "recall must be from 0.5 to 1, not nan"),
         ({"device": "tpu"}, "no device 'tpu'"),
     ],
 )
-def test_what_makes_no_sense_is_refused(wished, told):
-    with pytest.raises(BadQuery, match=told):
-        Settings(**wished)
+def test_settings_out_of_range_are_refused(values, message):
+    with pytest.raises(BadQuery, match=message):
+        Settings(**values)
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def media(tmp_path):
     return folder
 
 
-def test_wishes_are_kept_in_the_library_and_shown(media, tmp_path, capsys):
+def test_settings_are_stored_in_the_library_and_shown(media, tmp_path, capsys):
     library = str(tmp_path / "my.library")
     assert main(["index", str(media), "-l", library, "-q", "--memory", "2GB", "--recall", "0.999"]) == 0
     assert main(["index", "-l", library, "-q", "--device", "cpu"]) == 0
@@ -73,26 +73,26 @@ def test_wishes_are_kept_in_the_library_and_shown(media, tmp_path, capsys):
     assert read_manifest(tmp_path / "my.library").settings == Settings(recall=0.999, device="cpu")
 
 
-def test_nonsense_is_one_line_and_no_library_is_made(media, tmp_path, capsys):
+def test_invalid_settings_are_one_line_and_create_no_library(media, tmp_path, capsys):
     for words in (["--memory", "lots"], ["--recall", "7"], ["--device", "tpu"]):
         assert main(["index", str(media), "-l", str(tmp_path / "no.library"), *words]) in (1, 2)
-        told = capsys.readouterr().err
-        assert told.startswith("bindsearch: ")
-        assert told.count("\n") == 1
+        message = capsys.readouterr().err
+        assert message.startswith("bindsearch: ")
+        assert message.count("\n") == 1
     assert not (tmp_path / "no.library").exists()
 
 
-def test_a_card_from_before_there_were_wishes_has_none(media, tmp_path):
+def test_a_manifest_without_settings_has_the_defaults(media, tmp_path):
     with bindsearch.open(tmp_path / "my.library") as library:
         library.index(media)
     file = tmp_path / "my.library" / "library.json"
-    told = json.loads(file.read_text())
-    del told["settings"]
-    file.write_text(json.dumps(told))
+    values = json.loads(file.read_text())
+    del values["settings"]
+    file.write_text(json.dumps(values))
     assert read_manifest(tmp_path / "my.library").settings == Settings()
 
 
-def test_the_certificate_is_for_the_recall_that_is_wished(media, tmp_path):
+def test_the_certificate_is_for_the_recall_in_the_settings(media, tmp_path):
     pytest.importorskip("faiss", reason="faiss is not installed")
     with bindsearch.open(tmp_path / "my.library") as library:
         library.index(media)
@@ -107,7 +107,7 @@ def test_the_certificate_is_for_the_recall_that_is_wished(media, tmp_path):
         assert second.bytes_per_segment == pytest.approx(second.bytes / 4, abs=0.1)
 
 
-def test_nothing_that_was_asked_is_kept(media, tmp_path):
+def test_queries_are_not_stored(media, tmp_path):
     pytest.importorskip("faiss", reason="faiss is not installed")
     with bindsearch.open(tmp_path / "my.library") as library:
         library.index(media)
