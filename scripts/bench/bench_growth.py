@@ -1,13 +1,13 @@
-"""Measure what growth costs: building, saving, opening, asking, adding and removing, at several sizes.
+"""Measure how the costs of an index grow: building, saving, opening, searching, adding and removing, at several sizes.
 
-Each size runs in a process of its own, so that its memory is its own. Files are opened
-from the page cache.
+Each size runs in a process of its own, so that its memory can be measured. Files are opened from the page cache.
 
     python scripts/bench/bench_growth.py                       10,000, 100,000 and 1,000,000 vectors of 512; needs 8 GB
-    python scripts/bench/bench_growth.py --sizes 10000 --json  one object a row
-    python scripts/bench/bench_growth.py --plot growth.png     a picture besides
-    python scripts/bench/bench_growth.py --rows docs/growth.jsonl --plot docs/growth.png   of rows that were measured
-    before
+    python scripts/bench/bench_growth.py --sizes 10000 --json  one JSON object a row
+    python scripts/bench/bench_growth.py --plot growth.png     draw a plot, too
+
+    # plot rows that were measured before
+    python scripts/bench/bench_growth.py --rows docs/growth.jsonl --plot docs/growth.png
 """
 
 from __future__ import annotations
@@ -35,30 +35,32 @@ COLUMNS = ("build_s", "save_s", "open_ms", "first_ms", "ask_ms", "add_1000_ms", 
 
 
 def measure(kind: str, n: int, dim: int) -> dict[str, float | str]:
-    """Build an index, then open it anew and use it."""
+    """Build and save an index, then open and use it; return a row of figures."""
     space, ids = Space(dim), np.arange(n, dtype=np.int64)
     queries, more = space.queries(64, seed=3), space.segments(1_000, seed=4)
     with tempfile.TemporaryDirectory() as folder:
         index = load_index(kind)(dim)  # type: ignore[call-arg]
-        told = {"build_s": built(index, ids, space.segments(n, seed=2))}
-        told["save_s"] = seconds(lambda: index.save(Path(folder)))
-        told["file_mb"] = sum(file.stat().st_size for file in Path(folder).iterdir()) / 1e6
+        costs = {"build_s": build_seconds(index, ids, space.segments(n, seed=2))}
+        costs["save_s"] = seconds(lambda: index.save(Path(folder)))
+        costs["file_mb"] = sum(file.stat().st_size for file in Path(folder).iterdir()) / 1e6
         del index
         before = psutil.Process().memory_info().rss
         start = time.perf_counter()
         index = load_index(kind).load(Path(folder))
-        told["open_ms"] = 1000 * (time.perf_counter() - start)
-        told["first_ms"] = 1000 * seconds(lambda: index.search(queries[:1], 10))
+        costs["open_ms"] = 1000 * (time.perf_counter() - start)
+        costs["first_ms"] = 1000 * seconds(lambda: index.search(queries[:1], 10))
         took = [1000 * seconds(lambda query=query: index.search(query[None], 10)) for query in np.tile(queries, (4, 1))]
-        told["ask_ms"] = statistics.median(took[128:])
-        told["rss_mb"] = (psutil.Process().memory_info().rss - before) / 1e6
-        told["add_1000_ms"] = 1000 * seconds(lambda: index.add(np.arange(n, n + 1_000), more))
-        told["remove_1000_ms"] = 1000 * seconds(lambda: index.remove(np.arange(0, n, n // 1_000)))
-    return {"engine": "bindsearch", "kind": kind, "n": n, "dim": dim} | {name: round(told[name], 3) for name in COLUMNS}
+        costs["ask_ms"] = statistics.median(took[128:])
+        costs["rss_mb"] = (psutil.Process().memory_info().rss - before) / 1e6
+        costs["add_1000_ms"] = 1000 * seconds(lambda: index.add(np.arange(n, n + 1_000), more))
+        costs["remove_1000_ms"] = 1000 * seconds(lambda: index.remove(np.arange(0, n, n // 1_000)))
+    return {"engine": "bindsearch", "kind": kind, "n": n, "dim": dim} | {
+        name: round(costs[name], 3) for name in COLUMNS
+    }
 
 
-def built(index: Index, ids: Ids, vectors: Vectors) -> float:
-    """Fill an index, and give the seconds that it took."""
+def build_seconds(index: Index, ids: Ids, vectors: Vectors) -> float:
+    """Fill and build an index; return the seconds that it took."""
     start = time.perf_counter()
     index.add(ids, vectors)
     if hasattr(index, "build"):
@@ -77,9 +79,9 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 100_000, 1_000_000], metavar="N")
     parser.add_argument("--kinds", nargs="+", default=["exact", "ivf"], metavar="KIND")
     parser.add_argument("--dim", type=int, default=512)
-    parser.add_argument("--json", action="store_true", help="one object a row")
-    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the rows as a picture: growth.png")
-    parser.add_argument("--rows", type=Path, metavar="FILE", help="measure nothing: plot the rows of an earlier --json")
+    parser.add_argument("--json", action="store_true", help="print one JSON object a row")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the rows into an image file")
+    parser.add_argument("--rows", type=Path, metavar="FILE", help="measure nothing, plot the rows of an earlier --json")
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.here:
@@ -87,7 +89,7 @@ def main() -> None:
         return
     if options.rows:
         if options.plot is None:
-            parser.error("--rows is for --plot: say where to draw")
+            parser.error("--rows needs --plot FILE")
         plot([json.loads(line) for line in options.rows.read_text().splitlines()], options.plot)
         return
     rows = []
@@ -95,11 +97,20 @@ def main() -> None:
         print(f"{'kind':<6}{'n':>10}" + "".join(f"{name:>16}" for name in COLUMNS))
     for kind in options.kinds:
         for n in options.sizes:
-            own = [sys.executable, __file__, "--here", "--kinds", kind, "--sizes", str(n), "--dim", str(options.dim)]
-            row = subprocess.run(own, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
-            told = json.loads(row)
-            rows.append(told)
-            numbers = "".join(f"{told[name]:>16,.1f}" for name in COLUMNS)
+            command = [
+                sys.executable,
+                __file__,
+                "--here",
+                "--kinds",
+                kind,
+                "--sizes",
+                str(n),
+                "--dim",
+                str(options.dim),
+            ]
+            row = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+            rows.append(json.loads(row))
+            numbers = "".join(f"{rows[-1][name]:>16,.1f}" for name in COLUMNS)
             print(row if options.json else f"{kind:<6}{n:>10,}{numbers}", flush=True)
     if options.plot:
         plot(rows, options.plot)

@@ -1,4 +1,4 @@
-"""What bindsearch's indexes are measured beside: each engine as its documentation says to call it."""
+"""The engines that bench_search.py compares: our indexes, and others used as their documentation says."""
 
 from __future__ import annotations
 
@@ -23,35 +23,36 @@ from bindsearch.registry import load_index
 from bindsearch.types import Ids
 
 K = 10
-LINKS, CONSTRUCTION = 16, 128
-"""Of all graphs: links of a vector, and how many are kept in sight while they are sought."""
-BREADTHS = (64, 128, 256)
-"""How many a search keeps in sight."""
+LINKS, CONSTRUCTION_BREADTH = 16, 128
+"""Of all graphs: links of a vector (M), and rows kept in the queue while they are chosen (efConstruction)."""
+SEARCH_BREADTHS = (64, 128, 256)
+"""Rows that a search in a graph keeps in its queue (efSearch)."""
 Search = Callable[[Vectors], Ids]
 
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """Something that finds the ten nearest of some vectors."""
+    """Finds the ten nearest vectors."""
 
     name: str
     kind: str
     search: Search
     build_s: float
     bytes: int
-    """On disk, or what its own file would take."""
+    """The size of its files, or of the file that it would write."""
     memory: int = 0
-    """What has to be in memory for steady speed: of peers everything; of ours what names candidates, ids and, where
-    a search reads some hundreds, all codes. The vectors, of which it reads some dozens, stay on disk."""
+    """Bytes that must be in memory for steady speed; 0 if that is everything, as it is for peers. Our indexes need the
+    candidate generator, the ids and, where a search reads some hundreds of them, all codes. The vectors, of which a
+    search reads some dozens, stay on disk."""
 
 
-def engines(vectors: Vectors, asked: Mapping[str, Vectors], *, graphs: bool) -> Iterator[Engine]:
+def engines(vectors: Vectors, tuning_queries: Mapping[str, Vectors], *, graphs: bool) -> Iterator[Engine]:
     """Build one engine after the other; those that are not installed are left out.
 
-    `asked` are queries by origin, others than those that are measured, for our certificate.
+    `tuning_queries` are queries by origin, other than the measured ones: `auto` is tuned with them.
     """
-    yield from ours(vectors, asked, graphs=graphs)
-    makers = [flat, ivf, *([graph_of_faiss, usearch, hnswlib, lance] if graphs else [])]
+    yield from our_engines(vectors, tuning_queries, graphs=graphs)
+    makers = [faiss_flat, faiss_ivf, *([faiss_hnsw, usearch, hnswlib, lancedb_flat] if graphs else [])]
     for make in makers:
         try:
             yield from make(vectors)
@@ -61,40 +62,38 @@ def engines(vectors: Vectors, asked: Mapping[str, Vectors], *, graphs: bool) -> 
             print(f"# {error.name} is not installed: left out", file=sys.stderr)
 
 
-def ours(vectors: Vectors, asked: Mapping[str, Vectors], *, graphs: bool) -> Iterator[Engine]:
-    """Return our indexes: cells with the effort that a library would give them, the least that its certificate
-    allows.
-    """
+def our_engines(vectors: Vectors, tuning_queries: Mapping[str, Vectors], *, graphs: bool) -> Iterator[Engine]:
+    """Return our indexes. `auto` is ivf as a library would tune it: the lowest effort that reaches the target."""
     ids, dim = np.arange(len(vectors), dtype=np.int64), vectors.shape[1]
-    exact, took = timed(lambda: added(ExactIndex(dim), ids, vectors))
-    yield _ours("exact", exact, took, memory_per_segment("exact", dim))
-    quick, took = timed(lambda: built(beside(exact, "ivf")))
-    certificate, more = timed(lambda: tune(quick, asked))
-    print(f"# auto: {certificate.effort}, certified {certificate.worst:.4f} in {more:.1f} s", file=sys.stderr)
-    yield _ours("auto", quick, took, memory_per_segment("ivf", dim) + dim)
+    exact, took = timed(lambda: filled(ExactIndex(dim), ids, vectors))
+    yield our_engine("exact", exact, took, memory_per_segment("exact", dim))
+    ivf, took = timed(lambda: built(sharing_vectors(exact, "ivf")))
+    certificate, tuning_s = timed(lambda: tune(ivf, tuning_queries))
+    print(f"# auto: {certificate.effort}, certified {certificate.worst:.4f} in {tuning_s:.1f} s", file=sys.stderr)
+    yield our_engine("auto", ivf, took, memory_per_segment("ivf", dim) + dim)
     if graphs:
-        graph, took = timed(lambda: built(beside(exact, "hnsw")))
-        for breadth in BREADTHS:
+        graph, took = timed(lambda: built(sharing_vectors(exact, "hnsw")))
+        for breadth in SEARCH_BREADTHS:
+            candidates = min(graph.default_effort.candidates, breadth)
             tuned = graph.copy()
-            tuned.effort = replace(
-                graph.default_effort, candidates=min(graph.default_effort.candidates, breadth), breadth=breadth
-            )
-            yield _ours(f"hnsw ef={breadth}", tuned, took, memory_per_segment("hnsw", dim))
+            tuned.effort = replace(graph.default_effort, candidates=candidates, breadth=breadth)
+            yield our_engine(f"hnsw ef={breadth}", tuned, took, memory_per_segment("hnsw", dim))
 
 
-def _ours(name: str, index: Any, took: float, memory: int) -> Engine:
-    size = size_of(index)
-    return Engine("bindsearch", name, lambda queries: index.search(queries, K)[1], took, size, memory * len(index))
+def our_engine(kind: str, index: Any, took: float, memory: int) -> Engine:
+    """Wrap an index. `memory` is by segment."""
+    size = saved_size(index)
+    return Engine("bindsearch", kind, lambda queries: index.search(queries, K)[1], took, size, memory * len(index))
 
 
-def beside(exact: ExactIndex, kind: str) -> Any:
-    """Return an index of another kind over the same vectors, which lie in memory once."""
+def sharing_vectors(exact: ExactIndex, kind: str) -> Any:
+    """Return an index of another kind over the same vectors, which are not copied."""
     index: Any = load_index(kind)(exact.dim)  # type: ignore[call-arg]
     index._snapshot = exact._snapshot
     return index
 
 
-def added(index: Any, ids: Ids, vectors: Vectors) -> Any:
+def filled(index: Any, ids: Ids, vectors: Vectors) -> Any:
     index.add(ids, vectors)
     index.search(vectors[:1], K)
     return index
@@ -105,7 +104,7 @@ def built(index: Any) -> Any:
     return index
 
 
-def flat(vectors: Vectors) -> Iterator[Engine]:
+def faiss_flat(vectors: Vectors) -> Iterator[Engine]:
     import faiss
 
     def search(queries: Vectors, *, threshold: int) -> Ids:
@@ -123,13 +122,13 @@ def flat(vectors: Vectors) -> Iterator[Engine]:
         yield Engine("faiss", kind, lambda queries, at=threshold: search(queries, threshold=at), took, vectors.nbytes)
 
 
-def ivf(vectors: Vectors) -> Iterator[Engine]:
+def faiss_ivf(vectors: Vectors) -> Iterator[Engine]:
     import faiss
 
-    cells = 1 << round(np.log2(np.sqrt(len(vectors))))
-    for kind, recipe in (("ivf-flat", f"IVF{cells},Flat"), ("ivf-sq8", f"IVF{cells},SQ8")):
+    lists = 1 << round(np.log2(np.sqrt(len(vectors))))
+    for kind, recipe in (("ivf-flat", f"IVF{lists},Flat"), ("ivf-sq8", f"IVF{lists},SQ8")):
         index, took = timed(lambda recipe=recipe: trained(recipe, vectors))
-        size = stored(index)
+        size = faiss_file_size(index)
         for probes in (16, 64):
             parameters = faiss.SearchParametersIVF(nprobe=probes)
             search = lambda queries, p=parameters, index=index: index.search(queries, K, params=p)[1]  # noqa: E731
@@ -137,6 +136,7 @@ def ivf(vectors: Vectors) -> Iterator[Engine]:
 
 
 def trained(recipe: str, vectors: Vectors) -> Any:
+    """Return the faiss index of a recipe, trained on some 60,000 of the vectors and filled with all of them."""
     import faiss
 
     index = faiss.index_factory(vectors.shape[1], recipe, faiss.METRIC_INNER_PRODUCT)
@@ -146,7 +146,7 @@ def trained(recipe: str, vectors: Vectors) -> Any:
     return index
 
 
-def stored(index: Any) -> int:
+def faiss_file_size(index: Any) -> int:
     import faiss
 
     with tempfile.TemporaryDirectory() as folder:
@@ -155,52 +155,53 @@ def stored(index: Any) -> int:
         return file.stat().st_size
 
 
-def graph_of_faiss(vectors: Vectors) -> Iterator[Engine]:
+def faiss_hnsw(vectors: Vectors) -> Iterator[Engine]:
     import faiss
 
     index = faiss.index_factory(vectors.shape[1], f"HNSW{LINKS},SQfp16", faiss.METRIC_INNER_PRODUCT)
-    index.hnsw.efConstruction = CONSTRUCTION
+    index.hnsw.efConstruction = CONSTRUCTION_BREADTH
     _, took = timed(lambda: (index.train(vectors[::10]), index.add(vectors)))
-    for effort in BREADTHS:
-        parameters = faiss.SearchParametersHNSW(efSearch=effort)
+    for breadth in SEARCH_BREADTHS:
+        parameters = faiss.SearchParametersHNSW(efSearch=breadth)
         search = lambda queries, p=parameters: index.search(queries, K, params=p)[1]  # noqa: E731
-        yield Engine("faiss", f"hnsw ef={effort}", search, took, stored(index))
+        yield Engine("faiss", f"hnsw ef={breadth}", search, took, faiss_file_size(index))
 
 
 def usearch(vectors: Vectors) -> Iterator[Engine]:
     from usearch.index import Index
 
-    index = Index(ndim=vectors.shape[1], metric="ip", dtype="bf16", connectivity=LINKS, expansion_add=CONSTRUCTION)
+    dim = vectors.shape[1]
+    index = Index(ndim=dim, metric="ip", dtype="bf16", connectivity=LINKS, expansion_add=CONSTRUCTION_BREADTH)
     _, took = timed(lambda: index.add(np.arange(len(vectors)), vectors))
 
-    def search(queries: Vectors, *, effort: int) -> Ids:
-        index.expansion_search = effort
+    def search(queries: Vectors, *, breadth: int) -> Ids:
+        index.expansion_search = breadth
         return index.search(queries, K).keys.astype(np.int64).reshape(len(queries), -1)
 
-    for effort in BREADTHS:
-        yield Engine(
-            "usearch", f"hnsw ef={effort}", lambda q, e=effort: search(q, effort=e), took, index.serialized_length
-        )
+    yield from by_breadth("usearch", search, took, index.serialized_length)
 
 
 def hnswlib(vectors: Vectors) -> Iterator[Engine]:
     import hnswlib as library
 
     index = library.Index(space="ip", dim=vectors.shape[1])
-    index.init_index(max_elements=len(vectors), ef_construction=CONSTRUCTION, M=LINKS)
+    index.init_index(max_elements=len(vectors), ef_construction=CONSTRUCTION_BREADTH, M=LINKS)
     _, took = timed(lambda: index.add_items(vectors))
 
-    def search(queries: Vectors, *, effort: int) -> Ids:
-        index.set_ef(effort)
+    def search(queries: Vectors, *, breadth: int) -> Ids:
+        index.set_ef(breadth)
         return index.knn_query(queries, k=K)[0].astype(np.int64)
 
-    for effort in BREADTHS:
-        yield Engine(
-            "hnswlib", f"hnsw ef={effort}", lambda q, e=effort: search(q, effort=e), took, index.index_file_size()
-        )
+    yield from by_breadth("hnswlib", search, took, index.index_file_size())
 
 
-def lance(vectors: Vectors) -> Iterator[Engine]:
+def by_breadth(name: str, search: Callable[..., Ids], took: float, size: int) -> Iterator[Engine]:
+    """Return a graph as one engine for each of `SEARCH_BREADTHS`."""
+    for breadth in SEARCH_BREADTHS:
+        yield Engine(name, f"hnsw ef={breadth}", lambda queries, b=breadth: search(queries, breadth=b), took, size)
+
+
+def lancedb_flat(vectors: Vectors) -> Iterator[Engine]:
     folder = tempfile.mkdtemp()
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     os.environ.setdefault("LANCE_LOG", "error")
@@ -212,9 +213,9 @@ def lance(vectors: Vectors) -> Iterator[Engine]:
     table, took = timed(lambda: lancedb.connect(folder).create_table("t", rows))
 
     def search(queries: Vectors) -> Ids:
-        return np.array([one(query) for query in queries])
+        return np.array([search_one(query) for query in queries])
 
-    def one(query: Vectors) -> list[int]:
+    def search_one(query: Vectors) -> list[int]:
         found = table.search(query).distance_type("dot").limit(K).select(["id", "_distance"])
         return found.to_arrow()["id"].to_pylist()
 
@@ -223,12 +224,14 @@ def lance(vectors: Vectors) -> Iterator[Engine]:
 
 
 def timed(work: Callable[[], Any]) -> tuple[Any, float]:
+    """Return the result of a function and the seconds that it took."""
     start = time.perf_counter()
-    given = work()
-    return given, time.perf_counter() - start
+    result = work()
+    return result, time.perf_counter() - start
 
 
-def size_of(index: Any) -> int:
+def saved_size(index: Any) -> int:
+    """Return the size of the files that an index saves."""
     with tempfile.TemporaryDirectory() as folder:
         index.save(Path(folder))
         return sum(file.stat().st_size for file in Path(folder).iterdir())

@@ -1,13 +1,13 @@
-"""Measure what a search costs beyond its index: rank, expectation, explanation; beside a bare flat search of FAISS.
+"""Measure what a search costs beyond its index: ranking, E-values, explanations; compared with a flat FAISS search.
 
-A library is made of drawn vectors (bench_vectors.py): sounds of a hundred windows each, and words that no file says.
-All that is timed is asked in the public way, on one thread of FAISS, in turns, so that a busy moment of the machine
-falls on all alike. `ratio` is the median, over the turns, of a time to that of FAISS in the same turn; `beyond` is the
-median of the time beyond the library's own index.
+The library consists of synthetic vectors (bench_vectors.py): audio files of a hundred windows each, and text queries.
+Everything is searched through the public API, with one FAISS thread, in turns, so that a busy moment of the machine
+affects all of them. `ratio` is the median, over the turns, of a time to that of FAISS in the same turn; `beyond` is the
+median of the time beyond that of the library's own index.
 
     python scripts/bench/bench_results.py                  1,000,000 segments of 256; needs 6 GB and a few minutes
     python scripts/bench/bench_results.py --quick          50,000 segments
-    python scripts/bench/bench_results.py --json           one object a row
+    python scripts/bench/bench_results.py --json           one JSON object a row
 """
 
 from __future__ import annotations
@@ -34,13 +34,12 @@ from bindsearch.types import Modality, Piece, SpaceSpec, Span, Vectors
 
 WINDOWS = 100
 """Segments of a file."""
-TOGETHER = 200
-"""Files of one transaction."""
-FOUND = 10
+FILES_PER_TRANSACTION = 200
+RESULTS = 10
 
 
 class DrawnEncoder:
-    """Gives every text a vector of its own that is drawn as queries of another modality are."""
+    """Encodes each text as a random vector, drawn like a query of another modality."""
 
     def __init__(self, dim: int) -> None:
         self._drawn = Drawn(dim)
@@ -50,7 +49,7 @@ class DrawnEncoder:
             modalities=frozenset({Modality.AUDIO, Modality.TEXT}),
             licence="MIT",
             fingerprint=f"drawn {dim}",
-            summary="Drawn by a seed, for measuring.",
+            summary="Random vectors, for benchmarks.",
         )
 
     def prepare(self, piece: Piece) -> Prepared:
@@ -62,14 +61,14 @@ class DrawnEncoder:
 
 
 def filled(folder: Path, vectors: Vectors, space: Space) -> bindsearch.Library:
-    """Make a library of files that exist in its ledger only."""
+    """Return a library of files that exist only in its ledger."""
     library = bindsearch.open(folder / "drawn.library", space=space)
     ledger = library._editions.now().ledger
     files = len(vectors) // WINDOWS
-    for start in range(0, files, TOGETHER):
+    for start in range(0, files, FILES_PER_TRANSACTION):
 
         def put(txn: object, start: int = start) -> None:
-            for number in range(start, min(start + TOGETHER, files)):
+            for number in range(start, min(start + FILES_PER_TRANSACTION, files)):
                 rows = vectors[number * WINDOWS : (number + 1) * WINDOWS]
                 digest = hashlib.blake2b(str(number).encode(), digest_size=16).digest()
                 spans = [Span(2.0 * place, 2.0 * place + 2.0) for place in range(WINDOWS)]
@@ -104,17 +103,17 @@ def measure(n: int, options: argparse.Namespace) -> None:
             index = library._editions.now().index_store.follow(snapshot)[Modality.AUDIO]
         first = seconds(lambda: library.search(words[0]))
         seconds(lambda: library.search(words[1]))
-        ways: dict[str, Callable[[int], object]] = {
-            "FAISS, flat": lambda at: flat.search(asked[at : at + 1], 4 * FOUND + 16),
-            "its own index": lambda at: index.search(asked[at : at + 1], 4 * FOUND + 16),
-            "search, --raw": lambda at: library.search(words[at], k=FOUND, raw=True),
-            "search": lambda at: library.search(words[at], k=FOUND),
-            "search, --why": lambda at: library.search(words[at], k=FOUND, why=True),
+        searches: dict[str, Callable[[int], object]] = {
+            "FAISS, flat": lambda at: flat.search(asked[at : at + 1], 4 * RESULTS + 16),
+            "its own index": lambda at: index.search(asked[at : at + 1], 4 * RESULTS + 16),
+            "search, --raw": lambda at: library.search(words[at], k=RESULTS, raw=True),
+            "search": lambda at: library.search(words[at], k=RESULTS),
+            "search, --why": lambda at: library.search(words[at], k=RESULTS, why=True),
         }
-        times: dict[str, list[float]] = {name: [] for name in ways}
+        times: dict[str, list[float]] = {name: [] for name in searches}
         for at in [*range(options.queries)] * options.turns:
-            for name, way in ways.items():
-                times[name].append(1000 * seconds(lambda way=way, at=at: way(at)))
+            for name, search in searches.items():
+                times[name].append(1000 * seconds(lambda search=search, at=at: search(at)))
         library.close()
     show(n, times, first=first, as_json=options.json)
 
@@ -122,15 +121,17 @@ def measure(n: int, options: argparse.Namespace) -> None:
 def show(n: int, times: dict[str, list[float]], *, first: float, as_json: bool) -> None:
     flat, own = times["FAISS, flat"], times["its own index"]
     if not as_json:
-        print(f"{n:,} segments; the first search of all took {first:.2f} s, in which what chance gives was fitted")
+        print(
+            f"{n:,} segments; the first search of all took {first:.2f} s, in which the null distributions were fitted"
+        )
         print(f"{'':<16}{'ms':>9}{'ratio':>8}{'beyond ms':>11}")
     for name, took in times.items():
         ms = statistics.median(took)
         ratio = statistics.median(one / other for one, other in zip(took, flat, strict=True))
         beyond = statistics.median(one - other for one, other in zip(took, own, strict=True))
         if as_json:
-            told = {"what": name, "n": n, "ms": round(ms, 3), "ratio": round(ratio, 3), "beyond_ms": round(beyond, 3)}
-            print(json.dumps(told | {"first_s": round(first, 2)}), flush=True)
+            row = {"what": name, "n": n, "ms": round(ms, 3), "ratio": round(ratio, 3), "beyond_ms": round(beyond, 3)}
+            print(json.dumps(row | {"first_s": round(first, 2)}), flush=True)
         else:
             print(f"{name:<16}{ms:>9.2f}{ratio:>8.2f}{beyond:>11.2f}", flush=True)
 
@@ -138,7 +139,7 @@ def show(n: int, times: dict[str, list[float]], *, first: float, as_json: bool) 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="50,000 segments")
-    parser.add_argument("--json", action="store_true", help="one object a row")
+    parser.add_argument("--json", action="store_true", help="print one JSON object a row")
     parser.add_argument("--sizes", type=int, nargs="+", default=[1_000_000], metavar="N")
     parser.add_argument("--dim", type=int, default=256)
     parser.add_argument("--queries", type=int, default=20)

@@ -1,15 +1,15 @@
-"""Measure the indexes beside what people use instead, in one run, on the same vectors and queries.
+"""Measure the indexes beside other engines, in one run, on the same vectors and queries.
 
-The engines take turns, so that a busy moment of the machine falls on all of them; `ms` is the median of a whole batch,
-`ratio` the median, over the turns, of an engine's time to that of the exact index in the same turn. How the vectors
-are made is told in bench_vectors.py: half of the queries are of another modality than what is searched.
+The engines take turns, so that a busy moment of the machine affects all of them. `ms` is the median time of a whole
+batch; `ratio` is the median, over the turns, of an engine's time to that of the exact index in the same turn. The
+vectors come from bench_vectors.py: half of the queries are of another modality than the indexed vectors.
 
     python scripts/bench/bench_search.py           100,000 and 1,000,000 vectors of 512; 16 GB, a quarter of an hour
     python scripts/bench/bench_search.py --quick   20,000 vectors, two minutes
-    python scripts/bench/bench_search.py --json    one object a row
+    python scripts/bench/bench_search.py --json    one JSON object a row
 
-`--graphs 1000000` builds graphs of a million, too: with all peers that takes 22 GB and half an hour, and LanceDB, which
-has little memory left then, a quarter of an hour more.
+`--graphs 1000000` builds graphs of a million vectors, too. With all peers that takes 22 GB and half an hour; LanceDB,
+which has little memory left then, takes another quarter of an hour.
 """
 
 from __future__ import annotations
@@ -39,47 +39,47 @@ class Row:
     dim: int
     batch: int
     ms: float
-    """Median, of the whole batch."""
+    """The median time of the whole batch."""
     recall10: float
     build_s: float
     bytes: int
     memory: int
-    """What has to be in memory for steady speed, as bench_peers.py says."""
+    """Bytes that must be in memory for steady speed, as `Engine.memory` says."""
     fastest_ms: float
     ratio: float
-    """Of its time to the exact index's."""
+    """Of its time to that of the exact index."""
     recall10_cross: float
-    """Of the queries of another modality alone."""
+    """Recall for the queries of another modality alone."""
 
 
 def measure(
-    found: Sequence[Engine], queries: Vectors, recalls: Sequence[tuple[float, float]], n: int, seconds: float
+    compared: Sequence[Engine], queries: Vectors, recalls: Sequence[tuple[float, float]], n: int, seconds: float
 ) -> Iterator[Row]:
-    """Let the engines take turns for some seconds each."""
-    times: list[list[float]] = [[] for _ in found]
+    """Let the engines take turns, until each has run for `seconds` on average; at least 3 turns, at most 200."""
+    times: list[list[float]] = [[] for _ in compared]
     turns = 0
-    while turns < 3 or (sum(map(sum, times)) < 1000 * seconds * len(found) and turns < 200):
-        for engine, took in zip(found, times, strict=True):
+    while turns < 3 or (sum(map(sum, times)) < 1000 * seconds * len(compared) and turns < 200):
+        for engine, took in zip(compared, times, strict=True):
             start = time.perf_counter()
             engine.search(queries)
             took.append(1000 * (time.perf_counter() - start))
         turns += 1
-    for engine, took, (recall, cross) in zip(found, times, recalls, strict=True):
+    for engine, took, (recall, cross) in zip(compared, times, recalls, strict=True):
         ratio = statistics.median(theirs / mine for theirs, mine in zip(took, times[0], strict=True))
         fastest, middle = round(min(took), 3), round(statistics.median(took), 3)
-        told = (engine.name, engine.kind, n, queries.shape[1], len(queries), middle, round(recall, 4))
+        columns = (engine.name, engine.kind, n, queries.shape[1], len(queries), middle, round(recall, 4))
         memory = engine.memory or engine.bytes
-        yield Row(*told, round(engine.build_s, 2), engine.bytes, memory, fastest, round(ratio, 2), round(cross, 4))
+        yield Row(*columns, round(engine.build_s, 2), engine.bytes, memory, fastest, round(ratio, 2), round(cross, 4))
 
 
 def recall_of(search: Search, queries: Vectors, truth: Ids) -> tuple[float, float]:
-    """Return the share of the true ten that is found: of all queries, and of those of another modality."""
+    """Return recall@10: for all queries, and for those of another modality."""
     shares = np.array([np.isin(*pair).mean() for pair in zip(truth, search(queries), strict=True)])
     return float(shares.mean()), float(shares[len(shares) - len(shares) // 2 :].mean())
 
 
 def read_bandwidth(vectors: Vectors) -> float:
-    """Return the GB/s at which all cores together read memory, at best."""
+    """Return at how many GB/s all cores together read memory, at best."""
     words = vectors.reshape(-1).view(np.int64)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     fastest = np.inf
@@ -101,20 +101,20 @@ def show(row: Row) -> None:
 def run(n: int, options: argparse.Namespace) -> None:
     space = Space(options.dim)
     vectors = space.segments(n, seed=1)
-    asked = space.queries(256, seed=100)
+    queries = space.queries(256, seed=100)
     bandwidth = read_bandwidth(vectors)
     if not options.json:
         print(f"\n{n:,} x {options.dim}; memory is read at {bandwidth:.1f} GB/s")
         print(f"{'n':>9} {'batch':>5} {'engine':<11}{'kind':<20}{'ms':>9}{'fastest':>9}{'ratio':>7}", end="")
         print(f"{'recall10':>9}{'cross':>8}{'build s':>8}{'MB disk':>9}{'MB mem':>9}", flush=True)
-    more = space.queries(128, seed=500)
-    certified = {"same": more[:64], "cross": more[64:]}
-    found = list(engines(vectors, certified, graphs=n <= options.graphs))
-    truth = found[0].search(asked)
-    recalls = [recall_of(engine.search, asked, truth) for engine in found]
+    tuning = space.queries(128, seed=500)
+    tuning_queries = {"same": tuning[:64], "cross": tuning[64:]}
+    compared = list(engines(vectors, tuning_queries, graphs=n <= options.graphs))
+    truth = compared[0].search(queries)
+    recalls = [recall_of(engine.search, queries, truth) for engine in compared]
     for batch in options.batches:
-        queries = asked[:: len(asked) // batch][:batch]  # as many of either modality
-        for row in measure(found, queries, recalls, n, options.seconds):
+        spread = queries[:: len(queries) // batch][:batch]  # as many of either modality
+        for row in measure(compared, spread, recalls, n, options.seconds):
             if options.json:
                 print(json.dumps(asdict(row) | {"read_gbps": round(bandwidth, 1)}), flush=True)
             else:
@@ -123,12 +123,12 @@ def run(n: int, options: argparse.Namespace) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="20,000 vectors, short turns")
-    parser.add_argument("--json", action="store_true", help="one object a row")
+    parser.add_argument("--quick", action="store_true", help="20,000 vectors, one second an engine")
+    parser.add_argument("--json", action="store_true", help="print one JSON object a row")
     parser.add_argument("--dim", type=int, default=512)
     parser.add_argument("--sizes", type=int, nargs="+", default=[100_000, 1_000_000], metavar="N")
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 64], metavar="N")
-    parser.add_argument("--seconds", type=float, default=3.0, help="of measuring each engine at each batch")
+    parser.add_argument("--seconds", type=float, default=3.0, help="measure each engine this long at each batch size")
     parser.add_argument("--graphs", type=int, default=100_000, metavar="N", help="build graphs up to this size")
     options = parser.parse_args()
     if options.quick:

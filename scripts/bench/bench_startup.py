@@ -1,4 +1,4 @@
-"""Measure how long `bindsearch --help` takes, beside a Python that does nothing: medians, and their ratio."""
+"""Measure how long `bindsearch --help` takes, compared with a Python that does nothing: medians and ratios."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ COMMANDS = {
 
 
 def seconds(arguments: list[str]) -> float:
-    """Run this Python once with arguments and give the time it took."""
+    """Run this Python once with arguments; return the seconds that it took."""
     start = time.perf_counter()
     subprocess.run([sys.executable, *arguments], stdout=subprocess.DEVNULL, check=True)
     return time.perf_counter() - start
 
 
 def main() -> None:
-    """Take the commands in turns, so that a busy moment of the machine falls on all of them."""
+    """Run the commands in turns, so that a busy moment of the machine affects all of them."""
     runs = [[seconds(arguments) for arguments in COMMANDS.values()] for _ in range(RUNS)]
     medians = [statistics.median(times) for times in zip(*runs, strict=True)]
     for name, median in zip(COMMANDS, medians, strict=True):

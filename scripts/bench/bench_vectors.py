@@ -1,10 +1,10 @@
-"""Vectors for measuring indexes, made like those of a space that was bound through images.
+"""Synthetic vectors for benchmarks, like those of a space whose modalities were each aligned with images.
 
-Segments of one kind of thing lie near each other, kinds near related kinds: 4,000 clusters in 64 latent dimensions of
-falling weight, turned into the space's dimensions, with a little noise. As in trained spaces, all vectors of a modality
-share a direction (the modality gap), and a few dimensions are much larger than the rest. Queries come half from the
-same modality (held-out segments) and half from another: these share the latent meaning, attenuated and noisy, but lie
-around another mean, off the distribution of what is indexed. Graphs and cells lose most there.
+Segments of one class lie near each other, and classes near related classes: 4,000 clusters in 64 latent dimensions of
+falling weight, rotated into the dimensions of the space, with a little noise. As in trained spaces, all vectors of a
+modality share a direction (the modality gap), and a few dimensions are much larger than the rest. Half of the queries
+come from the same modality (held-out segments), half from another: these share the latent meaning, attenuated and
+noisy, but lie around another mean, off the distribution of the indexed vectors. Graphs and IVF lists miss most there.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Vectors = NDArray[np.float32]
 
 CLUSTERS = 4_000
 LATENT = 64
-STEP = 1 << 15
+BATCH_ROWS = 1 << 15
 
 
 class Space:
@@ -27,31 +27,31 @@ class Space:
         self.dim = dim
         self._weights = np.arange(1, LATENT + 1) ** -0.5
         self._centres = rng.standard_normal((CLUSTERS, LATENT)) * self._weights
-        turn = np.linalg.qr(rng.standard_normal((dim, LATENT)))[0].T
-        self._turn = (turn / np.linalg.norm(self._weights)).astype(np.float32)
+        rotation = np.linalg.qr(rng.standard_normal((dim, LATENT)))[0].T
+        self._rotation = (rotation / np.linalg.norm(self._weights)).astype(np.float32)
         self._means = 0.6 * _unit(rng.standard_normal((2, dim)).astype(np.float32))
-        self._means[:, :2] += 0.4  # dimensions in which everything is large
+        self._means[:, :2] += 0.4  # two dimensions that are large in every vector
 
     def segments(self, count: int, *, seed: int) -> Vectors:
-        """Draw what is indexed."""
+        """Draw vectors to be indexed."""
         rng = np.random.default_rng(seed)
         drawn = np.empty((count, self.dim), dtype=np.float32)
-        for start in range(0, count, STEP):
-            part = drawn[start : start + STEP]
-            part[:] = _unit(self._means[0] + self._meant(rng, len(part)) + self._noise(rng, len(part), 0.25))
+        for start in range(0, count, BATCH_ROWS):
+            part = drawn[start : start + BATCH_ROWS]
+            part[:] = _unit(self._means[0] + self._latent_meaning(rng, len(part)) + self._noise(rng, len(part), 0.25))
         return drawn
 
     def queries(self, count: int, *, seed: int) -> Vectors:
         """Draw queries: the first half of the segments' modality, the rest of the other."""
         rng = np.random.default_rng(seed)
         same, other = self.segments(count - count // 2, seed=seed + 1), count // 2
-        meant = self._means[1] + 0.5 * self._meant(rng, other) + self._noise(rng, other, 0.4)
-        return np.concatenate([same, _unit(meant)])
+        other_modality = self._means[1] + 0.5 * self._latent_meaning(rng, other) + self._noise(rng, other, 0.4)
+        return np.concatenate([same, _unit(other_modality)])
 
-    def _meant(self, rng: np.random.Generator, count: int) -> Vectors:
+    def _latent_meaning(self, rng: np.random.Generator, count: int) -> Vectors:
         around = 0.35 * rng.standard_normal((count, LATENT)) * self._weights
         latent = self._centres[rng.integers(0, CLUSTERS, count)] + around
-        return latent.astype(np.float32) @ self._turn
+        return latent.astype(np.float32) @ self._rotation
 
     def _noise(self, rng: np.random.Generator, count: int, length: float) -> Vectors:
         noise = rng.standard_normal((count, self.dim), dtype=np.float32)

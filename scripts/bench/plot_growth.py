@@ -1,4 +1,4 @@
-"""Draw what growth costs, from the rows that bench_growth.py writes: time and room against size, both by decades."""
+"""Plot the rows of bench_growth.py: time, disk and memory against size, on logarithmic axes."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
-PANELS = {
-    "ask_ms": "a question, ms",
-    "first_ms": "the first question, ms",
+PANEL_TITLES = {
+    "ask_ms": "a query, ms",
+    "first_ms": "the first query, ms",
     "open_ms": "open, ms",
     "build_s": "build, s",
     "add_1000_ms": "add 1,000, ms",
@@ -21,16 +21,18 @@ PANELS = {
     "rss_mb": "in memory, MB",
 }
 COLOURS = ("#1f5fa8", "#d1620f", "#2c8a4b", "#8a3f9e")
-WIDTH, HEIGHT, ACROSS = 360, 260, 4
+PANEL_WIDTH, PANEL_HEIGHT, PANELS_ACROSS = 360, 260, 4
+"""Pixels, and panels side by side."""
 LEFT, RIGHT, TOP, BOTTOM = 58, 16, 34, 34
-INK, PALE = "#222222", "#d8d8d8"
+"""Margins of a panel, in pixels."""
+TEXT_COLOUR, GRID_COLOUR = "#222222", "#d8d8d8"
 
 Rows = Sequence[Mapping[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """Values by decades, from pixel to pixel."""
+    """A logarithmic axis of whole decades, from one pixel position to another."""
 
     low: int
     high: int
@@ -39,49 +41,51 @@ class Scale:
 
     @classmethod
     def of(cls, values: Iterable[float], start: float, end: float) -> Scale:
-        """Return a scale of whole decades that holds some values above zero."""
+        """Return a scale that holds some values above zero."""
         powers = [math.log10(value) for value in values]
         low = math.floor(min(powers))
         return cls(low, max(low + 1, math.ceil(max(powers))), start, end)
 
     def at(self, value: float) -> float:
-        """Return where a value lies."""
+        """Return the pixel position of a value."""
         share = (math.log10(value) - self.low) / (self.high - self.low)
         return self.start + share * (self.end - self.start)
 
     @property
     def decades(self) -> list[float]:
-        """The values at which lines are drawn."""
+        """The values of the grid lines."""
         return [10.0**power for power in range(self.low, self.high + 1)]
 
 
 def plot(rows: Rows, file: Path) -> None:
-    """Draw a panel for each cost, with a line for each kind of index. Raises `ValueError` where there are no rows."""
+    """Draw a panel for each cost, with a line for each kind of index. Raises `ValueError` without rows."""
     if not rows:
         raise ValueError("there is nothing to plot: no rows")
-    down = math.ceil(len(PANELS) / ACROSS)
-    picture = Image.new("RGB", (ACROSS * WIDTH, down * HEIGHT), "white")
-    for place, column in enumerate(PANELS):
-        panel = Image.new("RGB", (WIDTH, HEIGHT), "white")
+    down = math.ceil(len(PANEL_TITLES) / PANELS_ACROSS)
+    picture = Image.new("RGB", (PANELS_ACROSS * PANEL_WIDTH, down * PANEL_HEIGHT), "white")
+    for place, column in enumerate(PANEL_TITLES):
+        panel = Image.new("RGB", (PANEL_WIDTH, PANEL_HEIGHT), "white")
         _draw(ImageDraw.Draw(panel), rows, column, legend=place == 0)
-        picture.paste(panel, (place % ACROSS * WIDTH, place // ACROSS * HEIGHT))
+        picture.paste(panel, (place % PANELS_ACROSS * PANEL_WIDTH, place // PANELS_ACROSS * PANEL_HEIGHT))
     picture.save(file, optimize=True)
 
 
 def _draw(draw: ImageDraw.ImageDraw, rows: Rows, column: str, *, legend: bool) -> None:
     font = ImageFont.load_default(12)
-    measured = [row for row in rows if row[column] > 0]  # what rounds to nothing has no place among decades
-    draw.text((LEFT, 8), PANELS[column], fill=INK, font=ImageFont.load_default(14))
+    measured = [row for row in rows if row[column] > 0]  # a logarithmic axis has no place for zero
+    draw.text((LEFT, 8), PANEL_TITLES[column], fill=TEXT_COLOUR, font=ImageFont.load_default(14))
     if not measured:
         return
-    x = Scale.of((row["n"] for row in measured), LEFT, WIDTH - RIGHT)
-    y = Scale.of((row[column] for row in measured), HEIGHT - BOTTOM, TOP)
+    x = Scale.of((row["n"] for row in measured), LEFT, PANEL_WIDTH - RIGHT)
+    y = Scale.of((row[column] for row in measured), PANEL_HEIGHT - BOTTOM, TOP)
     for value in x.decades:
-        draw.line([(x.at(value), TOP), (x.at(value), HEIGHT - BOTTOM)], fill=PALE)
-        draw.text((x.at(value), HEIGHT - BOTTOM + 6), _told(value), fill=INK, font=font, anchor="ma")
+        draw.line([(x.at(value), TOP), (x.at(value), PANEL_HEIGHT - BOTTOM)], fill=GRID_COLOUR)
+        draw.text(
+            (x.at(value), PANEL_HEIGHT - BOTTOM + 6), _short_number(value), fill=TEXT_COLOUR, font=font, anchor="ma"
+        )
     for value in y.decades:
-        draw.line([(LEFT, y.at(value)), (WIDTH - RIGHT, y.at(value))], fill=PALE)
-        draw.text((LEFT - 6, y.at(value)), _told(value), fill=INK, font=font, anchor="rm")
+        draw.line([(LEFT, y.at(value)), (PANEL_WIDTH - RIGHT, y.at(value))], fill=GRID_COLOUR)
+        draw.text((LEFT - 6, y.at(value)), _short_number(value), fill=TEXT_COLOUR, font=font, anchor="rm")
     for place, kind in enumerate(dict.fromkeys(row["kind"] for row in rows)):
         colour = COLOURS[place % len(COLOURS)]
         points = sorted((x.at(row["n"]), y.at(row[column])) for row in measured if row["kind"] == kind)
@@ -92,8 +96,8 @@ def _draw(draw: ImageDraw.ImageDraw, rows: Rows, column: str, *, legend: bool) -
             draw.text((LEFT + 10, TOP + 6 + 16 * place), kind, fill=colour, font=font)
 
 
-def _told(value: float) -> str:
-    """Say a power of ten shortly."""
+def _short_number(value: float) -> str:
+    """Return a power of ten with a unit: 10 k, 1 M."""
     for unit, name in ((1e6, "M"), (1e3, "k")):
         if value >= unit:
             return f"{value / unit:g} {name}"
