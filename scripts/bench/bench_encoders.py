@@ -1,17 +1,17 @@
-"""Pictures a second: openclip:ViT-B-32 through bindsearch, against the loop that open_clip's README shows.
+"""Measure images a second: openclip:ViT-B-32 through bindsearch, against the loop in open_clip's README.
 
     .venv/bin/python scripts/bench/bench_encoders.py --images 200 --rounds 5
 
-Full size, random weights, made here without the network; JPEGs of the size that cameras and phones give, made here too.
-All ways run in one process, by turns, each `--rounds` times; the medians and their ratios are written, and the cosine
-of each way's vectors to those of the plain loop in float32.
+The model has its full size and random weights, created here without the network; so are the JPEGs, which have the size
+of photos from cameras and phones. All variants run in one process, in turns, `--rounds` times each. The output is the
+median speeds, their ratios, and the lowest cosine of each variant's vectors to those of the plain loop in float32.
 
-- `open_clip, one by one`: open the file, preprocess, encode one picture: the README's example for every file.
-- `open_clip, batches of 32`: the same, with 32 preprocessed pictures encoded together.
+- `open_clip, one by one`: open the file, preprocess, encode one image: the README's example for every file.
+- `open_clip, batches of 32`: the same, with 32 preprocessed images encoded together.
 - `bindsearch, index`: `Library.index` into a fresh library: scanning, hashing, decoding, encoding, committing.
-- `bindsearch, index, float32`: the same without shorter numbers.
+- `bindsearch, index, float32`: the same in float32.
 - `bindsearch, embed`: `Space.embed` of the list of files, without decoding threads.
-- `open_clip, towers only` and `bindsearch, towers only`: pictures prepared beforehand, in batches of 32.
+- `open_clip, towers only` and `bindsearch, towers only`: images prepared beforehand, in batches of 32.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ MODEL = "ViT-B-32"
 BATCH = 32
 PLAIN = "open_clip, one by one"
 
-Way = Callable[[], Any]
+Variant = Callable[[], Any]
 
 
-def make_pictures(folder: Path, count: int, *, size: tuple[int, int]) -> list[Path]:
-    """Soft shapes with some grain: they take as long to decode as photos do."""
+def make_images(folder: Path, count: int, *, size: tuple[int, int]) -> list[Path]:
+    """Write JPEGs of soft shapes with some grain: they take as long to decode as photos."""
     rng = np.random.default_rng(0)
     folder.mkdir()
     for number in range(count):
@@ -53,7 +53,7 @@ def make_pictures(folder: Path, count: int, *, size: tuple[int, int]) -> list[Pa
 
 
 def make_weights(folder: Path) -> Path:
-    """Full-size random weights in a file, as the hub has them."""
+    """Write a file of full-size random weights, as the hub has them."""
     import open_clip
     import torch
     from safetensors.torch import save_file
@@ -64,8 +64,8 @@ def make_weights(folder: Path) -> Path:
     return file
 
 
-class Theirs:
-    """open_clip as its README has it."""
+class PlainOpenClip:
+    """open_clip as its README uses it."""
 
     def __init__(self, weights: Path) -> None:
         import open_clip
@@ -107,7 +107,7 @@ class Theirs:
 
 @contextmanager
 def dtype(name: str) -> Any:
-    """Let spaces that are loaded inside run in a dtype."""
+    """Set the dtype of spaces that are loaded in this context."""
     before = os.environ.pop("BINDSEARCH_DTYPE", None)
     if name:
         os.environ["BINDSEARCH_DTYPE"] = name
@@ -117,18 +117,18 @@ def dtype(name: str) -> Any:
         os.environ["BINDSEARCH_DTYPE"] = before
 
 
-def warmed(name: str, path: Path, *, short: str = "") -> Any:
-    """A space whose image tower is loaded."""
+def loaded_space(name: str, path: Path, *, dtype_name: str = "") -> Any:
+    """Return a space whose image tower is loaded."""
     import bindsearch
 
-    with dtype(short):
+    with dtype(dtype_name):
         space = bindsearch.space(name)
         space.embed([path])
     return space
 
 
 def indexed(space: Any, paths: list[Path], folder: Path) -> Any:
-    """Index into a fresh library; give the vectors in the order of the paths."""
+    """Index into a new library; return the vectors in the order of the paths."""
     import bindsearch
 
     with tempfile.TemporaryDirectory(dir=folder) as place, bindsearch.open(Path(place) / "l", space=space) as library:
@@ -137,12 +137,13 @@ def indexed(space: Any, paths: list[Path], folder: Path) -> Any:
     return np.stack([rows[path] for path in paths])
 
 
-def ways(paths: list[Path], weights: Path, folder: Path) -> tuple[dict[str, Way], str]:
+def variants(paths: list[Path], weights: Path, folder: Path) -> tuple[dict[str, Variant], str]:
+    """Return what is measured, by name, and the dtype that bindsearch chose."""
     from bindsearch.types import Modality
 
-    theirs = Theirs(weights)
+    theirs = PlainOpenClip(weights)
     name = f"openclip:{MODEL}/local:{weights}"
-    ours, exact = warmed(name, paths[0]), warmed(name, paths[0], short="float32")
+    ours, exact = loaded_space(name, paths[0]), loaded_space(name, paths[0], dtype_name="float32")
     chosen = str(ours.encoder._towers["visual"].dtype).removeprefix("torch.")
     their_pixels = theirs.prepared(paths)
     our_pixels = [ours.encoder.prepare(next(ours.pieces(path))) for path in paths]
@@ -157,21 +158,21 @@ def ways(paths: list[Path], weights: Path, folder: Path) -> tuple[dict[str, Way]
     }, chosen
 
 
-def measure(ways: dict[str, Way], rounds: int) -> tuple[dict[str, list[float]], dict[str, Any]]:
-    """Run all ways by turns, so that what else the machine does meets all of them alike."""
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
+def measure(compared: dict[str, Variant], rounds: int) -> tuple[dict[str, list[float]], dict[str, Any]]:
+    """Run all variants in turns, so that other load on the machine affects all of them."""
+    seconds: dict[str, list[float]] = {name: [] for name in compared}
     vectors = {}
     for _ in range(rounds):
-        for name, way in ways.items():
+        for name, variant in compared.items():
             began = time.perf_counter()
-            vectors[name] = way()
+            vectors[name] = variant()
             seconds[name].append(time.perf_counter() - began)
     return seconds, vectors
 
 
 def report(seconds: dict[str, list[float]], vectors: dict[str, Any], count: int) -> None:
     medians = {name: statistics.median(each) for name, each in seconds.items()}
-    print("| way | pictures/s, median | least to most | x one by one | least cosine to float32 |")
+    print("| variant | images/s, median | slowest to fastest | x one by one | lowest cosine to float32 |")
     print("|---|---|---|---|---|")
     for name, each in seconds.items():
         cosine = float((vectors[name] * vectors[PLAIN]).sum(axis=1).min())
@@ -190,11 +191,11 @@ def main() -> int:
     import torch
 
     folder = Path(tempfile.mkdtemp(prefix="bench-encoders-"))
-    os.environ["XDG_CACHE_HOME"] = str(folder / "cache")  # nothing of this is worth remembering
+    os.environ["XDG_CACHE_HOME"] = str(folder / "cache")  # nothing of this should be kept
     try:
-        paths = make_pictures(folder / "pictures", args.images, size=(args.width, args.height))
-        these, chosen = ways(paths, make_weights(folder), folder)
-        seconds, vectors = measure(these, args.rounds)
+        paths = make_images(folder / "images", args.images, size=(args.width, args.height))
+        compared, chosen = variants(paths, make_weights(folder), folder)
+        seconds, vectors = measure(compared, args.rounds)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     place = "a GPU" if torch.cuda.is_available() else f"{os.cpu_count()} cores, {torch.get_num_threads()} threads"

@@ -1,14 +1,15 @@
-"""Measure ImageBind's audio path: ours against the original's, in one run, on random weights.
+"""Measure the audio path of ImageBind: ours against the original, in one run, on random weights.
 
-Ours hears all of a file in windows of two seconds that lie side by side, prepared by several threads as indexing does,
-batched over files. The original hears three
-clips of two seconds of every file, one file at a time, in float32, fbank by torchaudio where it is installed. Files are
-noise of the length given. Five seconds (the length of ESC-50's) are three windows of ours and three clips of the
-original's, so that is the default; of two seconds ours makes one window, of ten five.
+Ours encodes all of a file in adjacent windows of two seconds, prepared by several threads as indexing does, and
+batched over files. The original encodes three clips of two seconds of every file, one file at a time, in float32, with
+the fbank of torchaudio if it is installed. The files are noise. Five seconds, the length of ESC-50's clips, make three
+windows for ours and three clips for the original, so that is the default. Of two seconds ours makes one window, of ten
+seconds five.
 
-`--original FOLDER`, a clone of github.com/facebookresearch/ImageBind, runs its own model (with einops, iopath, timm,
-ftfy and regex installed); without it our tower in float32 stands for it, which gives the same and is a little faster.
-Ways take turns, so that a busy moment of the machine falls on all; a ratio is the median of those of the rounds.
+`--original FOLDER`, a clone of github.com/facebookresearch/ImageBind, runs its own model (einops, iopath, timm, ftfy
+and regex must be installed). Without it our tower in float32 takes its place, which computes the same and is a little
+faster. The variants take turns, so that a busy moment of the machine affects all of them; a ratio is the median of the
+ratios of the rounds.
 """
 
 from __future__ import annotations
@@ -35,50 +36,50 @@ Sounds = list[NDArray[np.float32]]
 Rows = NDArray[np.float32]
 Tower = Callable[[torch.Tensor], torch.Tensor]
 BATCH = 32
-"""Clips that go through the tower together, on our way."""
+"""Clips that go through the tower together, in our variants."""
 ORIGINAL, OURS = "the original, float32, one by one", "ours, {}"
 DTYPES = ("float32", "bfloat16", "int8")
 
 
-class Way:
-    """One way to hear all files, and what its rounds took."""
+class Variant:
+    """One way to encode all files, and how long its rounds took."""
 
     def __init__(self, run: Callable[[], Rows], *, files: int, clips: int) -> None:
         self._run, self._files = run, files
         self.clips = clips
-        """Of a file."""
+        """Clips of a file."""
         self.walls: list[float] = []
         """Seconds a file, by round."""
         self.cpus: list[float] = []
-        """Seconds of processor a file, by round."""
+        """CPU seconds a file, by round."""
         self.vectors = run()
 
     def round(self) -> None:
-        """Hear all files once more."""
+        """Encode all files once more, and record the time."""
         wall, cpu = time.perf_counter(), time.process_time()
         self._run()
         self.walls.append((time.perf_counter() - wall) / self._files)
         self.cpus.append((time.process_time() - cpu) / self._files)
 
-    def times(self, other: Way, *, cpu: bool = False) -> float:
-        """Return how many times as fast this way is as another."""
+    def times(self, other: Variant, *, cpu: bool = False) -> float:
+        """Return how many times as fast this variant is as another."""
         pairs = zip(other.cpus, self.cpus, strict=True) if cpu else zip(other.walls, self.walls, strict=True)
         return statistics.median(theirs / mine for theirs, mine in pairs)
 
-    def cosine(self, other: Way) -> float:
+    def cosine(self, other: Variant) -> float:
         """Return the smallest cosine between the vectors of the same file."""
         return float((self.vectors * other.vectors).sum(axis=1).min())
 
 
 def random_tower(seed: int = 0) -> AudioTower:
-    """Build the full-size tower with weights of about the published one's spread."""
+    """Return a full-size tower with random weights of about the spread of the published ones."""
     tower = AudioTower(PUBLISHED)
-    scatter(dict(tower.named_parameters()), seed)
+    randomise(dict(tower.named_parameters()), seed)
     return tower.eval().requires_grad_(False)
 
 
-def scatter(parameters: dict[str, torch.Tensor], seed: int = 0) -> None:
-    """Fill parameters with random numbers; weights of LayerNorms, which are the vectors among weights, lie around 1."""
+def randomise(parameters: dict[str, torch.Tensor], seed: int = 0) -> None:
+    """Fill parameters with random numbers. Weights of LayerNorms, which are those that are vectors, lie around 1."""
     torch.manual_seed(seed)
     with torch.no_grad():
         for name, each in parameters.items():
@@ -87,8 +88,8 @@ def scatter(parameters: dict[str, torch.Tensor], seed: int = 0) -> None:
 
 
 def original_model(folder: Path) -> Any:
-    """Build the original's own model: the audio tower of full size, all else as small as it goes."""
-    package = ModuleType("imagebind")  # its __init__ loads readers of video that nothing here needs
+    """Return the original model: the audio tower in full size, everything else as small as possible."""
+    package = ModuleType("imagebind")  # its __init__ would load video readers, which are not needed here
     package.__path__ = [str(folder / "imagebind")]
     sys.modules["imagebind"] = package
     from imagebind.models.imagebind_model import ImageBindModel
@@ -100,12 +101,12 @@ def original_model(folder: Path) -> Any:
         for word, value in small.items()
     }
     model = ImageBindModel(**others, out_embed_dim=PUBLISHED.dim)
-    scatter({name: each for name, each in model.named_parameters() if is_audio(name)})
+    randomise({name: each for name, each in model.named_parameters() if is_audio(name)})
     return model.eval().requires_grad_(False)
 
 
 def noises(files: int, seconds: float) -> Sounds:
-    """Make recordings that differ: noise of several colours."""
+    """Return recordings that differ: noise of several colours."""
     rng = np.random.default_rng(0)
     length = round(seconds * fbank.RATE)
     white = [rng.normal(0, 0.1, length) for _ in range(files)]
@@ -115,13 +116,13 @@ def noises(files: int, seconds: float) -> Sounds:
 
 
 def our_clips(sound: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-    """Cut a recording as the space's windowing does."""
+    """Return the clips of a recording, cut as the windowing of the space does."""
     starts = [*range(0, len(sound) - fbank.CLIP, fbank.CLIP), max(0, len(sound) - fbank.CLIP)]
     return [fbank.window_clip(sound[start : start + fbank.CLIP]) for start in starts]
 
 
-def ours(tower: Tower, sounds: Sounds, device: torch.device) -> Rows:
-    """Hear all files: windows of several files together. *Shape:* (files, dim), unit length"""
+def encode_ours(tower: Tower, sounds: Sounds, device: torch.device) -> Rows:
+    """Encode all files, windows of several files together. *Shape:* (files, dim), unit length"""
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
         parts = list(pool.map(our_clips, sounds))
     clips = torch.from_numpy(np.stack([clip for part in parts for clip in part]))
@@ -131,18 +132,18 @@ def ours(tower: Tower, sounds: Sounds, device: torch.device) -> Rows:
     return np.stack([_unit(part.mean(dim=0)) for part in rows])
 
 
-def originals(hear: Tower, sounds: Sounds, device: torch.device) -> Rows:
-    """Hear one file after the other, as the original does. *Shape:* (files, dim), unit length"""
+def encode_as_original(encode: Tower, sounds: Sounds, device: torch.device) -> Rows:
+    """Encode one file after the other, as the original does. *Shape:* (files, dim), unit length"""
     found = []
     for sound in sounds:
         clips = torch.stack([_kaldi(sound[start:end]) for start, end in fbank.clip_samples(len(sound))])
         with torch.inference_mode():
-            found.append(_unit(hear(clips[None].to(device))[0].cpu()))
+            found.append(_unit(encode(clips[None].to(device))[0].cpu()))
     return np.stack(found)
 
 
 def _kaldi(samples: NDArray[np.float32]) -> torch.Tensor:
-    """Make a clip by torchaudio, which the original uses, else by our own features. *Shape:* (1, 128, 204)"""
+    """Return a clip by torchaudio, which the original uses, else by our own features. *Shape:* (1, 128, 204)"""
     centred = samples - samples.mean()
     try:
         from torchaudio.compliance import kaldi
@@ -160,7 +161,7 @@ def _unit(vector: torch.Tensor) -> Rows:
 
 
 def main() -> None:
-    """Measure all ways, and print a table and the ratios."""
+    """Measure all variants, and print a table and the ratios."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--files", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=5.0, help="length of a file")
@@ -171,51 +172,55 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     device, sounds = torch.device(args.device), noises(args.files, args.seconds)
-    ways = _ways(args, sounds, device)
+    variants = _variants(args, sounds, device)
     for _ in range(args.rounds):
-        for way in ways.values():
-            way.round()
-    stands = "its own code" if args.original else "our tower in its stead"
+        for variant in variants.values():
+            variant.round()
+    source = "its own code" if args.original else "our tower in its place"
     print(f"{args.files} files of {args.seconds:g} s, {args.device}, {args.threads} threads, torch {torch.__version__}")
-    print(f"the original: {stands}; medians of {args.rounds} rounds")
-    _tell(ways)
+    print(f"the original: {source}; medians of {args.rounds} rounds")
+    _print(variants)
 
 
-def _ways(args: argparse.Namespace, sounds: Sounds, device: torch.device) -> dict[str, Way]:
-    """Make every way, each with its own copy of the same weights."""
+def _variants(args: argparse.Namespace, sounds: Sounds, device: torch.device) -> dict[str, Variant]:
+    """Return every variant, each with its own copy of the same weights."""
     if args.original:
         model = original_model(args.original).to(device)
         weights = {name: each.cpu() for name, each in model.state_dict().items() if is_audio(name)}
 
-        def hear(clips: torch.Tensor) -> torch.Tensor:
+        def encode(clips: torch.Tensor) -> torch.Tensor:
             found: torch.Tensor = model({"audio": clips})["audio"]
             return found
 
         def tower() -> AudioTower:
             return built({name: each.clone() for name, each in weights.items()})
     else:
-        tower, hear = random_tower, random_tower().to(device).recordings
-    mine = len(our_clips(sounds[0]))
-    ways = {ORIGINAL: Way(lambda: originals(hear, sounds, device), files=args.files, clips=fbank.CLIPS)}
+        tower, encode = random_tower, random_tower().to(device).recordings
+    clips = len(our_clips(sounds[0]))
+    variants = {
+        ORIGINAL: Variant(lambda: encode_as_original(encode, sounds, device), files=args.files, clips=fbank.CLIPS)
+    }
     for name in DTYPES:
         run = ready(tower().to(device), getattr(torch, name))
-        ways[OURS.format(name)] = Way(lambda run=run: ours(run, sounds, device), files=args.files, clips=mine)
-    return ways
+        variants[OURS.format(name)] = Variant(
+            lambda run=run: encode_ours(run, sounds, device), files=args.files, clips=clips
+        )
+    return variants
 
 
-def _tell(ways: dict[str, Way]) -> None:
-    original, exact = ways[ORIGINAL], ways[OURS.format("float32")]
-    print(f"{'way':34} {'clips':>5} {'files/s':>8} {'x':>6} {'CPU s a file':>13} {'x':>6} {'cosine':>8}")
-    for name, way in ways.items():
-        wall, cpu = statistics.median(way.walls), statistics.median(way.cpus)
-        alike = "" if way is original else f"{way.cosine(exact):.5f}"
-        faster = f"{1 / wall:8.2f} {way.times(original):6.2f} {cpu:13.3f} {way.times(original, cpu=True):6.2f}"
-        print(f"{name:34} {way.clips:5} {faster} {alike:>8}")
-    told = {
-        name: {"x": [round(a / b, 2) for a, b in zip(original.walls, way.walls, strict=True)]}
-        for name, way in ways.items()
+def _print(variants: dict[str, Variant]) -> None:
+    original, exact = variants[ORIGINAL], variants[OURS.format("float32")]
+    print(f"{'variant':34} {'clips':>5} {'files/s':>8} {'x':>6} {'CPU s a file':>13} {'x':>6} {'cosine':>8}")
+    for name, variant in variants.items():
+        wall, cpu = statistics.median(variant.walls), statistics.median(variant.cpus)
+        alike = "" if variant is original else f"{variant.cosine(exact):.5f}"
+        faster = f"{1 / wall:8.2f} {variant.times(original):6.2f} {cpu:13.3f} {variant.times(original, cpu=True):6.2f}"
+        print(f"{name:34} {variant.clips:5} {faster} {alike:>8}")
+    ratios = {
+        name: {"x": [round(a / b, 2) for a, b in zip(original.walls, variant.walls, strict=True)]}
+        for name, variant in variants.items()
     }
-    print(json.dumps(told))
+    print(json.dumps(ratios))
 
 
 if __name__ == "__main__":

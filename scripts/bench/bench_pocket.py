@@ -1,7 +1,7 @@
-"""Measure the pocket space: its size, how fast it indexes photos and sounds, and what a question costs.
+"""Measure the pocket space: its size, how fast it indexes photos and sounds, and how long a query takes.
 
-Photos are made here, 640 x 480 JPEG with detail at all scales; so is the sound. Every figure is the median of five
-turns; photos and sounds go the whole way from files to a library, with the towers in memory.
+Photos, 640 x 480 JPEGs with detail at all scales, and the sound are synthetic. Every figure is the median of five
+turns. Photos and sounds are measured from files to library, with the towers in memory.
 
     python scripts/bench/bench_pocket.py
 """
@@ -27,23 +27,23 @@ import bindsearch
 
 TURNS = 5
 PHOTOS, TEXTS, SECONDS = 128, 512, 300
-QUESTION = "import bindsearch; bindsearch.space('pocket').embed(['rain'], modality='text')"
-PICTURE = "import bindsearch; bindsearch.space('pocket').embed(['{}'])"
+QUERY_CODE = "import bindsearch; bindsearch.space('pocket').embed(['rain'], modality='text')"
+IMAGE_CODE = "import bindsearch; bindsearch.space('pocket').embed(['{}'])"
 
 
-def photo(path: Path, chance: np.random.Generator) -> None:
-    """Write a picture of coloured noise at all scales."""
+def photo(path: Path, rng: np.random.Generator) -> None:
+    """Write an image of coloured noise at all scales."""
     picture = np.zeros((480, 640, 3))
     for side in (4, 16, 64, 160):
-        rough = Image.fromarray(chance.integers(0, 255, (side, side, 3), np.uint8))
+        rough = Image.fromarray(rng.integers(0, 255, (side, side, 3), np.uint8))
         picture += np.asarray(rough.resize((640, 480), Image.Resampling.BICUBIC), float) / 4
     Image.fromarray(picture.astype(np.uint8)).save(path, quality=88)
 
 
-def sound(path: Path, chance: np.random.Generator) -> None:
+def sound(path: Path, rng: np.random.Generator) -> None:
     """Write noise that swells and fades."""
     swell = np.sin(np.linspace(0, 60, SECONDS * 16_000)) * 0.4
-    samples = (chance.normal(size=len(swell)) * swell * 8_000).astype("<i2")
+    samples = (rng.normal(size=len(swell)) * swell * 8_000).astype("<i2")
     with wave.open(str(path), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
@@ -52,7 +52,7 @@ def sound(path: Path, chance: np.random.Generator) -> None:
 
 
 def median(action: Callable[[int], object]) -> float:
-    """Seconds that an action takes, in the median; it is told which turn it is."""
+    """Return the median seconds of an action, which is called with the number of the turn."""
     times = []
     for turn in range(TURNS):
         start = time.perf_counter()
@@ -62,7 +62,7 @@ def median(action: Callable[[int], object]) -> float:
 
 
 def indexing(folder: Path, space: bindsearch.Space) -> Callable[[int], object]:
-    """Index a folder into a new library."""
+    """Return an action that indexes a folder into a new library."""
 
     def index(turn: int) -> None:
         with bindsearch.open(folder.with_name(f"{folder.name}{turn}.library"), space=space) as library:
@@ -71,37 +71,37 @@ def indexing(folder: Path, space: bindsearch.Space) -> Callable[[int], object]:
     return index
 
 
-def started(code: str) -> Callable[[int], object]:
-    """Run a line of Python in a process of its own."""
+def new_process(code: str) -> Callable[[int], object]:
+    """Return an action that runs a line of Python in a process of its own."""
     return lambda _: subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
 
 
 def main() -> None:
-    """Make the media, measure, and print a table."""
+    """Create the media, measure, and print a table."""
     argparse.ArgumentParser(description="measure the pocket space").parse_args()
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line does, before torch is there
-    chance = np.random.default_rng(0)
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line does, before torch is imported
+    rng = np.random.default_rng(0)
     space = bindsearch.space("pocket")
     with tempfile.TemporaryDirectory() as home:
         photos, sounds = Path(home) / "photos", Path(home) / "sounds"
         photos.mkdir()
         sounds.mkdir()
         for number in range(PHOTOS):
-            photo(photos / f"{number}.jpg", chance)
-        sound(sounds / "long.wav", chance)
+            photo(photos / f"{number}.jpg", rng)
+        sound(sounds / "long.wav", rng)
         space.embed([str(photos / "0.jpg"), str(sounds / "long.wav")])
         words = ["dog", "sea", "rain", "a man on a bicycle", "street at night", "church", "two children playing"]
-        texts = [" and ".join(chance.choice(words, 2)) + f" {number}" for number in range(TURNS * TEXTS)]
-        read = median(lambda turn: space.embed(texts[turn * TEXTS : (turn + 1) * TEXTS], modality="text"))
+        texts = [" and ".join(rng.choice(words, 2)) + f" {number}" for number in range(TURNS * TEXTS)]
+        text_seconds = median(lambda turn: space.embed(texts[turn * TEXTS : (turn + 1) * TEXTS], modality="text"))
         rows = [
             ("photos a second, from files to library", PHOTOS / median(indexing(photos, space))),
             ("sound, times real time, from file to library", SECONDS / median(indexing(sounds, space))),
-            ("texts a second", TEXTS / read),
+            ("texts a second", TEXTS / text_seconds),
             ("weights, MiB", (WEIGHTS / "pocket.safetensors").stat().st_size / 2**20),
-            ("python -c pass, ms", 1000 * median(started("pass"))),
-            ("import bindsearch, ms", 1000 * median(started("import bindsearch"))),
-            ("a question in words embedded, ms", 1000 * median(started(QUESTION))),
-            ("a picture embedded, ms", 1000 * median(started(PICTURE.format(photos / "0.jpg")))),
+            ("python -c pass, ms", 1000 * median(new_process("pass"))),
+            ("import bindsearch, ms", 1000 * median(new_process("import bindsearch"))),
+            ("a text query embedded in a new process, ms", 1000 * median(new_process(QUERY_CODE))),
+            ("an image embedded in a new process, ms", 1000 * median(new_process(IMAGE_CODE.format(photos / "0.jpg")))),
         ]
     for name, figure in rows:
         print(f"{name:<46}{figure:10.1f}")
