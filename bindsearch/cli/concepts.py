@@ -1,4 +1,4 @@
-"""`bindsearch concepts`: queries that are saved under a name."""
+"""`bindsearch concepts`: save queries under names."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from bindsearch.cli.parser import Parser, Verbs, add_common
 from bindsearch.cli.screen import Screen, complain, escaped
 
 DESCRIPTION = """\
-Keep what you mean under a name: the sum of pictures, sounds, videos and words. In queries it is `concept:NAME`.
-Concepts are saved in the library, and go with it to another space.
+Save a query under a name: a sum of pictures, sounds, videos and words. In other queries it is `concept:NAME`.
+Concepts are stored in the library and survive a migration to another space.
 """
 EPILOG = """\
 examples:
@@ -31,14 +31,14 @@ def add(verbs: Verbs) -> None:
     add_common(parser)
     parser.set_defaults(run=show)
     inner = parser.add_subparsers(title="verbs", metavar="VERB", prog="bindsearch concepts")
-    adding = _verb(inner, "add", save, "save a concept; one of the same name is replaced")
+    adding = _verb(inner, "add", save, "save a concept, replacing any of the same name")
     adding.add_argument("name", metavar="NAME", help="letters, digits, - and _")
     adding.add_argument(
-        "parts", nargs="+", metavar="PART", help="a file, or words as one argument; `0.5:` before it weighs it"
+        "parts", nargs="+", metavar="PART", help="a file, or words as one argument; `0.5:` before it is its weight"
     )
-    removing = _verb(inner, "remove", forget, "forget a concept")
-    removing.add_argument("name", metavar="NAME", help="which one")
-    _verb(inner, "list", show, "list the concepts, which is also what happens without a verb")
+    removing = _verb(inner, "remove", forget, "delete a concept")
+    removing.add_argument("name", metavar="NAME", help="the concept to delete")
+    _verb(inner, "list", show, "list the concepts; also the default without a verb")
 
 
 def _verb(verbs: Verbs, name: str, run: Callable[[argparse.Namespace], int], words: str) -> Parser:
@@ -57,16 +57,16 @@ def show(args: argparse.Namespace) -> int:
     screen = Screen.of(sys.stdout)
     for concept in found:
         if args.json:
-            screen.write(json.dumps(concept.as_json()))
+            screen.write(json.dumps(concept.summary()))
         else:
             screen.write(f"{screen.styled(concept.name, 'bold')} = {escaped(str(concept.parts))}")
     if not found and not args.json and not args.quiet:
-        complain("no concepts are saved; `bindsearch concepts add NAME PART...` saves one")
+        complain("no concepts are saved: `bindsearch concepts add NAME PART...` saves one")
     return 0
 
 
 def save(args: argparse.Namespace) -> int:
-    """Save a concept and say so."""
+    """Save a concept and confirm it."""
     from bindsearch.library.library import Library
 
     with Library.open(args.library, create=False) as library:
@@ -74,14 +74,14 @@ def save(args: argparse.Namespace) -> int:
         concept = library.concepts.add(args.name, *args.parts)
     screen = Screen.of(sys.stdout)
     if args.json:
-        screen.write(json.dumps(concept.as_json()))
+        screen.write(json.dumps(concept.summary()))
     elif not args.quiet:
         screen.write(f"{'replaced' if known else 'saved'}: write concept:{concept.name} in a query")
     return 0
 
 
 def forget(args: argparse.Namespace) -> int:
-    """Remove a concept."""
+    """Delete a concept."""
     from bindsearch.library.library import Library
 
     with Library.open(args.library, create=False) as library:

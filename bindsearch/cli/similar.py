@@ -1,15 +1,16 @@
-"""`bindsearch similar`: find what is like a file."""
+"""`bindsearch similar`: find files that are similar to a file."""
 
 from __future__ import annotations
 
 import argparse
 
 from bindsearch.cli.listing import show
-from bindsearch.cli.parser import Parser, Verbs, add_common, add_ranking, tags_of, where_of
+from bindsearch.cli.parser import Parser, Verbs, add_common, add_ranking
+from bindsearch.cli.search import request_of
 
 DESCRIPTION = """\
-Find what is like a file, of its own kind or of any other: the picture of a sound, the sound of a picture. The file
-need not be in the library; if it is, it is left out of the answer.
+Find files that are similar to a file, of the same kind or of another: the picture of a sound, the sound of a picture.
+The file need not be in the library; if it is, it is left out of the results.
 """
 EPILOG = """\
 examples:
@@ -22,7 +23,7 @@ def add(verbs: Verbs) -> None:
     """Add the verb."""
     parser: Parser = verbs.add_parser(
         "similar",
-        help="find what is like a file",
+        help="find files similar to a file",
         usage="%(prog)s FILE [options]",
         description=DESCRIPTION,
         epilog=EPILOG,
@@ -34,19 +35,10 @@ def add(verbs: Verbs) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Search by the file and list what was found."""
+    """Search by the file and list the results."""
     from bindsearch.library.library import Library
+    from bindsearch.query.language import file
 
     with Library.open(args.library, create=False) as library:
-        hits = library.similar(
-            args.file,
-            k=args.k,
-            modality=args.modality,
-            under=args.under,
-            since=args.since,
-            ext=args.ext,
-            where=where_of(args),
-            tag=tags_of(args),
-            raw=args.raw,
-        )
+        hits = library.similar(request_of(file(args.file), args))
     return show(hits, args)

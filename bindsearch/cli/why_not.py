@@ -1,4 +1,4 @@
-"""`bindsearch why-not`: why a file is not among the results."""
+"""`bindsearch why-not`: explain why a file is not among the results."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import math
 import sys
 from typing import TYPE_CHECKING
 
-from bindsearch.cli.listing import reasons
-from bindsearch.cli.parser import Parser, Verbs, add_common, add_filters, positive, tags_of, where_of
+from bindsearch.cli.listing import explanation
+from bindsearch.cli.parser import Parser, Verbs, add_common, add_filters, positive, words_of
 from bindsearch.cli.screen import Screen, escaped, shown
-from bindsearch.cli.search import add_question, question_of
+from bindsearch.cli.search import add_query_options, parse_query, request_of
 from bindsearch.cli.wording import chance
 
 if TYPE_CHECKING:
     from bindsearch.results import WhyNot
 
 DESCRIPTION = """\
-Say why a file is not among the results of a search, or that it is: its number in the full list, its score and what
-it is made of, or the filter that removed it, or that it is not in the library, or cannot be read.
+Explain why a file is, or is not, among the results of a search: its rank in the full list, its score and what adds
+up to it; or the filter that removed it; or that it is not in the library, or cannot be read.
 """
 EPILOG = """\
 examples:
@@ -32,63 +32,47 @@ def add(verbs: Verbs) -> None:
     """Add the verb."""
     parser: Parser = verbs.add_parser(
         "why-not",
-        help="say why a file is not found",
+        help="explain why a file is not found",
         usage="%(prog)s FILE WORD [+ WORD] [- WORD] ... [options]",
         description=DESCRIPTION,
         epilog=EPILOG,
         gathers="words",
     )
-    parser.add_argument("file", metavar="FILE", help="the file that is missed")
+    parser.add_argument("file", metavar="FILE", help="the file that you expected to find")
     parser.add_argument("words", nargs="+", metavar="WORD", help="a query as in `search`; `-` reads standard input")
-    add_question(parser)
+    add_query_options(parser)
     add_filters(parser)
     parser.add_argument(
         "--max-expect",
         type=positive,
         default=math.inf,
         metavar="E",
-        help="as in `search`: results less likely by chance",
+        help="as in `search`: the limit for results by chance",
     )
     add_common(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Look for the file and tell."""
+    """Explain the place of the file in the search."""
     from bindsearch.library.library import Library
 
-    asked = question_of(args)
+    request = request_of(parse_query(words_of(args)), args)
     with Library.open(args.library, create=False) as library:
-        told = library.why_not(
-            args.file,
-            asked.query,
-            also=asked.also,
-            excluding=asked.excluding,
-            more_like=asked.more_like,
-            less_like=asked.less_like,
-            max_expect=args.max_expect,
-            k=args.k,
-            modality=args.modality,
-            under=args.under,
-            since=args.since,
-            ext=args.ext,
-            where=where_of(args),
-            tag=tags_of(args),
-            raw=args.raw,
-        )
+        explained = library.why_not(args.file, request)
     screen = Screen.of(sys.stdout)
     if args.json:
-        screen.write(json.dumps(told.as_json()))
+        screen.write(json.dumps(explained.as_json()))
     else:
-        _write(told, screen)
+        _write(explained, screen)
     return 0
 
 
-def _write(told: WhyNot, screen: Screen) -> None:
-    screen.write(f"{shown(told.path)}: {escaped(told.reason)}")
-    if told.score is not None and told.expect is not None:
-        rank = f"number {told.rank}, " if told.rank else ""
-        otherwise = "without filters: " if told.verdict == "filtered" else ""
-        screen.write(f"    {otherwise}{rank}score {told.score:.2f}, by chance {chance(told.expect)}")
-    for line in reasons(told.why):
+def _write(explained: WhyNot, screen: Screen) -> None:
+    screen.write(f"{shown(explained.path)}: {escaped(explained.reason)}")
+    if explained.score is not None and explained.expect is not None:
+        rank = f"number {explained.rank}, " if explained.rank else ""
+        prefix = "without filters: " if explained.verdict == "filtered" else ""
+        screen.write(f"    {prefix}{rank}score {explained.score:.2f}, by chance {chance(explained.expect)}")
+    for line in explanation(explained.why):
         screen.write(screen.styled(f"    {line}", "dim"))

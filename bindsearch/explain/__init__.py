@@ -1,1 +1,1 @@
-"""Why a hit is one, as a picture: the region of a picture, the seconds of a sound, the frame of a video, the words."""
+"""Explanations: what a score is made of, why a file is not found, and the drawing of both."""

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-from bindsearch.explain.image_regions import Heat
+from bindsearch.explain.image_regions import RelevanceMap
 from bindsearch.explain.spectrogram import Levels
 
 Colour = tuple[int, int, int]
@@ -52,7 +52,7 @@ class Bar:
     score: float
 
 
-def warmed(picture: Image.Image, heat: Heat, *, least: float) -> Image.Image:
+def warmed(picture: Image.Image, heat: RelevanceMap, *, least: float) -> Image.Image:
     """Let the hot places of a picture shine, and take light and colour from the cold ones.
 
     A difference of `least` between hot and cold is the smallest that shows in full: what is alike stays alike.
@@ -68,7 +68,7 @@ def warmed(picture: Image.Image, heat: Heat, *, least: float) -> Image.Image:
     return _outlined(painted, share)
 
 
-def _shares(heat: Heat, least: float) -> NDArray[np.float32]:
+def _shares(heat: RelevanceMap, least: float) -> NDArray[np.float32]:
     """Bring heat to 0 (cold) to 1 (hottest); where little differs, everything is lukewarm."""
     low, high = float(np.quantile(heat, 0.1)), float(heat.max())
     spread = max(high - low, least, 1e-9)

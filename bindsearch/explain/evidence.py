@@ -20,7 +20,7 @@ LEAST_SPREAD = 0.03
 """Of what is usual, in cosines, where the library is too small to say."""
 
 
-def reason_of(hit: Hit, snapshot: Snapshot, indexes: Mapping[Modality, Index], *, typed: Vectors) -> Reason:
+def evidence_of(hit: Hit, snapshot: Snapshot, indexes: Mapping[Modality, Index], *, typical_queries: Vectors) -> Reason:
     """Collect the scores of a hit's file. Raises `BadQuery`, `MediaError`."""
     vector = None if hit.why is None else hit.why.vector
     if vector is None:
@@ -39,7 +39,7 @@ def reason_of(hit: Hit, snapshot: Snapshot, indexes: Mapping[Modality, Index], *
         raise BadQuery("the library has another space by now: search again")
     usual = {modality: _usual(index.sample(SAMPLE), vector) for modality, index in indexes.items()}
     scores = (rows @ vector).tolist()
-    return Reason(hit.path, hit.modality, hit.segment, segments, scores, vector, typed, usual)
+    return Reason(hit.path, hit.modality, hit.segment, segments, scores, vector, typical_queries, usual)
 
 
 def _usual(sample: Vectors, vector: Vectors) -> Usual:

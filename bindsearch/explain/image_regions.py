@@ -17,7 +17,7 @@ from PIL.Image import Image
 
 from bindsearch.types import Modality, Piece, Vectors
 
-Heat = NDArray[np.float64]
+RelevanceMap = NDArray[np.float64]
 """*Shape:* (height, width)"""
 
 SHARES = (1 / 2, 1 / 4)
@@ -35,14 +35,14 @@ Square = tuple[int, int, int, int]
 """Left, top, right, bottom."""
 
 
-def heat_of(
+def relevance_map(
     picture: Image,
     vector: Vectors,
     embed: Callable[[Sequence[Piece]], Vectors],
     *,
     others: Vectors,
     modality: Modality = Modality.IMAGE,
-) -> Heat:
+) -> RelevanceMap:
     """Say how well each place of a picture answers a query, in cosines above the mean answer to `others`."""
     squares = [_squares(picture.size, share) for share in SHARES]
     every = [square for size in squares for square in size]
@@ -75,7 +75,7 @@ def _squares(size: tuple[int, int], share: float) -> list[Square]:
     return [(x, y, x + wide, y + high) for y in ys for x in xs]
 
 
-def _spread(squares: Sequence[Square], scores: NDArray[np.float64], size: tuple[int, int]) -> Heat:
+def _spread(squares: Sequence[Square], scores: NDArray[np.float64], size: tuple[int, int]) -> RelevanceMap:
     """Return each place the mean of the squares over it, by how near to their middles it lies."""
     total, weight = np.zeros(size[::-1]), np.zeros(size[::-1])
     left, top, right, bottom = squares[0]
@@ -83,11 +83,11 @@ def _spread(squares: Sequence[Square], scores: NDArray[np.float64], size: tuple[
     for (left, top, right, bottom), score in zip(squares, scores.tolist(), strict=True):
         total[top:bottom, left:right] += score * cap
         weight[top:bottom, left:right] += cap
-    heat: Heat = total / weight
+    heat: RelevanceMap = total / weight
     return heat
 
 
-def _smooth(heat: Heat, radius: int) -> Heat:
+def _smooth(heat: RelevanceMap, radius: int) -> RelevanceMap:
     """Round off the corners that squares leave."""
     if radius < 1:
         return heat
@@ -104,12 +104,12 @@ def _bump(length: int) -> NDArray[np.float64]:
     return bump
 
 
-def _together(maps: Sequence[Heat]) -> Heat:
+def _together(maps: Sequence[RelevanceMap]) -> RelevanceMap:
     """Average maps of different centre and spread, and give the mean those of the first, in which squares are large."""
     spreads = [float(heat.std()) for heat in maps]
     if min(spreads) < 1e-6:
-        mean: Heat = np.mean(maps, axis=0)
+        mean: RelevanceMap = np.mean(maps, axis=0)
         return mean
     alike = np.mean([(heat - heat.mean()) / spread for heat, spread in zip(maps, spreads, strict=True)], axis=0)
-    together: Heat = alike * spreads[0] + maps[0].mean()
+    together: RelevanceMap = alike * spreads[0] + maps[0].mean()
     return together

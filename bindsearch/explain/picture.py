@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 from bindsearch.errors import UnsupportedMedia
 from bindsearch.explain import drawing as paint
 from bindsearch.explain.drawing import Bar, Times
-from bindsearch.explain.image_regions import heat_of
+from bindsearch.explain.image_regions import relevance_map
 from bindsearch.explain.spectrogram import Spectrum
 from bindsearch.spaces.space import Space
 from bindsearch.types import Modality, Piece, Segment, Vectors
@@ -89,7 +89,7 @@ def _seen(reason: Reason, space: Space) -> Image.Image:
 def _warmed(piece: Piece, reason: Reason, space: Space) -> Image.Image:
     assert isinstance(piece.content, Image.Image)
     picture = _enlarged(piece.content)
-    heat = heat_of(picture, reason.vector, space.embed_pieces, others=reason.others, modality=piece.modality)
+    heat = relevance_map(picture, reason.vector, space.embed_pieces, others=reason.others, modality=piece.modality)
     return paint.warmed(picture, heat, least=reason.usual[piece.modality].spread)
 
 

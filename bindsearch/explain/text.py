@@ -22,19 +22,19 @@ _SENTENCE = re.compile(r"[^.!?…。！？\n]+[.!?…。！？]*[\"'»”’)\]]
 _WORD = re.compile(r"\w+(?:['’-]\w+)*")
 
 
-def with_words(hit: Hit, space: Space) -> Hit:
-    """Add the words that tell, to the reasons of a hit that is a passage which can still be read."""
+def with_key_phrase(hit: Hit, space: Space) -> Hit:
+    """Add the key phrase to the explanation of a hit, if it is a passage of text that can still be read."""
     if hit.segment.modality != Modality.TEXT or hit.why is None or hit.why.vector is None:
         return hit
     with suppress(MediaError):
         for piece in space.pieces(hit.path, modality=Modality.TEXT):
             if piece.span == hit.segment.span:
-                told = telling(str(piece.content), hit.why.vector, space.embed_pieces)
-                return replace(hit, why=replace(hit.why, telling=told))
+                phrase = key_phrase(str(piece.content), hit.why.vector, space.embed_pieces)
+                return replace(hit, why=replace(hit.why, key_phrase=phrase))
     return hit
 
 
-def telling(passage: str, vector: Vectors, embed: Callable[[Sequence[Piece]], Vectors]) -> KeyPhrase:
+def key_phrase(passage: str, vector: Vectors, embed: Callable[[Sequence[Piece]], Vectors]) -> KeyPhrase:
     """Leave out one sentence after another, then one word after another of the best."""
     sentences = [match for match in _SENTENCE.finditer(passage) if match[0].strip()]
     losses = _losses(passage, [match.span() for match in sentences], vector, embed)

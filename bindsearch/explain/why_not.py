@@ -1,108 +1,122 @@
-"""Why a hit is one, and why a file is none."""
+"""Explain why a file is, or is not, among the results of a search."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from bindsearch.core.file_state import NO_CONTENT, UNSEEN, digest_of
 from bindsearch.errors import BadQuery
-from bindsearch.explain.why import _why
+from bindsearch.explain.why import explain_item
+from bindsearch.query.encode import EncodedRequest
 from bindsearch.query.filters import Filters
 from bindsearch.query.tag_conditions import TagCondition
-from bindsearch.results import WhyNot
+from bindsearch.results import Verdict, WhyNot
+from bindsearch.retrieval.candidates import ItemMatch
 from bindsearch.retrieval.search import Search
 from bindsearch.storage.records import PathRecord
 from bindsearch.storage.snapshot import Snapshot
 from bindsearch.types import Modality
 
-if TYPE_CHECKING:
-    from bindsearch.query.request import EncodedRequest
+NOT_MIGRATED = "it did not exist when the library was migrated: `bindsearch index` reads it"
+UNSUPPORTED = "it is not of a kind that bindsearch reads"
+BROKEN_LINK = "it is a link that leads nowhere"
+MISSED_BY_INDEX = (
+    "the approximate index misses it: `bindsearch index --rebuild-index exact` makes one that misses nothing"
+)
 
 
-def account(search: Search, asked: EncodedRequest, path: Path, *, k: int, most: float) -> WhyNot:
-    """Say why a file is, or is not, among the best `k` with an expectation of at most `most`. Raises `BadQuery`."""
+def explain_file(search: Search, encoded: EncodedRequest, path: Path, *, k: int, max_expect: float) -> WhyNot:
+    """Explain whether a file is among the best `k` with an E-value of at most `max_expect`.
+
+    Raises `BadQuery` for a folder, and for a path that neither exists nor is in the library.
+    """
     snapshot = search.snapshot
     if path.is_dir():
         raise BadQuery(f"{path} is a folder: name one file in it")
     record = snapshot.path(path)
     if record is None and not path.exists():
-        raise BadQuery(f"no such file: {path}; the library does not know it either")
+        raise BadQuery(f"no such file: {path}; it is not in the library either")
     if record is None:
-        return WhyNot(path, "unknown", _unknown(snapshot, path))
+        return WhyNot(path, Verdict.UNKNOWN, _why_unknown(snapshot, path))
     refusal = record.refused or snapshot.quarantined(record.digest)
     if refusal:
-        return WhyNot(path, "quarantined", f"it cannot be read: {refusal.removeprefix(f'{path}: ')}")
+        return WhyNot(path, Verdict.QUARANTINED, f"it cannot be read: {refusal.removeprefix(f'{path}: ')}")
     item = None if record.digest == NO_CONTENT else snapshot.item_of(record.digest)
     item_record = None if item is None else snapshot.item_record(item)
     if item is None or item_record is None:
-        return WhyNot(path, "unread", _unread(record))
+        return WhyNot(path, Verdict.UNREAD, _why_unread(record))
     removed = _removed_by(search.filters, snapshot, record, item_record.modality)
     if removed:
-        told = _judged(search.unfiltered(), asked, path, item, k=k, most=most)
-        return replace(told, verdict="filtered", reason=removed)
-    return _judged(search, asked, path, item, k=k, most=most)
+        unfiltered = _explain_match(search.unfiltered(), encoded, path, item, k=k, max_expect=max_expect)
+        return replace(unfiltered, verdict=Verdict.FILTERED, reason=removed)
+    return _explain_match(search, encoded, path, item, k=k, max_expect=max_expect)
 
 
-NOT_SEEN = "it was not there when the library was migrated: `bindsearch index` reads it"
-NOTHING_TO_READ = "it is none of the kinds that bindsearch reads"
-LEADS_NOWHERE = "it is a link that leads nowhere"
-
-
-def _judged(search: Search, asked: EncodedRequest, path: Path, item: int, *, k: int, most: float) -> WhyNot:
-    """Say how a file that no filter removes fares."""
-    outcome = search.outcome(item)
-    if outcome is None:
-        return WhyNot(path, "unread", "it has no vectors in this space")
-    score, expect = outcome.wanted[0].score, outcome.expect
-    why = _why(search, asked, item, shown=outcome.wanted[0].segment)
-    if outcome.refused_by is not None:
-        query, unwanted = asked.excluding[outcome.refused_by].query, outcome.unwanted[outcome.refused_by]
-        worth = f"score {unwanted.score:.2f}, by chance {unwanted.expect:.2g}"
-        words = f"it answers {' '.join(query.words)}, which is not wanted: {worth}"
-        return WhyNot(path, "excluded", words, None, score, expect, why)
+def _explain_match(
+    search: Search, encoded: EncodedRequest, path: Path, item: int, *, k: int, max_expect: float
+) -> WhyNot:
+    """Explain the place of an item that no filter removes."""
+    match = search.match(item)
+    if match is None:
+        return WhyNot(path, Verdict.UNREAD, "it has no vectors in this space")
+    score, expect = match.wanted[0].score, match.expect
+    why = explain_item(search, encoded, item, shown=match.wanted[0].segment)
+    if match.excluded_by is not None:
+        return WhyNot(
+            path, Verdict.EXCLUDED, _why_excluded(encoded, match, match.excluded_by), None, score, expect, why
+        )
     rank = search.rank_of(item)
-    if rank is None:
-        verdict, words = "behind", "the index passes it over: `bindsearch index --rebuild-index exact` finds everything"
-    elif rank > k:
-        verdict, words = "behind", f"it is number {rank}, and {k} were asked for"
-    elif expect > most:
-        verdict, words = "unlikely", f"by chance {expect:.2g} are as good, and at most {most:g} was asked for"
-    else:
-        verdict, words = "listed", f"it is number {rank}"
-    listed = search.hit(outcome).path
+    verdict, reason = _verdict(rank, expect, k=k, max_expect=max_expect)
+    listed = search.hit(match).path
     if listed != path:
-        words += f" (the list shows its copy {listed})"
-    return WhyNot(path, verdict, words, rank, score, expect, why)
+        reason += f" (the list shows its copy {listed})"
+    return WhyNot(path, verdict, reason, rank, score, expect, why)
 
 
-def _unread(record: PathRecord) -> str:
-    """Say why the library has nothing of a file that it knows."""
+def _verdict(rank: int | None, expect: float, *, k: int, max_expect: float) -> tuple[Verdict, str]:
+    if rank is None:
+        return Verdict.BEHIND, MISSED_BY_INDEX
+    if rank > k:
+        return Verdict.BEHIND, f"it is number {rank}, and the search returns {k}"
+    if expect > max_expect:
+        return Verdict.UNLIKELY, f"chance alone brings {expect:.2g} hits as good, and the limit is {max_expect:g}"
+    return Verdict.LISTED, f"it is number {rank}"
+
+
+def _why_excluded(encoded: EncodedRequest, match: ItemMatch, place: int) -> str:
+    query, best = encoded.excluding[place].query, match.unwanted[place]
+    figures = f"score {best.score:.2f}, by chance {best.expect:.2g}"
+    return f"it matches the excluded query {' '.join(query.words)}: {figures}"
+
+
+def _why_unread(record: PathRecord) -> str:
+    """Return why the library has no vectors of a file that it knows."""
     if record.stamp == UNSEEN:
-        return NOT_SEEN
-    return NOTHING_TO_READ if record.path.exists() else LEADS_NOWHERE
+        return NOT_MIGRATED
+    return UNSUPPORTED if record.path.exists() else BROKEN_LINK
 
 
-def _unknown(snapshot: Snapshot, path: Path) -> str:
-    """Say why the library may not know a file that is there."""
-    root = next((top for top in snapshot.indexed_folders() if top in (path, *path.parents)), None)
-    if root is None:
-        return "it is not in the library: `bindsearch index` it, or the folder it lies in"
-    same = _reached_by(snapshot, path) if path.is_file() else None  # a pipe would wait for words
-    if same is not None:
-        return f"a link leads to it, and the library knows it as {same}"
-    hidden = next((part for part in path.relative_to(root).parts if part.startswith(".")), None)
+def _why_unknown(snapshot: Snapshot, path: Path) -> str:
+    """Return why the library does not know a file that exists."""
+    folder = next((top for top in snapshot.indexed_folders() if top in (path, *path.parents)), None)
+    if folder is None:
+        return "it is not in the library: `bindsearch index` it, or the folder it is in"
+    known = _known_as(snapshot, path) if path.is_file() else None  # reading a pipe would block
+    if known is not None:
+        return f"a link leads to it, and the library knows it as {known}"
+    hidden = next((part for part in path.relative_to(folder).parts if part.startswith(".")), None)
     if hidden:
         return f"it is left out because {hidden} is hidden: `bindsearch index` it by its name"
-    return "it is not in the library yet: `bindsearch index` looks again"
+    return "it is not in the library yet: `bindsearch index` adds it"
 
 
-def _reached_by(snapshot: Snapshot, link: Path) -> Path | None:
-    """Return what a link leads to, as the library knows it."""
+def _known_as(snapshot: Snapshot, path: Path) -> Path | None:
+    """Return the path under which the library knows the file that a path leads to."""
     with suppress(OSError):
-        return next((record.path for record in snapshot.owners(digest_of(link)) if _is_same(record.path, link)), None)
+        return next((record.path for record in snapshot.owners(digest_of(path)) if _is_same(record.path, path)), None)
     return None
 
 
@@ -114,30 +128,37 @@ def _is_same(one: Path, other: Path) -> bool:
 
 
 def _removed_by(filters: Filters, snapshot: Snapshot, record: PathRecord, modality: Modality) -> str:
-    """Name the filters that remove a file; none do if a copy of it passes."""
-    told = []
+    """Return which filters remove a file, in words; empty if it, or a copy of it, passes."""
+    names = [*_failed_filters(filters, snapshot, record, modality)]
+    return f"removed by {' and '.join(names)}" if names else ""
+
+
+def _failed_filters(filters: Filters, snapshot: Snapshot, record: PathRecord, modality: Modality) -> Iterator[str]:
+    """Return the filters that a file fails, as they are typed."""
     if filters.modalities and modality not in filters.modalities:
-        told.append(f"--modality {','.join(sorted(filters.modalities))} (its kind is {modality})")
+        yield f"--modality {','.join(sorted(filters.modalities))} (its kind is {modality})"
     if not any(map(filters.admits, snapshot.owners(record.digest))):
-        alone = {
-            "--under": replace(Filters(), under=filters.under),
-            f"--since {filters.since}": replace(Filters(), since=filters.since),
-            f"--ext {','.join(sorted(filters.extensions))}": replace(Filters(), extensions=filters.extensions),
-            **{
-                f"--where {key}={value}": replace(Filters(), metadata={key: value})
-                for key, value in filters.metadata.items()
-            },
-        }
-        told += [word for word, filter in alone.items() if not filter.admits(record)]
+        yield from (name for name, filter in _single_filters(filters).items() if not filter.admits(record))
     item = snapshot.item_of(record.digest)
-    told += [words for each in filters.tags if (words := _untagged(each, snapshot, item))]
-    return f"removed by {' and '.join(told)}" if told else ""
+    for condition in filters.tags:
+        if failed := _failed_tag(condition, snapshot, item):
+            yield failed
 
 
-def _untagged(condition: TagCondition, snapshot: Snapshot, item: int | None) -> str:
-    """Name a condition on tags that an item does not meet, and how probable the tag is; nothing if it does."""
+def _single_filters(filters: Filters) -> dict[str, Filters]:
+    """Return the conditions on paths one by one, by what is typed for them."""
+    return {
+        "--under": Filters(under=filters.under),
+        f"--since {filters.since}": Filters(since=filters.since),
+        f"--ext {','.join(sorted(filters.extensions))}": Filters(extensions=filters.extensions),
+        **{f"--where {key}={value}": Filters(metadata={key: value}) for key, value in filters.metadata.items()},
+    }
+
+
+def _failed_tag(condition: TagCondition, snapshot: Snapshot, item: int | None) -> str:
+    """Return a condition on tags that an item fails, with the probability of the tag; empty if it passes."""
     number, column = snapshot.tag_columns()[condition.label]
     row = None if item is None else snapshot.tag_row(number, item)
     if row is None:
-        return f"{condition.word} (it was never asked)"
+        return f"{condition.word} (it was never tagged with it)"
     return "" if condition.holds(row[column]) else f"{condition.word} (it is {row[column]:.2f})"

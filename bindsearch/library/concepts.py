@@ -1,4 +1,4 @@
-"""Saved concepts: queries under a name, kept in the ledger with the vector that they have in its space."""
+"""The saved concepts of a library: queries under names, kept in the ledger with their vectors."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from bindsearch.core.lock import writing
 from bindsearch.errors import BadQuery, EmptyQuery
+from bindsearch.library.searcher import Searcher
 from bindsearch.query.concept import Concept, no_such_concept
 from bindsearch.query.language import Operand, Query, concept, query_of
 
@@ -20,50 +21,50 @@ if TYPE_CHECKING:
 class Concepts(Mapping[str, Concept]):
     """The concepts of a library, by name."""
 
-    def __init__(self, folder: Path, now: Callable[[], OpenEdition]) -> None:
+    def __init__(self, folder: Path, current: Callable[[], OpenEdition]) -> None:
         self._folder = folder
-        self._now = now
+        self._current = current
 
     def __getitem__(self, name: str) -> Concept:
-        with self._now().ledger.read() as snapshot:
-            told = snapshot.concepts().get(name)
-        if told is None:
+        with self._current().ledger.read() as snapshot:
+            record = snapshot.concepts().get(name)
+        if record is None:
             raise KeyError(name)
-        return Concept.from_record(name, told)
+        return Concept.from_record(name, record)
 
     def __iter__(self) -> Iterator[str]:
-        with self._now().ledger.read() as snapshot:
+        with self._current().ledger.read() as snapshot:
             return iter(snapshot.concepts())
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
 
     def add(self, name: str, *parts: str | os.PathLike[str] | Query) -> Concept:
-        """Save the sum of texts, files and queries under a name; what was saved under it before is replaced.
+        """Save the sum of texts, files and queries under a name, replacing any concept of this name.
 
         Raises `QueryError`, `MediaError`, `LibraryBusy`.
         """
-        concept(name)  # raises if this cannot be a name
+        concept(name)  # raises if no concept can have this name
         if not parts:
             raise EmptyQuery(f"the concept {name} has no parts: name files, or write words")
-        whole = Query(tuple(_settled(operand) for part in parts for operand in query_of(part).operands))
+        whole = Query(tuple(_self_contained(operand) for part in parts for operand in query_of(part).operands))
         with writing(self._folder):
-            edition = self._now()
+            edition = self._current()
             spec = edition.space.spec
-            made = Concept(name, whole, spec.name, spec.fingerprint, edition.compile(whole).vector)
-            edition.ledger.write(lambda txn: txn.put_concept(name, made.as_record()))
-        return made
+            added = Concept(name, whole, spec.name, spec.fingerprint, Searcher(edition).encode(whole).vector)
+            edition.ledger.write(lambda txn: txn.put_concept(name, added.as_record()))
+        return added
 
     def remove(self, name: str) -> None:
-        """Forget a concept. Raises `BadQuery` if there is none of this name, `LibraryBusy`."""
+        """Delete a concept. Raises `BadQuery` if there is none of this name, `LibraryBusy`."""
         with writing(self._folder):
             if name not in self:
                 raise no_such_concept(name, self)
-            self._now().ledger.write(lambda txn: txn.drop_concept(name))
+            self._current().ledger.write(lambda txn: txn.drop_concept(name))
 
 
-def _settled(operand: Operand) -> Operand:
-    """Make a part independent of the current folder and of other concepts. Raises `BadQuery`."""
+def _self_contained(operand: Operand) -> Operand:
+    """Make an operand independent of the current folder. Raises `BadQuery` for one that is a concept itself."""
     if operand.kind == "concept":
-        raise BadQuery(f"a concept is made of files and words, not of another one ({operand.word}): name its parts")
+        raise BadQuery(f"a concept cannot contain another concept ({operand.word}): name its files and words instead")
     return replace(operand, value=os.path.abspath(operand.value)) if operand.kind == "file" else operand

@@ -13,7 +13,7 @@ import numpy as np
 
 from bindsearch.errors import BadQuery, LibraryError, MissingExtra
 from bindsearch.library.library import Library
-from bindsearch.results import milliseconds
+from bindsearch.results import rounded_time
 from bindsearch.types import Item, Segment, Vectors
 
 ROWS = 4_096
@@ -49,8 +49,8 @@ def _row(item: Item, segment: Segment) -> dict[str, Any]:
         "hash": item.hash,
         "modality": str(item.modality),
         "matched": str(segment.modality),
-        "start": milliseconds(segment.span.start),
-        "end": milliseconds(segment.span.end),
+        "start": rounded_time(segment.span.start),
+        "end": rounded_time(segment.span.end),
         "offset": segment.span.offset,
         "length": segment.span.length,
         "text": segment.text or None,

@@ -1,4 +1,4 @@
-"""The library: one collection, indexed and searched. The facade over ledger, ingest, indexes and search."""
+"""The library: the facade through which one collection is indexed, searched and managed."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, Unpack
+from typing import TYPE_CHECKING, Self
 
-from bindsearch.core.file_state import digest_of, is_gone
+from bindsearch.core.file_state import is_gone
 from bindsearch.core.lock import writing
 from bindsearch.core.paths import PathOrPaths, absolute, as_list, default_library
 from bindsearch.core.progress import BuildProgress, Progress
-from bindsearch.errors import LibraryBusy, LibraryError, UnreadableMedia
+from bindsearch.errors import LibraryBusy, LibraryError
 from bindsearch.indexing.index_store import AUTO
 from bindsearch.ingest.indexed_folders import folders_to_index, missing_folders, remember_folders
 from bindsearch.ingest.report import Report
@@ -25,14 +26,14 @@ from bindsearch.library.editions import Editions
 from bindsearch.library.forget import forget, forget_gone
 from bindsearch.library.migration import Migration, MigrationReport
 from bindsearch.library.open_library import prepare_library
+from bindsearch.library.searcher import Searcher
 from bindsearch.library.status import Status, status_of
 from bindsearch.library.tags import Tags, follow
-from bindsearch.query.filters import FilterWords, make_filters
-from bindsearch.query.language import file
+from bindsearch.query.language import file, query_of
 from bindsearch.query.request import SearchRequest, Words
 from bindsearch.registry import load_index
 from bindsearch.results import Hit, Hits, WhyNot
-from bindsearch.retrieval.comparison import Answer, Comparison
+from bindsearch.retrieval.comparison import Comparison, SpaceResults
 from bindsearch.spaces.space import Space
 from bindsearch.storage.manifest import EditionRole, Manifest, read_manifest, strays, write_manifest
 from bindsearch.storage.settings import Settings
@@ -46,12 +47,12 @@ if TYPE_CHECKING:
     from bindsearch.zeroshot.prompts import Templates
 
 ONE_SPACE = (
-    "{} has space {} only: `bindsearch migrate --space NAME` makes another beside it, and keeps the old one to compare"
+    "{} has only the space {}: `bindsearch migrate --space NAME` adds another, and keeps the old one to compare with"
 )
 
 
 class Library:
-    """A folder that holds one collection: its ledger and its indexes. Made by `bindsearch.open`.
+    """A folder that holds one collection: its ledger and its indexes. Opened by `bindsearch.open`.
 
     >>> import bindsearch
     >>> with bindsearch.open("media.library") as library:
@@ -74,10 +75,10 @@ class Library:
         create: bool = True,
         commercial: bool = False,
     ) -> Library:
-        """Open a library, by default the user's own; make it if there is none and `create`.
+        """Open a library, by default the user's own, and create it if it does not exist and `create` is true.
 
-        A new one is made with `space`, or the built-in one. Naming a space for an old one checks that it is that.
-        With `commercial`, now and from now on only spaces are let in whose licences allow commercial use.
+        A new library gets `space`, or the built-in one; an existing one must already have `space`, if it is given.
+        `commercial` restricts the library, for good, to spaces whose licences allow commercial use.
         Raises `LibraryNotFound`, `SpaceMismatch`, `LicenceRefused`, `SchemaTooNew`, `CorruptLibrary`.
         """
         folder = default_library() if path is None else absolute([path])[0]
@@ -87,16 +88,16 @@ class Library:
 
     @property
     def manifest(self) -> Manifest:
-        """What `library.json` said when it was last read."""
+        """The content of `library.json` when it was last read."""
         return self._editions.manifest
 
     @property
     def space(self) -> Space:
-        """The encoders, loaded on first use. Raises `SpaceMismatch` if they are not those of the vectors."""
+        """The encoders, loaded on first use. Raises `SpaceMismatch` if the vectors are of another space."""
         return self._editions.now().space
 
     def close(self) -> None:
-        """Let go of the files. A closed library cannot be used again; closing it again does nothing."""
+        """Close the files. A closed library cannot be used again; closing it again does nothing."""
         self._editions.close()
 
     def __enter__(self) -> Self:
@@ -109,7 +110,7 @@ class Library:
         """Return the number of live items."""
         return self.status().items
 
-    # -- a folder goes in
+    # -- index
 
     def index(
         self,
@@ -120,11 +121,12 @@ class Library:
         progress: Callable[[Progress], None] | None = None,
         stop: Callable[[], bool] | None = None,
     ) -> Report:
-        """Bring the library to what lies in files and folders now: by default, in those that were indexed before.
+        """Update the library to the current content of files and folders, by default of those indexed before.
 
-        `metadata` is kept with each path for filters; `retry` tries quarantined files again; `stop` is asked after
-        every file. When all is committed, indexes that are due are made anew, during which others may search and
-        write. Raises `LibraryBusy` while another process writes, `LibraryFull`, `BadQuery` for a path where nothing is.
+        `metadata` is stored with each path for filters; `retry` tries quarantined files again; `stop` is called after
+        every file and ends the run when it returns True. After the last commit, indexes that are due are rebuilt,
+        while others may search and write. Raises `LibraryBusy` while another process writes, `LibraryFull`,
+        `BadQuery` for a path that does not exist.
         """
         from bindsearch.ingest.pipeline import Ingest
 
@@ -133,8 +135,8 @@ class Library:
             roots = folders_to_index(self.path, edition.ledger, paths)
             missing = missing_folders(edition.ledger, roots)
             standing = [root for root in roots if not is_gone(root)]
-            noted = None if metadata is None else {str(key): str(value) for key, value in metadata.items()}
-            ingest = Ingest(edition.ledger, edition.space, metadata=noted, retry=retry, progress=progress, stop=stop)
+            strings = None if metadata is None else {str(key): str(value) for key, value in metadata.items()}
+            ingest = Ingest(edition.ledger, edition.space, metadata=strings, retry=retry, progress=progress, stop=stop)
             remember_folders(edition.ledger, standing)  # before the run, which may be killed
             afterwards.callback(self._renew, edition, progress)  # also if the run fails: what is committed stays
             report = ingest.run(standing)
@@ -144,9 +146,9 @@ class Library:
             return report
 
     def forget(self, paths: PathOrPaths) -> int:
-        """Remove files, or all files below folders, and their vectors; give the number of paths that are forgotten.
+        """Remove files, or all files in folders, from the library; return the number of paths removed.
 
-        The files themselves stay where they are.
+        The files themselves are not touched.
         """
         with writing(self.path):
             tops = dict.fromkeys(absolute(as_list(paths)))
@@ -155,119 +157,145 @@ class Library:
             return forget(self._editions.now(), tops)
 
     def forget_gone(self) -> int:
-        """Remove the vectors that are kept for files that are gone; give the number of items."""
+        """Remove the vectors of deleted files, which are kept until now; return the number of items removed."""
         with writing(self.path):
             for edition in self._editions.others().values():
                 forget_gone(edition)
             return forget_gone(self._editions.now())
 
-    # -- a question comes out
+    # -- search
 
     def search(
         self,
-        query: Words,
+        query: Words | SearchRequest,
         *,
         k: int = 10,
         raw: bool = False,
-        also: Words | Iterable[Words] = (),
-        excluding: Words | Iterable[Words] = (),
-        more_like: int | Iterable[int] = (),
-        less_like: int | Iterable[int] = (),
-        why: bool = False,
-        **given: Unpack[FilterWords],
-    ) -> Hits:
-        """Find the `k` items that are nearest to a query, of any modality or of those asked for.
-
-        A string that names a file stands for the file, and any other for itself; `bindsearch.text`, `bindsearch.file`
-        and `bindsearch.concept` say which, and `+`, `-` and `*` compose them. Results answer what is asked for `also`
-        as well, and nothing that `excluding` asks for. `more_like` and `less_like` are numbers of results of the same
-        search without them. With `why`, hits say what their scores are made of. Raises `QueryError`, `MediaError`.
-        """
-        asked = SearchRequest.of(
-            query, also=also, excluding=excluding, more_like=more_like, less_like=less_like, k=k, raw=raw, **given
-        )
-        return self._editions.now().answer(asked, why=why)
-
-    def why_not(
-        self,
-        path: str | os.PathLike[str],
-        query: Words,
-        *,
-        k: int = 10,
-        raw: bool = False,
+        modality: str | Iterable[str] | None = None,
+        under: PathOrPaths | None = None,
+        since: str | date | None = None,
+        ext: str | Iterable[str] | None = None,
+        where: Mapping[str, str] | None = None,
+        tag: str | Iterable[str] | None = None,
         also: Words | Iterable[Words] = (),
         excluding: Words | Iterable[Words] = (),
         more_like: int | Iterable[int] = (),
         less_like: int | Iterable[int] = (),
         max_expect: float = math.inf,
-        **given: Unpack[FilterWords],
-    ) -> WhyNot:
-        """Say why a file is, or is not, among the hits of a search: its rank and score, or what keeps it out.
+        why: bool = False,
+    ) -> Hits:
+        """Return the `k` items that are most similar to a query, or fewer if fewer pass the filters.
 
-        Everything else as in `search`. Raises `QueryError`, `MediaError`.
+        `query` is a string (a file if one has this name, and text otherwise), a path, a composed
+        `bindsearch.Query`, or a `SearchRequest`, which holds all options itself.
+
+        - `raw`: order by cosine instead of E-value.
+        - `modality`: only these: image, audio, video, text.
+        - `under`: only files in these folders.
+        - `since`: only files modified at this date or later.
+        - `ext`: only files with these extensions.
+        - `where`: only files that were indexed with this metadata.
+        - `tag`: only items whose tags meet these conditions, like `dog>0.8`.
+        - `also`: queries that results must match, too.
+        - `excluding`: queries that results must not match.
+        - `more_like`, `less_like`: numbers of relevant and irrelevant results, from 1, in the same search without
+          them (relevance feedback).
+        - `max_expect`: only hits with at most this E-value.
+        - `why`: explain every hit.
+
+        Raises `QueryError`, `MediaError`.
         """
-        asked = SearchRequest.of(
-            query, also=also, excluding=excluding, more_like=more_like, less_like=less_like, k=k, raw=raw, **given
+        request = SearchRequest.of(
+            query,
+            k=k,
+            raw=raw,
+            modality=modality,
+            under=under,
+            since=since,
+            ext=ext,
+            where=where,
+            tag=tag,
+            also=also,
+            excluding=excluding,
+            more_like=more_like,
+            less_like=less_like,
+            max_expect=max_expect,
+            why=why,
         )
-        return self._editions.now().account(absolute([path])[0], asked, most=max_expect)
+        return self._searcher().search(request)
+
+    def why_not(self, path: str | os.PathLike[str], query: Words | SearchRequest) -> WhyNot:
+        """Explain why a file is, or is not, among the hits of a search: its rank and score, or what keeps it out.
+
+        For a search with options, pass its `SearchRequest`. Raises `QueryError`, `MediaError`.
+        """
+        return self._searcher().why_not(absolute([path])[0], SearchRequest.of(query))
+
+    def similar(
+        self,
+        path: str | os.PathLike[str] | SearchRequest,
+        *,
+        k: int = 10,
+        raw: bool = False,
+        modality: str | Iterable[str] | None = None,
+        under: PathOrPaths | None = None,
+        since: str | date | None = None,
+        ext: str | Iterable[str] | None = None,
+        where: Mapping[str, str] | None = None,
+        tag: str | Iterable[str] | None = None,
+    ) -> Hits:
+        """Return the items most similar to a file, without the file itself and its copies; options as in `search`.
+
+        A `SearchRequest` must have a single file as its query. Raises `QueryError`, `MediaError`.
+        """
+        request = SearchRequest.of(
+            path if isinstance(path, SearchRequest) else file(path),
+            k=k,
+            raw=raw,
+            modality=modality,
+            under=under,
+            since=since,
+            ext=ext,
+            where=where,
+            tag=tag,
+        )
+        return self._searcher().similar(request)
+
+    def compare(self, query: Words | SearchRequest) -> Comparison:
+        """Run the same search in the current space and in the one beside it: the pending one, else the previous one.
+
+        Raises `LibraryError` where there is only one, and whatever `search` raises.
+        """
+        request = SearchRequest.of(query)
+        current = self._editions.now()
+        others = [(role, other) for role, other in self._editions.others().items() if other is not current]
+        if not others:
+            raise LibraryError(ONE_SPACE.format(self.path, current.edition.space))
+        self.manifest.allow(others[0][1].space.spec)
+        results = [
+            SpaceResults(edition.edition.space, role, Searcher(edition).search(request))
+            for role, edition in ((EditionRole.CURRENT, current), others[0])
+        ]
+        return Comparison(*results)
 
     def picture(self, hit: Hit) -> Image:
-        """Draw why a hit of a search with `why` is one: the place in a picture, the seconds of a sound, the frame.
+        """Draw the explanation of a hit: the place in a picture, the seconds of a sound, the frame of a video.
 
-        Raises `BadQuery` for a hit of another search, `MediaError` where its file is gone, has changed, or is a text.
+        The hit must come from a search with `why`. Raises `BadQuery` for any other hit, `MediaError` where its file is
+        missing, has changed, or is a text.
         """
-        return self._editions.now().draw(hit)
+        return self._searcher().draw(hit)
+
+    def vector(self, query: Words) -> Vectors:
+        """Return the unit vector of a query. Raises `QueryError`, `MediaError`. *Shape:* (dim,)"""
+        return self._searcher().encode(query_of(query)).vector
 
     @property
     def concepts(self) -> Concepts:
         """The saved concepts, by name; `concepts.add` and `concepts.remove` change them."""
         return Concepts(self.path, self._editions.now)
 
-    def similar(
-        self,
-        path: str | os.PathLike[str],
-        *,
-        k: int = 10,
-        raw: bool = False,
-        **given: Unpack[FilterWords],
-    ) -> Hits:
-        """Find the items nearest to a file, other than itself; filters as in `search`. Raises `MediaError`."""
-        filters = make_filters(**given)
-        query = file(path)
-        try:
-            own = digest_of(Path(query.operands[0].value))
-        except OSError as error:
-            raise UnreadableMedia(f"{path}: {error.strerror or error}") from error
-        others = replace(filters, without=frozenset({own}))
-        return self._editions.now().answer(SearchRequest(query, k=k, filters=others, raw=raw))
-
-    def compare(
-        self,
-        query: Words,
-        *,
-        k: int = 10,
-        raw: bool = False,
-        **given: Unpack[FilterWords],
-    ) -> Comparison:
-        """Ask the same of the library's space and of the one beside it: that which comes, else that which is kept.
-
-        Raises `LibraryError` where there is only one, and whatever `search` raises.
-        """
-        asked = SearchRequest.of(query, k=k, raw=raw, **given)
-        now = self._editions.now()
-        others = [(word, other) for word, other in self._editions.others().items() if other is not now]
-        if not others:
-            raise LibraryError(ONE_SPACE.format(self.path, now.edition.space))
-        self.manifest.allow(others[0][1].space.spec)
-        answers = [
-            Answer(each.edition.space, word, each.answer(asked))
-            for word, each in ((EditionRole.CURRENT, now), others[0])
-        ]
-        return Comparison(*answers)
-
-    def vector(self, query: Words) -> Vectors:
-        """Return the unit vector of a query. Raises `QueryError`, `MediaError`. *Shape:* (dim,)"""
-        return self._editions.now().vector(query)
+    # -- labels and tags
 
     def classifier(
         self,
@@ -279,12 +307,12 @@ class Library:
         """Make a zero-shot classifier in the library's space.
 
         `set:NAME` among the labels stands for a built-in list. With `none`, "none of these" is an answer, too, where
-        the built-in background, or the labels that are given, fit better. Raises `BadQuery`.
+        the built-in background labels, or the labels given, fit better. Raises `BadQuery`.
         """
         return Classifier(self.space, labels, templates=templates, none=none)
 
     def load_classifier(self, path: str | os.PathLike[str]) -> Classifier:
-        """Read a classifier that was saved. Raises `SpaceMismatch`, `BadQuery`, `OSError`."""
+        """Load a saved classifier. Raises `SpaceMismatch`, `BadQuery`, `OSError`."""
         return load_classifier(path, self.space)
 
     @property
@@ -300,23 +328,23 @@ class Library:
         none: bool | Iterable[str] = True,
         progress: Callable[[Progress], None] | None = None,
     ) -> list[str]:
-        """Tag every item with labels, or by a classifier, and what is indexed from now on; give the labels.
+        """Tag every item, now and when it is indexed later, with labels or by a classifier; return the labels.
 
-        Labels compete with the background, unless `none` is False. `search(..., tag="dog>0.8")` asks for tags. Raises
-        `BadQuery`, `SpaceMismatch`, `LibraryBusy`.
+        Labels compete with background labels, unless `none` is False. `search(..., tag="dog>0.8")` filters by tags.
+        Raises `BadQuery`, `SpaceMismatch`, `LibraryBusy`.
         """
         if not isinstance(labels, Classifier):
             labels = self.classifier(labels, templates=templates, none=none)
         return self.tags.add(labels, progress=progress)
 
-    # -- what is in it
+    # -- inspect and maintain
 
     def items(self) -> Iterator[Item]:
         """Return every live item with its segments and paths."""
         return (item for item, _ in self.items_with_vectors())
 
     def items_with_vectors(self) -> Iterator[tuple[Item, Vectors]]:
-        """Return every live item with the unit vectors of its segments, as they are when the iteration comes to it."""
+        """Return every live item with the unit vectors of its segments, each read when the iteration reaches it."""
         edition = self._editions.now()
         with edition.ledger.read() as snapshot:
             ids = [item for item, _ in snapshot.live_items()]
@@ -335,17 +363,17 @@ class Library:
             return edition.rows(snapshot, item.id)
 
     def status(self) -> Status:
-        """Say what is in the library, what is put aside and why, and what it costs."""
+        """Return what the library holds, what is in quarantine and why, and how much space it takes."""
         edition = self._editions.now()
         others = self._editions.others()
         with edition.ledger.read() as snapshot:
             return status_of(snapshot, self.path, self.manifest, edition, others)
 
     def rebuild_index(self, kind: str = AUTO, *, progress: Callable[[Progress], None] | None = None) -> None:
-        """Make the indexes anew, of one kind from now on, or of the kind that suits each if it is `auto`.
+        """Rebuild the indexes, of one kind from now on, or of the kind that suits each if `kind` is `auto`.
 
         Others may search and write meanwhile. Raises `UnknownIndex`, `IndexUnavailable`, and `LibraryBusy` while
-        another process makes them anew.
+        another process rebuilds them.
         """
         if kind != AUTO:
             load_index(kind)
@@ -356,7 +384,7 @@ class Library:
 
     @property
     def settings(self) -> Settings:
-        """What is wished of the indexes. The next `index` honours what is set."""
+        """What the owner configured. Changes take effect with the next `index`."""
         self._editions.now()
         return self.manifest.settings
 
@@ -368,7 +396,7 @@ class Library:
                 write_manifest(self.path, replace(manifest, settings=settings))
 
     def doctor(self, *, repair: bool = False, read_files: bool = True) -> list[str]:
-        """Prove that ledger, files and indexes agree; give what does not hold, in words. `repair` mends it."""
+        """Check that ledger, files and indexes agree; return the problems found. With `repair`, fix them."""
         from bindsearch.library.doctor import check_edition, check_orphans, check_other_editions
 
         if repair:
@@ -378,24 +406,24 @@ class Library:
                     *check_other_editions(self._editions.others(), repair=True),
                     *check_orphans(self.path, repair=True),
                 ]
-        told = [
+        problems = [
             *check_edition(self._editions.now(), read_files=read_files),
             *check_other_editions(self._editions.others()),
         ]
         if strays(self.path, read_manifest(self.path)):
-            with suppress(LibraryError), writing(self.path):  # while there is a writer, it may be removing them itself
-                told += check_orphans(self.path)
-        return told
+            with suppress(LibraryError), writing(self.path):  # a writer may be about to remove them itself
+                problems += check_orphans(self.path)
+        return problems
 
     def drift(self) -> Drift:
-        """Say how many files changed or went since they were indexed. The next `index` takes care of them."""
+        """Return how many files changed or were deleted since they were indexed. The next `index` updates them."""
         from bindsearch.library.doctor import drift
 
         with self._editions.now().ledger.read() as snapshot:
             records = list(snapshot.paths())
         return drift(records)
 
-    # -- to another space
+    # -- change the space
 
     def migrate(
         self,
@@ -405,12 +433,12 @@ class Library:
         progress: Callable[[Progress], None] | None = None,
         stop: Callable[[], bool] | None = None,
     ) -> MigrationReport:
-        """Embed everything in another space beside the one that answers, and switch when all is done.
+        """Embed everything in another space beside the current one, and switch when that is complete.
 
-        Without `space`, go on with the migration that is under way. It can be killed anywhere: the next call goes on.
-        Unless `allow_missing`, it does not switch while files cannot be read; what is done is kept. The old space is
-        kept for `rollback`, until `drop_old` or the next migration. Raises `LibraryBusy`, `LibraryFull`,
-        `LibraryError` where there is nothing to do, and what loading the space raises.
+        Without `space`, continue the pending migration. It can be killed at any time: the next call continues it.
+        Unless `allow_missing`, it does not switch while files cannot be read; the vectors made so far are kept. The
+        old space is kept for `rollback`, until `drop_old` or the next migration. Raises `LibraryBusy`, `LibraryFull`,
+        `LibraryError` if there is nothing to do, and what loading the space raises.
         """
         with writing(self.path):
             self._editions.now()
@@ -420,10 +448,10 @@ class Library:
             return migration.run(given, allow_missing=allow_missing, progress=progress, stop=stop)
 
     def rollback(self) -> str:
-        """Go back to the space before the last migration, and keep the other; give its name.
+        """Return to the space before the last migration, and keep the other one; return its name.
 
-        Files that came or changed since are embedded by the next `index`. Raises `LibraryError` if there is none,
-        `LibraryBusy`, and what loading the space raises.
+        Files that were added or changed since are embedded by the next `index`. Raises `LibraryError` if there is no
+        previous space, `LibraryBusy`, and what loading the space raises.
         """
         with writing(self.path):
             self._editions.now()
@@ -432,33 +460,36 @@ class Library:
             return Migration(self.path, self._editions.open).rollback()
 
     def drop_old(self) -> int:
-        """Remove the space that is kept; give the bytes that were freed. Raises `LibraryError`, `LibraryBusy`."""
+        """Remove the previous space; return the number of bytes freed. Raises `LibraryError`, `LibraryBusy`."""
         with writing(self.path):
             return Migration(self.path, self._editions.open).drop(EditionRole.PREVIOUS)
 
     def cancel_migration(self) -> int:
-        """Remove what a migration has made so far; give the bytes. Raises `LibraryError`, `LibraryBusy`."""
+        """Remove the pending space; return the number of bytes freed. Raises `LibraryError`, `LibraryBusy`."""
         with writing(self.path):
             return Migration(self.path, self._editions.open).drop(EditionRole.PENDING)
 
-    # -- inside
+    # -- private
+
+    def _searcher(self) -> Searcher:
+        return Searcher(self._editions.now())
 
     def _renew(
         self, edition: OpenEdition, progress: Callable[[Progress], None] | None, *, everything: bool = False
     ) -> None:
-        """Make the indexes anew that are due, while others search and write, then drop what of the log is done with."""
+        """Rebuild the indexes that are due, while others search and write, then prune the log."""
 
         def on_progress(building: BuildProgress) -> None:
             if progress is not None:
                 progress(Progress(0, None, 0, None, building))
 
         reached = edition.renew(on_progress, everything=everything)
-        with suppress(LibraryBusy), writing(self.path):  # a later writer will do it
+        with suppress(LibraryBusy), writing(self.path):  # otherwise a later writer prunes it
             edition.ledger.prune_log(reached)
 
 
 def open(path: str | os.PathLike[str] | None = None, *, space: str | Space | None = None) -> Library:
-    """Open a library, by default the user's own; it is made on first use, with `space` or the built-in one.
+    """Open a library, by default the user's own; it is created on first use, with `space` or the built-in one.
 
     Raises `SpaceMismatch`, `SchemaTooNew`, `CorruptLibrary`.
     """

@@ -23,7 +23,7 @@ from bindsearch.core.paths import absolute
 from bindsearch.core.progress import Progress
 from bindsearch.core.suggest import did_you_mean
 from bindsearch.errors import BadQuery
-from bindsearch.query.tag_conditions import LIKELY
+from bindsearch.query.tag_conditions import DEFAULT_TAG_PROBABILITY
 from bindsearch.storage.ledger import Ledger
 from bindsearch.storage.records import PathRecord, TaggerRecord
 from bindsearch.storage.snapshot import Snapshot
@@ -138,7 +138,7 @@ def _counted(snapshot: Snapshot, number: int) -> dict[str, Tag]:
     likely, tagged = np.zeros(tagger.answers, dtype=np.int64), 0
     for item, row in snapshot.tag_rows(number):
         if _is_live(snapshot, item):
-            likely += row >= LIKELY
+            likely += row >= DEFAULT_TAG_PROBABILITY
             tagged += 1
     return {label: Tag(label, int(likely[at]), tagged, tagger.made) for label, at in tagger.columns.items()}
 

@@ -1,63 +1,54 @@
-"""A saved concept: a named query with its vector."""
+"""A saved concept: a query under a name, with the vector that it has in one space."""
 
 from __future__ import annotations
 
 from base64 import b64decode, b64encode
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from bindsearch.core.suggest import did_you_mean
 from bindsearch.errors import BadQuery
-from bindsearch.query.language import Operand, Query
+from bindsearch.query.language import Query
 from bindsearch.types import Vectors
-
-if TYPE_CHECKING:
-    pass
-
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True, eq=False)
 class Concept:
-    """What `concept:NAME` stands for in a query: the direction of the sum of its parts."""
+    """What `concept:NAME` means in a query: the direction of the sum of its parts."""
 
     name: str
     parts: Query
-    """Texts and files; files by their whole path."""
+    """Texts and files; files with absolute paths."""
     space: str
     fingerprint: str
-    """Of the space that the vector is of. In another space the parts are embedded anew."""
+    """Of the space that the vector belongs to. In another space the parts are embedded again."""
     vector: Vectors
     """*Shape:* (dim,)"""
 
     @classmethod
-    def from_record(cls, name: str, told: Mapping[str, Any]) -> Concept:
-        """Read what `as_record` gave."""
-        parts = Query(tuple(Operand(**part) for part in told["parts"]))
-        vector = np.frombuffer(b64decode(told["vector"]), dtype="<f4").astype(np.float32)
-        return cls(name, parts, told["space"], told["fingerprint"], vector)
+    def from_record(cls, name: str, record: Mapping[str, Any]) -> Concept:
+        """Read what `as_record` wrote."""
+        vector = np.frombuffer(b64decode(record["vector"]), dtype="<f4").astype(np.float32)
+        return cls(name, Query.from_json(record["parts"]), record["space"], record["fingerprint"], vector)
 
     def as_record(self) -> dict[str, Any]:
-        """Plain values that the ledger keeps under the name."""
+        """Return the plain values that the ledger keeps under the name."""
         return {
-            "parts": [asdict(part) for part in self.parts.operands],
+            "parts": self.parts.as_json(),
             "space": self.space,
             "fingerprint": self.fingerprint,
             "vector": b64encode(self.vector.astype("<f4").tobytes()).decode("ascii"),
         }
 
-    def as_json(self) -> dict[str, Any]:
-        """Plain values, ready for `json.dumps`."""
+    def summary(self) -> dict[str, Any]:
+        """Return what `concepts --json` prints; only `as_record` holds all that a concept is."""
         return {"name": self.name, "parts": list(self.parts.words), "space": self.space}
 
 
 def no_such_concept(name: str, known: Iterable[str]) -> BadQuery:
-    """Say that there is no concept of a name, and which one may have been meant."""
+    """Return the error for a concept that does not exist, with the name that may be meant."""
     meant = did_you_mean(name, known, prefix="concept:")
     return BadQuery(f"no concept is called {name}{meant}; `bindsearch concepts list` shows what is saved")

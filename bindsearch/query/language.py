@@ -1,12 +1,12 @@
-"""The query language: words as people type them -> a Query -> one unit vector, and what each operand adds to a score.
+"""The query language: parses words, as people type them, into a `Query`.
 
     waves + gulls.wav - crowd.jpg          texts and files, added and subtracted
     "2:golden retriever" - 0.5:./pool.jpg  weights
-    clip.mp4#t=12,14                       a piece of a file, in seconds, mm:ss or h:mm:ss (a W3C media fragment)
-    text:crowd.jpg, file:waves             what a word is, where it could be either
-    concept:harbour                        what was saved under this name, whatever files there are
+    clip.mp4#t=12,14                       a part of a file, in seconds, mm:ss or h:mm:ss (a W3C media fragment)
+    text:crowd.jpg, file:waves             a prefix decides where a word could be a text or a file
+    concept:harbour                        the concept saved under this name, even if a file has the same name
 
-A word that names a file is that file; one that only looks like a file is refused rather than searched as words.
+A word that names an existing file is that file. A word that only looks like a file is refused, not searched as text.
 """
 
 from __future__ import annotations
@@ -15,24 +15,21 @@ import math
 import os
 import re
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from decimal import Decimal
 from itertools import islice, takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Any, Literal, Self
 from unicodedata import combining, east_asian_width
 
 from bindsearch.core.suggest import closest
 from bindsearch.errors import BadQuery, EmptyQuery, QueryError
 
-if TYPE_CHECKING:
-    pass
-
-
 _SIGNS = ("+", "-")
-_LISTED = 10_000  # names of a folder that are compared with a misspelt one
+_MAX_COMPARED_NAMES = 10_000  # of a folder, when a file name is misspelt
+_NEAR_NAME_CUTOFF = 0.75  # high enough that sharing only the suffix .wav is no similarity
 _NAME = re.compile(r"\w[\w.-]{0,63}")
 _NUMBER = r"(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)"
 _WEIGHT = re.compile(rf"([+-]?{_NUMBER}):(?!\d)(.*)", re.DOTALL)
@@ -41,45 +38,46 @@ _CLOCK = re.compile(rf"(?:(?:([0-9]+):)?([0-5]?[0-9]):(?=[0-5]?[0-9](?:\.|$)))?(
 
 @dataclass(frozen=True, slots=True)
 class Operand:
-    """A text, a file, a piece of a file or a saved concept, and how much it counts.
-
-    Raises `QueryError` for what counts for nothing.
-    """
+    """A text, a file, a part of a file or a saved concept, with its weight. Raises `QueryError` for invalid values."""
 
     kind: Literal["text", "file", "concept"]
     value: str
     weight: float = 1.0
     """Negative where the operand is subtracted."""
     start: float | None = None
+    """Of the part of a file, in seconds."""
     end: float | None = None
 
     def __post_init__(self) -> None:
         shown = _shown(self.value)
         if self.kind == "text" and not self.value.strip():
-            raise EmptyQuery(f"{shown} has no words to search for: write some, or name a file")
+            raise EmptyQuery(f"{shown} is blank: write words, or name a file")
         if self.kind == "concept" and not _NAME.fullmatch(self.value):
-            raise BadQuery(f"{shown} is no name of a concept: write letters, digits, - and _, as in concept:harbour")
+            raise BadQuery(f"{shown} is not a concept name: use letters, digits, - and _, as in concept:harbour")
         if not math.isfinite(self.weight) or self.weight == 0:
-            raise BadQuery(f"{shown} cannot have the weight {self.weight}: give a finite number other than 0")
+            raise BadQuery(f"{shown} cannot have the weight {self.weight}: use a finite number other than 0")
         start, end = self.start or 0.0, math.inf if self.end is None else self.end
         timeless = self.kind != "file" and (self.start, self.end) != (None, None)
         if timeless or not 0 <= start < end or self.end == math.inf:
-            raise BadQuery(f"{shown} has no piece from {start} s to {end} s: name a file, a start and a later end")
+            raise BadQuery(f"{shown} has no part from {start} s to {end} s: name a file, a start and a later end")
 
     @property
     def word(self) -> str:
-        """The operand as it is typed, without its sign. It says what it is, whichever files there are."""
+        """The operand as it is typed, without its sign, and with a prefix: it reads the same whichever files exist."""
         weight = "" if abs(self.weight) == 1 else f"{_decimal(self.weight)}:"
-        piece = ""
+        fragment = ""
         if self.start is not None or self.end is not None:
             times = [_decimal(time) if time is not None else "" for time in (self.start, self.end)]
-            piece = "#t=" + ",".join(times).removesuffix(",")
-        return f"{weight}{self.kind}:{self.value}{piece}"
+            fragment = "#t=" + ",".join(times).removesuffix(",")
+        return f"{weight}{self.kind}:{self.value}{fragment}"
 
 
 @dataclass(frozen=True)
 class Query:
-    """A weighted sum of operands. Made by `text`, `file` and `parse`; composed by `+`, `-` and `*` with a number."""
+    """A weighted sum of operands.
+
+    Made by `text`, `file`, `concept` and `parse`; composed with `+`, `-` and `*` (by a number).
+    """
 
     operands: tuple[Operand, ...]
 
@@ -109,42 +107,47 @@ class Query:
         return words if words[0] == "-" else words[1:]
 
     def __str__(self) -> str:
-        """Return the words as one types them in a shell: `parse(shlex.split(str(query))) == query`."""
+        """Return the query as it is typed in a shell: `parse(shlex.split(str(query))) == query`."""
         return shlex.join(self.words)
+
+    def as_json(self) -> list[dict[str, Any]]:
+        """Return the operands as plain values, ready for `json.dumps`."""
+        return [asdict(operand) for operand in self.operands]
+
+    @classmethod
+    def from_json(cls, operands: Iterable[Mapping[str, Any]]) -> Self:
+        """Read what `as_json` wrote. Files need not exist. Raises `QueryError`."""
+        return cls(tuple(map(_operand_from_json, operands)))
 
 
 def text(words: str) -> Query:
-    """Make a query of words, whatever they look like. Raises `EmptyQuery` for blanks."""
+    """Make a query of a text, even if it looks like a file. Raises `EmptyQuery` for a blank text."""
     return Query((Operand("text", words),))
 
 
 def file(path: str | os.PathLike[str], *, start: float | None = None, end: float | None = None) -> Query:
-    """Make a query of a file, or of its piece between two times in seconds. Raises `BadQuery` if it is not there."""
+    """Make a query of a file, or of the part between two times in seconds. Raises `BadQuery` if it does not exist."""
     if (found := _existing(os.fspath(path))) is None:
         raise BadQuery(_no_file(os.fspath(path)))
     return Query((Operand("file", found, start=start, end=end),))
 
 
 def concept(name: str) -> Query:
-    """Make a query of a saved concept. Raises `BadQuery` for what cannot be a name."""
+    """Make a query of a saved concept. Raises `BadQuery` for a name that no concept can have."""
     return Query((Operand("concept", name),))
 
 
-# Words -> a query -------------------------------------------------------------------------------------------------
-
-
 def parse(words: Sequence[str]) -> Query:
-    """Read a query as it is typed on a command line: operands, and `+` or `-` as words of their own between them.
+    """Parse a query as it is typed on a command line: operands, with `+` or `-` as separate words between them.
 
-    Neighbours without an operator are one text, joined by a blank, if all of them are plain words: neither files nor
-    with a weight or prefix. Raises `BadQuery` with the words and a caret line under the one that is wrong, and
-    `EmptyQuery` if nothing is asked for.
+    Adjacent plain words (no files, weights or prefixes) form one text, joined by blanks. Raises `BadQuery`, which
+    shows the words with carets under the wrong one, and `EmptyQuery` if there are no operands.
     """
     operands: list[Operand] = []
     operator = ""
     plain = False
-    for at, word in enumerate(words):
-        with pointing(words, at):
+    for place, word in enumerate(words):
+        with pointing(words, place):
             if word in _SIGNS:
                 if operator:
                     raise BadQuery(f"{word} follows {operator}: drop one of them, or put words or a file between them")
@@ -158,7 +161,7 @@ def parse(words: Sequence[str]) -> Query:
             elif plain and was_plain:
                 operands[-1] = replace(operands[-1], value=f"{operands[-1].value} {operand.value}")
             else:
-                raise _side_by_side(words, at, plain=plain)
+                raise _side_by_side(words, place, plain=plain)
             operator = ""
     if operator:
         with pointing(words, len(words) - 1):
@@ -167,18 +170,29 @@ def parse(words: Sequence[str]) -> Query:
 
 
 def parse_one(word: str) -> Query:
-    """Read one operand: a file, or a text of any number of words. Raises `BadQuery`, `EmptyQuery`."""
+    """Parse one operand: a file, or a text of any number of words. Raises `BadQuery`, `EmptyQuery`."""
     with pointing([word], 0):
         return Query((_read(word)[0],))
 
 
-def query_of(asked: str | os.PathLike[str] | Query) -> Query:
-    """Read what a program asks for: a query, a path, or a string, which is a file or a text of any number of words."""
-    return parse_one(asked) if isinstance(asked, str) else asked if isinstance(asked, Query) else file(asked)
+def query_of(given: str | os.PathLike[str] | Query) -> Query:
+    """Return the query that a program means by a query, a path, or a string: one operand as `parse_one` reads it."""
+    return parse_one(given) if isinstance(given, str) else given if isinstance(given, Query) else file(given)
+
+
+def _operand_from_json(values: Mapping[str, Any]) -> Operand:
+    try:
+        operand = Operand(**values)
+        known = operand.kind in ("text", "file", "concept")
+    except (TypeError, AttributeError):  # other keys, or values of other types
+        known = False
+    if not known:
+        raise BadQuery(f"{values!r} is not an operand: it needs a kind (text, file or concept) and a value")
+    return operand
 
 
 def _read(word: str) -> tuple[Operand, bool]:
-    """Return the operand that a word is, and whether it is a plain word, which its neighbours may join."""
+    """Return the operand that a word is, and whether it is a plain word, which adjacent plain words may join."""
     weighted = _WEIGHT.fullmatch(word)
     if weighted is None or _file_named(word):
         return _read_unweighted(word)
@@ -199,16 +213,16 @@ def _read_unweighted(word: str) -> tuple[Operand, bool]:
     return Operand("text", word.strip()), True
 
 
-def _side_by_side(words: Sequence[str], at: int, *, plain: bool) -> BadQuery:
-    message = f"{_shown(words[at - 1])} and {_shown(words[at])} stand side by side: put + or - between them"
+def _side_by_side(words: Sequence[str], place: int, *, plain: bool) -> BadQuery:
+    message = f"{_shown(words[place - 1])} and {_shown(words[place])} have no sign between them: put + or - there"
     if not plain:
         return BadQuery(message)
-    phrase = " ".join(takewhile(lambda word: word not in _SIGNS, words[at - 1 :]))
+    phrase = " ".join(takewhile(lambda word: word not in _SIGNS, words[place - 1 :]))
     return BadQuery(f"{message}, or did you mean {_shown(phrase)}?")
 
 
 def _file_named(word: str) -> Operand | None:
-    """Return the file, or piece of a file, that a word names; a `#` may be part of a name."""
+    """Return the file, or the part of a file, that a word names; a `#` may be part of the name."""
     if whole := _existing(word):
         return Operand("file", whole)
     stem, _, times = word.rpartition("#t=")
@@ -218,7 +232,9 @@ def _file_named(word: str) -> Operand | None:
         start, end = _times(times)
         return Operand("file", path, start=start, end=end)
     except ValueError:
-        raise BadQuery(f"{_shown(word)} has no times after #t=: write them as in #t=12,14.5 or #t=1:02:03") from None
+        raise BadQuery(
+            f"{_shown(word)} has no valid times after #t=: write them as in #t=12,14.5 or #t=1:02:03"
+        ) from None
 
 
 def _existing(name: str) -> str | None:
@@ -228,7 +244,7 @@ def _existing(name: str) -> str | None:
 def _at_home(name: str) -> str:
     try:
         return os.path.expanduser(name)
-    except ValueError:  # no user and no file can be called that
+    except ValueError:  # a name that no user and no file can have
         return name
 
 
@@ -247,7 +263,7 @@ def _seconds(clock: str) -> float:
 
 
 def _looks_like_path(word: str) -> bool:
-    """Whether somebody who wrote this meant a file. Slashes are common in sentences: there, a folder decides."""
+    """Whether a word is probably meant as a file. Sentences may have slashes: there, an existing folder decides."""
     from bindsearch.media.formats import claimed_modality
 
     if any(claimed_modality(Path(name)) for name in (word, word.partition("#")[0])):
@@ -257,46 +273,48 @@ def _looks_like_path(word: str) -> bool:
 
 
 def _no_file(word: str) -> str:
-    """Say why a word names no file that can be searched by."""
+    """Return a message that says why a word names no usable file."""
     name = _at_home(word)
     if os.path.exists(name):
-        trouble = "is a folder: name one file in it" if os.path.isdir(name) else "is no regular file: save it as one"
-        return f"{_shown(word)} {trouble}"
+        advice = "is a folder: name one file in it" if os.path.isdir(name) else "is not a regular file: save it as one"
+        return f"{_shown(word)} {advice}"
     near = _near_names(name) or _near_names(name.rpartition("#t=")[0])
     meant = f" (did you mean {' or '.join(map(_shown, near))}?)" if near else ""
     return f"no such file: {_shown(word)}{meant}"
 
 
 def _near_names(path: str) -> list[str]:
-    """Return files of the same folder that are called nearly so."""
+    """Return the files in the same folder with similar names."""
     folder, name = os.path.split(path)
     try:
         with os.scandir(folder or os.curdir) as entries:
-            known = {entry.name.casefold(): entry.name for entry in islice(entries, _LISTED) if entry.is_file()}
+            known = {
+                entry.name.casefold(): entry.name for entry in islice(entries, _MAX_COMPARED_NAMES) if entry.is_file()
+            }
     except (OSError, ValueError):
         return []
-    near = closest(name.casefold(), sorted(known), n=3, cutoff=0.75)  # .wav alone makes nothing alike
+    near = closest(name.casefold(), sorted(known), n=3, cutoff=_NEAR_NAME_CUTOFF)
     return [os.path.join(folder, known[folded]) for folded in near]
 
 
 @contextmanager
-def pointing(words: Sequence[str], at: int) -> Iterator[None]:
-    """Add the words, and a caret line under one of them, to what goes wrong with it."""
+def pointing(words: Sequence[str], place: int) -> Iterator[None]:
+    """Add the words, and carets under the one at `place`, to a `QueryError` that is raised inside."""
     try:
         yield
     except QueryError as error:
         shown = [_shown(word) for word in words]
-        before = sum(_columns(word) + 1 for word in shown[:at])
-        carets = " " * before + "^" * _columns(shown[at])
+        before = sum(_columns(word) + 1 for word in shown[:place])
+        carets = " " * before + "^" * _columns(shown[place])
         raise type(error)(f"{error}\n    {' '.join(shown)}\n    {carets}") from None
 
 
 def _as_text(word: str) -> str:
-    return f"to search for these words, write {_shown('text:' + word)}"
+    return f"to search for it as text, write {_shown('text:' + word)}"
 
 
 def _shown(word: str) -> str:
-    """Return a word as one would type it, on one line and printable on any terminal."""
+    """Return a word as it would be typed, on one line and printable on any terminal."""
     safe = "".join(mark if mark.isprintable() else mark.encode("unicode_escape").decode("ascii") for mark in word)
     return safe if safe and " " not in safe else f'"{safe}"'
 
@@ -306,8 +324,5 @@ def _columns(shown: str) -> int:
 
 
 def _decimal(number: float) -> str:
-    """Write a number exactly, without its sign and without an exponent."""
+    """Format a number exactly, without sign and exponent."""
     return f"{Decimal(repr(abs(float(number)))):f}".removesuffix(".0")
-
-
-# A query -> a vector ----------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""A query vector and the components it is the sum of."""
+"""A query's vector, and the components it is the sum of."""
 
 from __future__ import annotations
 
@@ -9,20 +9,21 @@ from bindsearch.types import Modality, Vectors
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Component:
-    """So much of a unit vector of this kind."""
+    """What one operand adds to a query vector, as far as it is of one modality."""
 
     weight: float
-    """Only how weights compare counts."""
+    """Only the ratio of the weights matters."""
     kind: Modality
     vector: Vectors
-    """What it adds to the query. *Shape:* (dim,)"""
+    """The summand itself, already weighted. *Shape:* (dim,)"""
 
 
 @dataclass(frozen=True, eq=False)
 class QueryVector:
-    """A query's unit vector, and the parts that add up to it. *Shape of vector:* (dim,)"""
+    """A query's unit vector, and the components that add up to it."""
 
     vector: Vectors
+    """*Shape:* (dim,)"""
     components: tuple[Component, ...]
     content: bytes | None = None
-    """The digest of the file that this is, if it is one, whole and alone."""
+    """The digest of the file that the query is, if it is a single whole file."""

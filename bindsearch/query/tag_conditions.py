@@ -1,4 +1,4 @@
-"""Conditions on tags, as people write them: `tag:dog>0.8`."""
+"""Conditions on tags, as they are typed: `tag:dog>0.8`."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from bindsearch.errors import BadQuery
 from bindsearch.query.language import pointing
 
 PREFIX = "tag:"
-LIKELY = 0.5
-"""What a tag alone asks for: that it is more probable than not."""
+DEFAULT_TAG_PROBABILITY = 0.5
+"""The least probability that a tag without a number must have."""
 _OPERATORS: Mapping[str, Callable[[Any, Any], Any]] = MappingProxyType(
     {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
 )
@@ -24,11 +24,11 @@ _CONDITION = re.compile(r"(.*?)(>=|<=|>|<)([^<>]*)", re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class TagCondition:
-    """How probable a tag must be. Items that were never asked about it do not pass."""
+    """How probable a tag must be. Items that were never tagged with its classifier do not pass."""
 
     label: str
     sign: str = ">="
-    value: float = LIKELY
+    value: float = DEFAULT_TAG_PROBABILITY
 
     @property
     def word(self) -> str:
@@ -36,35 +36,35 @@ class TagCondition:
         return f"{PREFIX}{self.label}{self.sign}{self.value!r}"
 
     def holds(self, probability: Any) -> Any:
-        """Whether a probability, or each of an array, is as asked for."""
+        """Whether a probability, or each of an array, meets the condition."""
         return _OPERATORS[self.sign](probability, self.value)
 
 
 def tag_condition(word: str) -> TagCondition:
-    """Read `dog>0.8`, `tag:dog<=20%`, or `tag:dog`, which is `tag:dog>=0.5`. Raises `BadQuery`, pointing at it."""
-    return tag_conditions([word], 0)
+    """Read `dog>0.8`, `tag:dog<=20%`, or `tag:dog`, which is `tag:dog>=0.5`. Raises `BadQuery` with carets under it."""
+    return _condition_among([word], 0)
 
 
-def tag_conditions(words: Sequence[str], at: int) -> TagCondition:
-    """Read one of some words, so that what is wrong with it can be pointed at. Raises `BadQuery`."""
-    with pointing(words, at):
-        bare = words[at].removeprefix(PREFIX).strip()
-        parted = _CONDITION.fullmatch(bare)
-        label, sign, number = parted.groups() if parted else (bare, ">=", str(LIKELY))
+def _condition_among(words: Sequence[str], place: int) -> TagCondition:
+    """Read the condition at one place of a query. Raises `BadQuery`, which shows all words, with carets under it."""
+    with pointing(words, place):
+        bare = words[place].removeprefix(PREFIX).strip()
+        matched = _CONDITION.fullmatch(bare)
+        label, sign, number = matched.groups() if matched else (bare, ">=", str(DEFAULT_TAG_PROBABILITY))
         if not label.strip() or any(mark in label for mark in "<>"):
             raise BadQuery("a condition on tags has one label and at most one sign, as in tag:dog>0.8")
-        return TagCondition(label.strip(), sign, _share(number.strip(), sign))
+        return TagCondition(label.strip(), sign, _probability(number.strip(), sign))
 
 
 def without_tags(words: Iterable[str]) -> tuple[list[str], list[TagCondition]]:
-    """Split the words of a query from the conditions on tags among them. Raises `BadQuery`, pointing at the word."""
+    """Split words into those of the query and the conditions on tags. Raises `BadQuery` with carets under the word."""
     every = list(words)
-    found = [tag_conditions(every, at) for at, word in enumerate(every) if word.startswith(PREFIX)]
-    return [word for word in every if not word.startswith(PREFIX)], found
+    conditions = [_condition_among(every, place) for place, word in enumerate(every) if word.startswith(PREFIX)]
+    return [word for word in every if not word.startswith(PREFIX)], conditions
 
 
 def no_such_tag(condition: TagCondition, known: Iterable[str]) -> BadQuery:
-    """Say that nothing is tagged so, and which tag may have been meant."""
+    """Return the error for a tag that does not exist, with the tag that may be meant."""
     labels = list(known)
     meant = did_you_mean(condition.label, labels, prefix=PREFIX)
     lists = "`bindsearch tag` lists the tags" if labels else "`bindsearch tag --labels A,B,...` makes tags"
@@ -75,7 +75,7 @@ def no_such_tag(condition: TagCondition, known: Iterable[str]) -> BadQuery:
         return error
 
 
-def _share(number: str, sign: str) -> float:
+def _probability(number: str, sign: str) -> float:
     try:
         value = float(number.removesuffix("%")) / (100 if number.endswith("%") else 1)
     except ValueError:

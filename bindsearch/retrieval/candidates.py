@@ -1,4 +1,4 @@
-"""Candidates: a segment, its score against one query, and what that score is worth."""
+"""Candidates: a segment with its score for one query, and the surprisal of that score."""
 
 from __future__ import annotations
 
@@ -11,44 +11,42 @@ from bindsearch.calibration.calibration import CalibratedQuery
 from bindsearch.calibration.null_distribution import MAX_HUB_FACTOR
 from bindsearch.types import Modality, Vectors
 
-ITSELF = 1e6
-"""A file that is asked for is no work of chance: its surprise is above all others by this much."""
-NEARLY = 1e-5
-"""Scores from an index and from the ledger may differ by this much."""
+SELF_MATCH_SURPRISAL = 1e6
+"""Added where the query is the item's own file: that match is no work of chance, so it ranks above all others."""
+SCORE_TOLERANCE = 1e-5
+"""The same score may differ by this much between an index and the ledger."""
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """An item's best segment of one modality."""
+    """A segment that may represent its item in the results."""
 
     item: int
     segment: int
     score: float
-    """Cosine; not a number where only its surprise was asked for so far..."""
+    """Cosine. NaN until `BoundQuery.completed` fills it in, unless the search is raw."""
     surprisal: float
-    """...and this is none where plain cosines are asked for."""
+    """NaN in a raw search until `BoundQuery.completed` fills it in."""
     expect: float
+    """E-value; filled in with the surprisal."""
 
-    def rank(self, *, raw: bool) -> tuple[float, int]:
-        """Return what candidates are sorted by: least expected by chance, then the older.
+    def sort_key(self, *, raw: bool) -> tuple[float, int]:
+        """Return what candidates are sorted by: the most relevant first, then the oldest segment."""
+        return -self.relevance(raw=raw), self.segment
 
-        Where plain cosines are asked for (`raw`), by these.
-        """
-        return -self.worth(raw=raw), self.segment
-
-    def worth(self, *, raw: bool) -> float:
-        """Return what several queries are compared by: higher is better."""
+    def relevance(self, *, raw: bool) -> float:
+        """Return the cosine in a raw search and the surprisal otherwise: higher is better."""
         return self.score if raw else self.surprisal
 
 
 @dataclass(frozen=True, slots=True)
 class BoundQuery:
-    """One query, where it aims, and what chance gives it in each modality."""
+    """One query, calibrated for what is searched."""
 
     calibrated: CalibratedQuery
     raw: bool
-    own: int | None
-    """The item that the query is, if it is one."""
+    own_item: int | None
+    """The item that the query itself is, if it is one."""
 
     @property
     def vector(self) -> Vectors:
@@ -56,71 +54,73 @@ class BoundQuery:
         return self.calibrated.query.vector
 
     @property
-    def sought(self) -> Vectors:
-        """Return what indexes are searched with. *Shape:* (dim,)"""
+    def index_vector(self) -> Vectors:
+        """The unit vector that indexes are searched with. *Shape:* (dim,)"""
         return self.vector if self.raw else self.calibrated.vector / self._length
 
-    def found(self, item: int, segment: int, modality: Modality, *, score: float) -> Candidate:
-        """Say what a score of an index is worth."""
+    def from_index(self, item: int, segment: int, modality: Modality, *, score: float) -> Candidate:
+        """Return a candidate for a score that an index gave for `index_vector`. It is not `completed` yet."""
         if self.raw:
             return Candidate(item, segment, score, math.nan, math.nan)
-        level = score * self._length - self.calibrated.models[modality].shift
-        return self._judged(item, segment, modality, math.nan, level)
+        shifted = score * self._length - self.calibrated.models[modality].shift
+        return self._candidate(item, segment, modality, math.nan, shifted)
 
-    def candidate(self, item: int, segment: int, modality: Modality, *, row: Vectors) -> Candidate:
-        """Say what a segment is worth, by its vector."""
-        level = float(self.calibrated.adjusted_scores(modality, row[None, :])[0])
-        return self._judged(item, segment, modality, float(row @ self.vector), level)
+    def from_vector(self, item: int, segment: int, modality: Modality, *, row: Vectors) -> Candidate:
+        """Return a candidate for a segment's vector."""
+        adjusted = float(self.calibrated.adjusted_scores(modality, row[None, :])[0])
+        return self._candidate(item, segment, modality, float(row @ self.vector), adjusted)
 
     def completed(self, candidate: Candidate, modality: Modality, *, row: Vectors) -> Candidate:
-        """Fill in what was not asked for so far. What candidates are sorted by stays as the index gave it."""
+        """Fill in what `from_index` left out. What candidates are sorted by stays as the index gave it."""
         if not self.raw:
             return replace(candidate, score=float(row @ self.vector))
-        whole = self.candidate(candidate.item, candidate.segment, modality, row=row)
+        whole = self.from_vector(candidate.item, candidate.segment, modality, row=row)
         return replace(whole, score=candidate.score)
 
-    def best(self, modality: Modality, rows: Vectors) -> int:
-        """Return the place of the best of some vectors."""
+    def best_row(self, modality: Modality, rows: Vectors) -> int:
+        """Return the place of the best vector."""
         return int((rows @ self.vector if self.raw else self.calibrated.adjusted_scores(modality, rows)).argmax())
 
     @property
-    def bent(self) -> bool:
-        """Whether the order of an index is not the one that is wanted."""
+    def reorders_index(self) -> bool:
+        """Whether candidates may rank differently than in the index: with hubness reduction they do."""
         return self.calibrated.options.hubness and not self.raw
 
-    def most(self, modality: Modality, *, score: float) -> float:
-        """Return what a segment is worth at most that an index gives this score or a lower one."""
+    def max_surprisal(self, modality: Modality, *, score: float) -> float:
+        """Return the largest surprisal that a segment with at most this score in the index can have."""
         model = self.calibrated.models[modality]
-        level = score * self._length - model.shift
-        return model.surprisal(level * (MAX_HUB_FACTOR if level > 0 else 1 / MAX_HUB_FACTOR))
+        shifted = score * self._length - model.shift
+        return model.surprisal(shifted * (MAX_HUB_FACTOR if shifted > 0 else 1 / MAX_HUB_FACTOR))
 
     @property
     def _length(self) -> float:
-        return max(NEARLY, float(np.linalg.norm(self.calibrated.vector)))
+        return max(SCORE_TOLERANCE, float(np.linalg.norm(self.calibrated.vector)))
 
-    def _judged(self, item: int, segment: int, modality: Modality, score: float, level: float) -> Candidate:
+    def _candidate(self, item: int, segment: int, modality: Modality, score: float, adjusted: float) -> Candidate:
         model = self.calibrated.models[modality]
-        surprisal = model.surprisal(level) + (ITSELF if item == self.own else 0.0)
+        surprisal = model.surprisal(adjusted) + (SELF_MATCH_SURPRISAL if item == self.own_item else 0.0)
         return Candidate(item, segment, score, surprisal, model.expect(surprisal))
 
 
 @dataclass(frozen=True, slots=True)
 class ItemMatch:
-    """How an item answers all queries of a question."""
+    """How an item matches all queries of a request."""
 
     wanted: tuple[Candidate, ...]
-    """Its best candidate for each; the first one's moment is shown."""
+    """Its best candidate for each wanted query; hits show the first one."""
     unwanted: tuple[Candidate, ...]
-    worth: float
-    refused_by: int | None
-    """Which unwanted query it answers, if any."""
+    """Its best candidate for each unwanted query."""
+    relevance: float
+    """For the wanted query that it matches worst."""
+    excluded_by: int | None
+    """Which unwanted query it matches, if any."""
 
     @property
-    def rank(self) -> tuple[float, int]:
-        """Return what items are sorted by. The order of the queries does not count."""
-        return -self.worth, self.wanted[0].item
+    def sort_key(self) -> tuple[float, int]:
+        """What items are sorted by; the order of the queries makes no difference."""
+        return -self.relevance, self.wanted[0].item
 
     @property
     def expect(self) -> float:
-        """How many items at least this good chance alone would give, at most."""
+        """The largest E-value: an upper bound for all wanted queries together."""
         return max(candidate.expect for candidate in self.wanted)

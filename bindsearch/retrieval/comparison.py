@@ -1,45 +1,57 @@
-"""The same question, asked of two spaces."""
+"""The same request, searched in two spaces of a library."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
-from bindsearch.results import Hit, Hits
+from bindsearch.results import Hit, Hits, Json
+from bindsearch.storage.manifest import EditionRole
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What one space of a library answers."""
+class SpaceResults:
+    """What a search finds in one space of a library."""
 
     space: str
-    edition: str
-    """`current`, `pending` (as far as it is built) or `previous`."""
+    edition: EditionRole
+    """A pending edition finds only what it holds so far."""
     hits: Hits
+
+    def as_json(self) -> Json:
+        """Return plain values, ready for `json.dumps`."""
+        return {"space": self.space, "edition": self.edition, "hits": [hit.as_json() for hit in self.hits]}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """Read results; `searched` and `best_expect` of the hits are not in JSON, and are 0 and None."""
+        return cls(values["space"], EditionRole(values["edition"]), Hits(tuple(map(Hit.from_json, values["hits"])), 0))
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What the space that answers and the one beside it say to the same query."""
+    """The results of the current space and of the one beside it."""
 
-    now: Answer
-    other: Answer
+    current: SpaceResults
+    other: SpaceResults
 
     @property
     def shared(self) -> int:
-        """How many files both answers have."""
-        return sum(self.rank_now(hit) is not None for hit in self.other.hits)
+        """How many files both found."""
+        return sum(self.current_rank(hit) is not None for hit in self.other.hits)
 
-    def rank_now(self, hit: Hit) -> int | None:
-        """Return the rank, from 1, that a hit of the other answer has in the one of now."""
-        places = {hit.path, *hit.copies}
-        ranks = (rank for rank, own in enumerate(self.now.hits, 1) if places & {own.path, *own.copies})
+    def current_rank(self, hit: Hit) -> int | None:
+        """Return the rank, from 1, that a hit of the other space has in the current one."""
+        paths = {hit.path, *hit.copies}
+        ranks = (rank for rank, own in enumerate(self.current.hits, 1) if paths & {own.path, *own.copies})
         return next(ranks, None)
 
-    def as_json(self) -> dict[str, Any]:
-        """Plain values, ready for `json.dumps`."""
-        told = [
-            {"space": answer.space, "edition": answer.edition, "hits": [hit.as_json() for hit in answer.hits]}
-            for answer in (self.now, self.other)
-        ]
-        return {"shared": self.shared, "answers": told}
+    def as_json(self) -> Json:
+        """Return plain values, ready for `json.dumps`."""
+        return {"shared": self.shared, "results": [self.current.as_json(), self.other.as_json()]}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """Read what `as_json` wrote."""
+        return cls(*map(SpaceResults.from_json, values["results"]))

@@ -1,4 +1,4 @@
-"""Group segment hits by item."""
+"""From segments to items: the best segment of each item represents it."""
 
 from __future__ import annotations
 
@@ -11,61 +11,63 @@ from bindsearch.types import Ids, Modality
 
 
 class ItemGrouper:
-    """Folds segments into items. What another thread's index knows and this view does not is passed over."""
+    """Groups segments by item. Skips segments that another thread added to an index after the snapshot was taken."""
 
     def __init__(self, snapshot: Snapshot, without: frozenset[bytes]) -> None:
+        """`without` are the digests of contents to leave out."""
         self._snapshot = snapshot
         self._without = without
-        self._wanted: dict[int, bool] = {}
+        self._admitted: dict[int, bool] = {}
 
     def best_items(
-        self, index: Index, probe: BoundQuery, modality: Modality, *, k: int, among: Ids | None
+        self, index: Index, query: BoundQuery, modality: Modality, *, k: int, among: Ids | None
     ) -> Iterable[Candidate]:
-        """Fold the best segments of one index into its `k` best items, looking further down until there are `k`.
+        """Return the `k` best items of one index, searching deeper until there are `k`.
 
-        The best `k` of each index suffice: whatever is among the best `k` items overall is so in its own list too.
+        The best `k` of each index suffice: an item among the best `k` overall is among the best `k` of its index.
         """
-        if probe.bent:
-            return self._best_bent(index, probe, modality, k=k, among=among)
-        found: dict[int, Candidate] = {}
-        want, seen = 4 * k + 16, 0
+        if query.reorders_index:
+            return self._best_reordered(index, query, modality, k=k, among=among)
+        best: dict[int, Candidate] = {}
+        depth, done = 4 * k + 16, 0
         while True:
-            scores, ids = index.search(probe.sought[None, :], want, allowed=among)
-            for segment, score in zip(ids[0, seen:].tolist(), scores[0, seen:].tolist(), strict=True):
+            scores, ids = index.search(query.index_vector[None, :], depth, allowed=among)
+            for segment, score in zip(ids[0, done:].tolist(), scores[0, done:].tolist(), strict=True):
                 item = self._snapshot.owner_of(segment)
-                if item is not None and item not in found and self.wants(item):
-                    found[item] = probe.found(item, segment, modality, score=score)
-                    if len(found) == k:
-                        return found.values()
-            if ids.shape[1] < want:
-                return found.values()
-            seen, want = ids.shape[1], 4 * want
+                if item is not None and item not in best and self.admits(item):
+                    best[item] = query.from_index(item, segment, modality, score=score)
+                    if len(best) == k:
+                        return best.values()
+            if ids.shape[1] < depth:
+                return best.values()
+            done, depth = ids.shape[1], 4 * depth
 
-    def _best_bent(
-        self, index: Index, probe: BoundQuery, modality: Modality, *, k: int, among: Ids | None
+    def _best_reordered(
+        self, index: Index, query: BoundQuery, modality: Modality, *, k: int, among: Ids | None
     ) -> Iterable[Candidate]:
-        """Do so where hubs count less: look down to where nothing can come that is among the best."""
-        found: dict[int, Candidate] = {}
-        want, seen = 16 * k + 64, 0
+        """Do the same with hubness reduction: search down to where no segment can be among the best any more."""
+        best: dict[int, Candidate] = {}
+        depth, done = 16 * k + 64, 0
         while True:
-            scores, ids = index.search(probe.sought[None, :], want, allowed=among)
-            for segment in ids[0, seen:].tolist():
+            scores, ids = index.search(query.index_vector[None, :], depth, allowed=among)
+            for segment in ids[0, done:].tolist():
                 item = self._snapshot.owner_of(segment)
-                if item is not None and self.wants(item):
-                    candidate = probe.candidate(item, segment, modality, row=self._snapshot.vector(segment))
-                    if item not in found or candidate.rank(raw=False) < found[item].rank(raw=False):
-                        found[item] = candidate
-            best = sorted(found.values(), key=lambda candidate: candidate.rank(raw=False))[:k]
-            if ids.shape[1] < want:
-                return best
-            if len(best) == k and best[-1].surprisal > probe.most(modality, score=float(scores[0, -1])):
-                return best
-            seen, want = ids.shape[1], 4 * want
+                if item is not None and self.admits(item):
+                    candidate = query.from_vector(item, segment, modality, row=self._snapshot.vector(segment))
+                    if item not in best or candidate.sort_key(raw=False) < best[item].sort_key(raw=False):
+                        best[item] = candidate
+            top = sorted(best.values(), key=lambda candidate: candidate.sort_key(raw=False))[:k]
+            if ids.shape[1] < depth:
+                return top
+            if len(top) == k and top[-1].surprisal > query.max_surprisal(modality, score=float(scores[0, -1])):
+                return top
+            done, depth = ids.shape[1], 4 * depth
 
-    def wants(self, item: int) -> bool:
-        """Whether an item is live, and not one to leave out."""
-        if item not in self._wanted:
+    def admits(self, item: int) -> bool:
+        """Whether an item is live and not left out."""
+        if item not in self._admitted:
             record = self._snapshot.item_record(item)
-            digest = None if record is None else record.digest
-            self._wanted[item] = digest is not None and digest not in self._without and self._snapshot.is_live(digest)
-        return self._wanted[item]
+            self._admitted[item] = (
+                record is not None and record.digest not in self._without and self._snapshot.is_live(record.digest)
+            )
+        return self._admitted[item]

@@ -1,8 +1,8 @@
-"""A question comes out: candidates of every modality -> items with their best moment -> one list.
+"""Search one snapshot: candidates from every index become items, and items become one list.
 
-A question has one query or several. An item answers several as well as it answers the one it answers worst: its
-expectation is the largest of theirs, each at the item's best moment for that query. It is left out if it also answers
-an unwanted query: with an expectation of at most `UNWANTED_AT`, or as well as it answers the wanted ones.
+A request has one wanted query or several. Each gives every item an E-value, at the item's best segment for that
+query; the item's E-value is the largest of them. An item is excluded if it matches an unwanted query: with an E-value
+of at most `EXCLUSION_EXPECT`, or at least as well as the wanted ones.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from bindsearch.ports import Index
 from bindsearch.query.filters import Filters
 from bindsearch.query.query_vector import QueryVector
 from bindsearch.results import Hit, Hits
-from bindsearch.retrieval.candidates import NEARLY, BoundQuery, Candidate, ItemMatch
+from bindsearch.retrieval.candidates import SCORE_TOLERANCE, BoundQuery, Candidate, ItemMatch
 from bindsearch.retrieval.grouping import ItemGrouper
 from bindsearch.storage.snapshot import Snapshot
 from bindsearch.types import Modality, Segment, Vectors
 
-UNWANTED_AT = 0.1
-"""An unwanted query is answered by what chance brings no more often than this a search."""
+EXCLUSION_EXPECT = 0.1
+"""An item matches an unwanted query if chance alone would bring no more than this many hits as good in a search."""
 
 
 class Search:
-    """One question to one view of a library: the vectors of what is wanted, and of what is not."""
+    """The queries of one request, bound to one snapshot of a library and its indexes."""
 
     def __init__(
         self,
@@ -38,8 +38,10 @@ class Search:
         calibration: Calibration,
         unwanted: Sequence[QueryVector] = (),
         filters: Filters,
+        without: frozenset[bytes] = frozenset(),
         raw: bool = False,
     ) -> None:
+        """`without` are the digests of contents to leave out. Raises `BadQuery` for a tag that does not exist."""
         self.snapshot = snapshot
         self.filters = filters
         self.raw = raw
@@ -51,87 +53,68 @@ class Search:
             for modality, index in self._indexes.items()
         }
         self.searched = sum(self._counts.values())
-        self.wanted = [self._probe(asking) for asking in wanted]
-        self.unwanted = [self._probe(asking) for asking in unwanted]
-        self._folding = ItemGrouper(snapshot, filters.without)
+        self.wanted = [self._bound(query) for query in wanted]
+        self.unwanted = [self._bound(query) for query in unwanted]
+        self._grouper = ItemGrouper(snapshot, without)
 
     def hits(self, k: int) -> Hits:
-        """Find the best `k` items: exactly `k` if so many pass, and the first 5 of 15 are the 5 of 5.
+        """Return the best `k` items, or all if fewer pass. The first 5 of 15 are the same as the 5 of 5.
 
-        Items are ordered by expectation, or by plain cosine if `raw`.
+        Items are ordered by E-value, or by cosine in a raw search.
         """
-        return Hits(tuple(_hit(self.snapshot, candidate, self.filters) for candidate in self.ranked(k)), self.searched)
+        hits = tuple(_hit(self.snapshot, candidate, self.filters) for candidate in self.ranked(k))
+        return Hits(hits, self.searched, min((hit.expect for hit in hits), default=None))
 
     def ranked(self, k: int) -> list[Candidate]:
-        """Return the best candidate of each of the best `k` items, in order."""
+        """Return the candidates that represent the best `k` items, in order."""
         if len(self.wanted) == 1 and not self.unwanted:
             return [self._completed(candidate) for candidate in self._best(self.wanted[0], k)]
-        return [_shown(outcome) for outcome in self._outcomes(k)]
+        return [_representative(match) for match in self._best_matches(k)]
 
-    def outcome(self, item: int) -> ItemMatch | None:
-        """Say how an item answers, whatever filters say of it; None if none of its vectors is searched."""
-        wanted = [self.best_of(item, probe) for probe in self.wanted]
-        unwanted = [self.best_of(item, probe) for probe in self.unwanted]
+    def match(self, item: int) -> ItemMatch | None:
+        """Return how an item matches, regardless of filters; None if none of its vectors is searched."""
+        wanted = [self.best_of(item, query) for query in self.wanted]
+        unwanted = [self.best_of(item, query) for query in self.unwanted]
         if not all(wanted):
             return None
-        found = tuple(candidate for candidate in wanted if candidate)
+        matched = tuple(candidate for candidate in wanted if candidate)
         against = tuple(candidate for candidate in unwanted if candidate)
-        worth = min(candidate.worth(raw=self.raw) for candidate in found)
-        return ItemMatch(found, against, worth, self._refusal(worth, against))
+        relevance = min(candidate.relevance(raw=self.raw) for candidate in matched)
+        return ItemMatch(matched, against, relevance, self._excluded_by(relevance, against))
 
-    def best_of(self, item: int, probe: BoundQuery) -> Candidate | None:
-        """Return an item's best candidate for one query."""
+    def best_of(self, item: int, query: BoundQuery) -> Candidate | None:
+        """Return an item's best candidate for one query; None if none of its vectors is searched."""
         best = [
-            probe.candidate(item, first + place, modality, row=rows[place])
+            query.from_vector(item, first + place, modality, row=rows[place])
             for first, modality, rows in self._runs(item)
-            for place in [probe.best(modality, rows)]
+            for place in [query.best_row(modality, rows)]
         ]
-        return min(best, key=lambda candidate: candidate.rank(raw=self.raw), default=None)
+        return min(best, key=lambda candidate: candidate.sort_key(raw=self.raw), default=None)
 
-    def _own(self, item: int, probe: BoundQuery) -> Candidate | None:
-        """Return the best moment that passes of the item that is asked for, whatever else comes before it."""
-        if not self._folding.wants(item):
-            return None
-        for candidate in self.moments(item, probe):
-            allowed = self._allowed[segment_of(self.snapshot, candidate).modality]
-            if allowed is None or np.isin(candidate.segment, allowed):
-                return candidate
-        return None
-
-    def moments(self, item: int, probe: BoundQuery) -> list[Candidate]:
+    def moments(self, item: int, query: BoundQuery) -> list[Candidate]:
         """Return every segment of an item as a candidate for one query, best first."""
         every = [
-            probe.candidate(item, first + place, modality, row=row)
+            query.from_vector(item, first + place, modality, row=row)
             for first, modality, rows in self._runs(item)
             for place, row in enumerate(rows)
         ]
-        return sorted(every, key=lambda candidate: candidate.rank(raw=self.raw))
-
-    def _runs(self, item: int) -> Iterator[tuple[int, Modality, Vectors]]:
-        """Return the runs of an item with their vectors, as the ledger has them."""
-        for run in self.snapshot.runs_of(item):
-            if run.modality in self._indexes:
-                yield run.first, run.modality, self.snapshot.vectors(run.first)
-
-    def _completed(self, candidate: Candidate) -> Candidate:
-        segment = segment_of(self.snapshot, candidate)
-        return self.wanted[0].completed(candidate, segment.modality, row=self.snapshot.vector(candidate.segment))
+        return sorted(every, key=lambda candidate: candidate.sort_key(raw=self.raw))
 
     def rank_of(self, item: int) -> int | None:
-        """Return the place of an item among all that pass, from 1 on; None if it is not found."""
-        want = 256
+        """Return the rank of an item among all that pass, from 1; None if the search does not find it."""
+        depth = 256
         while True:
-            ranked = self.ranked(want)
-            for place, candidate in enumerate(ranked, 1):
+            ranked = self.ranked(depth)
+            for rank, candidate in enumerate(ranked, 1):
                 if candidate.item == item:
-                    return place
-            if len(ranked) < want:
+                    return rank
+            if len(ranked) < depth:
                 return None
-            want *= 8
+            depth *= 8
 
     def unfiltered(self) -> Search:
-        """Return the same search of everything."""
-        wanted, unwanted = ([probe.calibrated.query for probe in probes] for probes in (self.wanted, self.unwanted))
+        """Return the same search without filters."""
+        wanted, unwanted = ([query.calibrated.query for query in queries] for queries in (self.wanted, self.unwanted))
         return Search(
             self.snapshot,
             self._indexes,
@@ -142,58 +125,74 @@ class Search:
             raw=self.raw,
         )
 
-    def hit(self, outcome: ItemMatch) -> Hit:
-        """Return the hit that an outcome is shown as."""
-        return _hit(self.snapshot, _shown(outcome), self.filters)
+    def hit(self, match: ItemMatch) -> Hit:
+        """Return the hit that a match is shown as."""
+        return _hit(self.snapshot, _representative(match), self.filters)
 
-    def _probe(self, asking: QueryVector) -> BoundQuery:
-        own = None if asking.content is None else self.snapshot.item_of(asking.content)
-        return BoundQuery(self._calibration.calibrate(asking, searched=self._counts), self.raw, own)
+    def _bound(self, query: QueryVector) -> BoundQuery:
+        own_item = None if query.content is None else self.snapshot.item_of(query.content)
+        return BoundQuery(self._calibration.calibrate(query, searched=self._counts), self.raw, own_item)
 
-    def _refusal(self, worth: float, against: Sequence[Candidate]) -> int | None:
-        for place, candidate in enumerate(against):
-            if candidate.expect <= UNWANTED_AT or candidate.worth(raw=self.raw) >= worth - NEARLY:
+    def _runs(self, item: int) -> Iterator[tuple[int, Modality, Vectors]]:
+        """Return the searched runs of an item: first segment, modality, and vectors from the ledger."""
+        for run in self.snapshot.runs_of(item):
+            if run.modality in self._indexes:
+                yield run.first, run.modality, self.snapshot.vectors(run.first)
+
+    def _completed(self, candidate: Candidate) -> Candidate:
+        modality = segment_of(self.snapshot, candidate).modality
+        return self.wanted[0].completed(candidate, modality, row=self.snapshot.vector(candidate.segment))
+
+    def _excluded_by(self, relevance: float, unwanted: Sequence[Candidate]) -> int | None:
+        """Return the place of the first unwanted query that an item of this relevance matches."""
+        for place, candidate in enumerate(unwanted):
+            as_good = candidate.relevance(raw=self.raw) >= relevance - SCORE_TOLERANCE
+            if candidate.expect <= EXCLUSION_EXPECT or as_good:
                 return place
         return None
 
-    def _best(self, probe: BoundQuery, k: int) -> list[Candidate]:
-        """Return the best `k` items for one query."""
+    def _best(self, query: BoundQuery, k: int) -> list[Candidate]:
+        """Return the best candidates of the best `k` items for one query."""
         best: dict[int, Candidate] = {}
         for modality, index in self._indexes.items():
             among = self._allowed[modality]
-            for candidate in self._folding.best_items(index, probe, modality, k=k, among=among):
+            for candidate in self._grouper.best_items(index, query, modality, k=k, among=among):
                 rival = best.get(candidate.item)
-                if rival is None or candidate.rank(raw=self.raw) < rival.rank(raw=self.raw):
+                if rival is None or candidate.sort_key(raw=self.raw) < rival.sort_key(raw=self.raw):
                     best[candidate.item] = candidate
-        own = None if self.raw or probe.own is None else self._own(probe.own, probe)
+        own = None if self.raw or query.own_item is None else self._self_match(query.own_item, query)
         if own:
             best[own.item] = own
-        return sorted(best.values(), key=lambda candidate: candidate.rank(raw=self.raw))[:k]
+        return sorted(best.values(), key=lambda candidate: candidate.sort_key(raw=self.raw))[:k]
 
-    def _outcomes(self, k: int) -> list[ItemMatch]:
+    def _self_match(self, item: int, query: BoundQuery) -> Candidate | None:
+        """Return the best segment that passes of the item that the query is, wherever it ranks in its index."""
+        if not self._grouper.admits(item):
+            return None
+        for candidate in self.moments(item, query):
+            allowed = self._allowed[segment_of(self.snapshot, candidate).modality]
+            if allowed is None or np.isin(candidate.segment, allowed):
+                return candidate
+        return None
+
+    def _best_matches(self, k: int) -> list[ItemMatch]:
         """Return the best `k` items for all queries together, by Fagin's threshold algorithm.
 
-        Whatever is not among the first of a query's own list is worth no more than the last of these, for that query
-        and so for all together. Once `k` items are worth more than that, nothing better can come.
+        An item outside a query's own list is no more relevant to that query than the last item in the list, and so
+        no more relevant to all queries together. Once `k` items are more relevant than that, the search is complete.
         """
-        want = 4 * k + 16
+        depth = 4 * k + 16
         known: dict[int, ItemMatch | None] = {}
         while True:
-            lists = [self._best(probe, want) for probe in self.wanted]
+            lists = [self._best(query, depth) for query in self.wanted]
             for item in {candidate.item for found in lists for candidate in found} - known.keys():
-                known[item] = self.outcome(item)
-            kept = [outcome for outcome in known.values() if outcome and outcome.refused_by is None]
-            kept = sorted(kept, key=lambda outcome: outcome.rank)[:k]
-            rest = min(found[-1].worth(raw=self.raw) if len(found) == want else -math.inf for found in lists)
-            if rest == -math.inf or (len(kept) == k and kept[-1].worth > rest + NEARLY):
+                known[item] = self.match(item)
+            kept = [match for match in known.values() if match and match.excluded_by is None]
+            kept = sorted(kept, key=lambda match: match.sort_key)[:k]
+            threshold = min(found[-1].relevance(raw=self.raw) if len(found) == depth else -math.inf for found in lists)
+            if threshold == -math.inf or (len(kept) == k and kept[-1].relevance > threshold + SCORE_TOLERANCE):
                 return kept
-            want *= 4
-
-
-def _shown(outcome: ItemMatch) -> Candidate:
-    """Return the moment and the score of the first query, with the expectation of all together."""
-    first, worth = outcome.wanted[0], min(candidate.surprisal for candidate in outcome.wanted)
-    return Candidate(first.item, first.segment, first.score, worth, outcome.expect)
+            depth *= 4
 
 
 def segment_of(snapshot: Snapshot, candidate: Candidate) -> Segment:
@@ -203,19 +202,23 @@ def segment_of(snapshot: Snapshot, candidate: Candidate) -> Segment:
     return segment
 
 
+def _representative(match: ItemMatch) -> Candidate:
+    """Return the moment and the score of the first query, with the E-value of all queries together."""
+    first, surprisal = match.wanted[0], min(candidate.surprisal for candidate in match.wanted)
+    return Candidate(first.item, first.segment, first.score, surprisal, match.expect)
+
+
 def _hit(snapshot: Snapshot, candidate: Candidate, filters: Filters) -> Hit:
-    item_record = snapshot.item_record(candidate.item)
-    assert item_record is not None
-    first, *others = sorted(
-        snapshot.owners(item_record.digest), key=lambda record: (not filters.admits(record), record.path)
-    )
+    item = snapshot.item_record(candidate.item)
+    assert item is not None
+    first, *others = sorted(snapshot.owners(item.digest), key=lambda record: (not filters.admits(record), record.path))
     return Hit(
         path=first.path,
-        modality=item_record.modality,
+        modality=item.modality,
         score=candidate.score,
         expect=candidate.expect,
         segment=segment_of(snapshot, candidate),
         item=candidate.item,
-        copies=[record.path for record in others],
+        copies=tuple(record.path for record in others),
         metadata=first.metadata,
     )

@@ -270,10 +270,10 @@ def cost(count: int, dim: int = 256) -> None:
         def judge() -> None:
             calibration = store.at(snapshot, indexes, kinds, CalibrationOptions())
             query = calibration.calibrate(vector, searched={kind: len(index) for kind, index in indexes.items()})
-            probe = BoundQuery(query, raw=False, own=None)
+            probe = BoundQuery(query, raw=False, own_item=None)
             for modality in Modality:
                 for segment in range(DEEP):
-                    probe.found(segment, segment, modality, score=0.1)
+                    probe.from_index(segment, segment, modality, score=0.1)
             for segment in range(DEEP):
                 probe.completed(Candidate(0, segment, 0.1, 1.0, 1.0), Modality.IMAGE, row=words[segment])
 

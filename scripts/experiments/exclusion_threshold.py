@@ -29,7 +29,7 @@ from bindsearch.evaluation.readers_sound import esc50
 
 EVERY = 100_000
 AT = (0.0, 0.001, 0.01, 0.1, 0.3, 1.0, 3.0)
-"""Expectations that are tried; the rule has `bindsearch.retrieval.search.UNWANTED_AT`."""
+"""Expectations that are tried; the rule has `bindsearch.retrieval.search.EXCLUSION_EXPECT`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ def written(dataset: Dataset, folder: Path, *, classes: int, each: int, chance: 
 
 def left(library: bindsearch.Library, both: bindsearch.Query, against: bindsearch.Query, *, at: float) -> set[Path]:
     """Ask for both and exclude one, where unwanted queries count as answered up to an expectation."""
-    with mock.patch.object(bindsearch.retrieval.search, "UNWANTED_AT", at):
+    with mock.patch.object(bindsearch.retrieval.search, "EXCLUSION_EXPECT", at):
         return {hit.path for hit in library.search(both, excluding=against, k=EVERY)}
 
 

@@ -21,7 +21,7 @@ from PIL import Image
 import bindsearch
 from bindsearch.evaluation.dataset import Media
 from bindsearch.evaluation.readers_image import caltech101, flickr
-from bindsearch.explain.image_regions import heat_of
+from bindsearch.explain.image_regions import relevance_map
 from bindsearch.indexing.recall_queries import WORDS
 
 SIZE = (320, 240)
@@ -72,7 +72,7 @@ def main() -> None:
         vector = space.embed([f"a photo of a {thing.words[0]}"], modality="text")[0]
         covered.append(mask.mean())
         for name, bank in (("as shown", others), ("not centred", others[:0])):
-            heat = heat_of(scene, vector, space.embed_pieces, others=bank)
+            heat = relevance_map(scene, vector, space.embed_pieces, others=bank)
             told[name].append((float(mask.ravel()[heat.argmax()]), ranked(heat, mask)))
     print(f"{options.pictures} pictures; the things cover {np.mean(covered):.2f} of them")
     for name, rows in told.items():

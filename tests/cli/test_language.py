@@ -38,7 +38,7 @@ def test_a_query_without_itself_finds_nothing(run):
         (["night", "--and", "rain", "+"], "nothing follows +", "+"),
         (["night", "--not", "sea", "-", "gone.wav"], "no such file: gone.wav", "gone.wav"),
         (["night", "--and", "concept:nowhere"], "no concept is called nowhere", "concept:nowhere"),
-        (["night", "+", "concept:no/name"], "no/name is no name of a concept", "concept:no/name"),
+        (["night", "+", "concept:no/name"], "no/name is not a concept name", "concept:no/name"),
     ],
 )
 def test_mistakes_are_pointed_at_in_every_query(run, words, said, pointed):
@@ -80,7 +80,7 @@ def test_why_is_the_same_in_text_and_json(run):
     words = ["search", "blue sea", "-", "0.5:summer", "--why", "-k", "12"]
     hits, lines = told(run(*words, "--json")), run(*words).lines
     for hit in hits:
-        parts = [term["part"] for term in hit["why"]["terms"]]
+        parts = [term["contribution"] for term in hit["why"]["terms"]]
         assert sum(parts) == pytest.approx(hit["score"], abs=2e-6)
         assert f"    {parts[0]:+.2f}  text:blue sea" in lines
         assert f"    {parts[1]:+.2f}  - 0.5:text:summer" in lines

@@ -73,18 +73,18 @@ def test_both_answers_stand_side_by_side(run, own):
     assert [int(row[3]) for row in rows] == [new.index(path) + 1 for path in old]
     assert shown.lines[-1] == "3 of 3 are in both"
     told = json.loads(run("compare", "fire", "-k", "1", "--json").out)
-    assert [(answer["space"], answer["edition"]) for answer in told["answers"]] == [
+    assert [(answer["space"], answer["edition"]) for answer in told["results"]] == [
         ("trial", "current"),
         ("toy", "previous"),
     ]
-    assert [[hit["path"] for hit in answer["hits"]] for answer in told["answers"]] == [new[:1], old[:1]]
+    assert [[hit["path"] for hit in answer["hits"]] for answer in told["results"]] == [new[:1], old[:1]]
     assert told["shared"] == int(new[0] == old[0])
 
 
 def test_every_kind_of_query_can_be_compared(run, own):
     run("migrate", "--space", "trial", "--quiet")
     for words in (["night/campfire.jpg", "-", "snow"], ["2:fire", "+", "text:night"]):
-        both = json.loads(run("compare", *words, "--ext", "jpg", "--raw", "--json").out)["answers"][0]["hits"]
+        both = json.loads(run("compare", *words, "--ext", "jpg", "--raw", "--json").out)["results"][0]["hits"]
         one = [json.loads(line) for line in run("search", *words, "--ext", "jpg", "--raw", "--json").lines]
         assert both == one
     assert run("compare", "fire", "--ext", "wav").err == "bindsearch: nothing found in either space\n"

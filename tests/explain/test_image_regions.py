@@ -8,7 +8,7 @@ from PIL import Image
 
 import bindsearch
 from bindsearch.explain.drawing import WARM, warmed
-from bindsearch.explain.image_regions import MOST, SHARES, heat_of
+from bindsearch.explain.image_regions import MOST, SHARES, relevance_map
 from bindsearch.types import Modality
 
 CORNERS = {(0, 0): (0, 0), (1, 0): (200, 0), (0, 1): (0, 140), (1, 1): (200, 140)}
@@ -44,7 +44,7 @@ def peak(heat) -> tuple[int, int]:
 @pytest.mark.parametrize("corner", CORNERS.values(), ids=map(str, CORNERS))
 def test_the_heat_is_where_the_thing_is(toy, ordinary, corner, word, colour, ground, centred):
     vector = toy.embed([word], modality="text")[0]
-    heat = heat_of(
+    heat = relevance_map(
         planted(corner, colour, ground), vector, toy.embed_pieces, others=ordinary if centred else ordinary[:0]
     )
     assert heat.shape == SIZE[::-1]
@@ -60,7 +60,7 @@ def test_what_is_taken_away_moves_the_heat_elsewhere(toy):
     red, blue = toy.embed(["red", "blue"], modality="text")
     picture = planted((0, 0), "red", "blue")
     none = red[:0]
-    there, away = (peak(heat_of(picture, vector, toy.embed_pieces, others=none)) for vector in (red, blue - red))
+    there, away = (peak(relevance_map(picture, vector, toy.embed_pieces, others=none)) for vector in (red, blue - red))
     assert there[0] < THING[0] + 40
     assert away[0] > THING[0] or away[1] > THING[1]
 
@@ -74,7 +74,7 @@ def test_any_shape_is_covered_by_a_bounded_number_of_squares(toy, size):
         return toy.embed_pieces(pieces)
 
     vector = toy.embed(["red"], modality="text")[0]
-    heat = heat_of(Image.new("RGB", size, "red"), vector, embed, others=vector[None, :0].reshape(0, len(vector)))
+    heat = relevance_map(Image.new("RGB", size, "red"), vector, embed, others=vector[None, :0].reshape(0, len(vector)))
     assert heat.shape == size[::-1]
     assert np.isfinite(heat).all()
     assert len(seen) <= MOST * len(SHARES)

@@ -125,9 +125,9 @@ def test_a_film_shows_its_best_frame_and_both_scores(library):
 
 def test_the_words_of_a_text_are_told(library):
     why = hit_of(library, "note.txt", "ruby").why
-    assert why.telling.sentence == "The ruby was red."
-    assert "ruby" in why.telling.words
-    assert why.as_json()["telling"]["words"] == list(why.telling.words)
+    assert why.key_phrase.sentence == "The ruby was red."
+    assert "ruby" in why.key_phrase.words
+    assert why.as_json()["key_phrase"]["words"] == list(why.key_phrase.words)
 
 
 def test_what_cannot_be_drawn_is_said(library, media, tmp_path):

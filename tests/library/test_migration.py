@@ -489,18 +489,18 @@ def test_both_answers_side_by_side(library, fresh, media):
         library.compare("red")
     old = library.search("About the sea.", k=4)
     library.migrate("trial", stop=lambda: True)
-    coming = library.compare("About the sea.", k=4)
-    assert (coming.now.space, coming.now.edition) == ("toy", "current")
+    coming = library.compare(bindsearch.SearchRequest.of("About the sea.", k=4))
+    assert (coming.current.space, coming.current.edition) == ("toy", "current")
     assert (coming.other.space, coming.other.edition) == ("trial", "pending")
-    assert coming.now.hits == old
+    assert coming.current.hits == old
     library.migrate()
-    told = library.compare("About the sea.", k=4)
-    assert (told.now.edition, told.other.space, told.other.edition) == ("current", "toy", "previous")
-    assert told.now.hits == fresh.search("About the sea.", k=4)
+    told = library.compare(bindsearch.SearchRequest.of("About the sea.", k=4))
+    assert (told.current.edition, told.other.space, told.other.edition) == ("current", "toy", "previous")
+    assert told.current.hits == fresh.search("About the sea.", k=4)
     assert told.other.hits == old
-    places = {hit.path for hit in told.now.hits}
+    places = {hit.path for hit in told.current.hits}
     assert told.shared == sum(hit.path in places for hit in old)
-    assert told.rank_now(told.now.hits[2]) == 3
+    assert told.current_rank(told.current.hits[2]) == 3
     assert json.loads(json.dumps(told.as_json()))["shared"] == told.shared
 
 
@@ -508,12 +508,12 @@ def test_every_kind_of_query_can_be_compared(library, media):
     library.migrate("trial")
     red, low = media / "pictures" / "red.png", media / "sounds" / "low.wav"
     query = bindsearch.file(red) + bindsearch.text("sea") - 0.5 * bindsearch.file(low, end=1.0)
-    told = library.compare(query, k=3, modality="image")
-    assert told.now.hits == library.search(query, k=3, modality="image")
+    told = library.compare(bindsearch.SearchRequest.of(query, k=3, modality="image"))
+    assert told.current.hits == library.search(query, k=3, modality="image")
     library.rollback()
     assert told.other.hits == library.search(query, k=3, modality="image")
     assert told.shared == 3
-    assert library.compare(red, k=1).now.hits[0].path == red
+    assert library.compare(bindsearch.SearchRequest.of(red, k=1)).current.hits[0].path == red
 
 
 def test_the_doctor_sees_the_other_spaces(library):

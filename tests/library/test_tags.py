@@ -343,8 +343,13 @@ def test_status_names_the_tags(library):
 
 def test_why_not_names_the_condition(library, media):
     library.tag(LABELS, none=OTHERS)
-    told = library.why_not(media / "pictures" / "blue.png", "red", tag=["red>0.5", "blue>0.5"])
+    told = library.why_not(
+        media / "pictures" / "blue.png", bindsearch.SearchRequest.of("red", tag=["red>0.5", "blue>0.5"])
+    )
     assert told.verdict == "filtered"
     assert "tag:red>0.5 (it is 0.0" in told.reason
     assert "tag:blue" not in told.reason
-    assert library.why_not(media / "pictures" / "red.png", "red", tag="red>0.5").verdict == "listed"
+    assert (
+        library.why_not(media / "pictures" / "red.png", bindsearch.SearchRequest.of("red", tag="red>0.5")).verdict
+        == "listed"
+    )

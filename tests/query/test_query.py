@@ -13,7 +13,7 @@ import pytest
 from hypothesis import assume, given, strategies as st
 
 from bindsearch.errors import BadQuery, EmptyQuery, QueryError
-from bindsearch.query.encode import LESS, MORE, combine, encode_query
+from bindsearch.query.encode import LESS_LIKE_WEIGHT, MORE_LIKE_WEIGHT, combine, encode_query
 from bindsearch.query.language import Operand, Query, concept, file, parse, parse_one, text
 
 NAMES = [
@@ -128,7 +128,7 @@ def test_a_file_never_hides_a_concept():
 
 @pytest.mark.parametrize("name", ["", " ", "a b", "-a", "a/b", "x" * 65, "a\n", "a#t=1", "\udcff"])
 def test_what_cannot_be_the_name_of_a_concept_is_refused(name):
-    with pytest.raises(BadQuery, match="is no name of a concept: write letters"):
+    with pytest.raises(BadQuery, match="is not a concept name: use letters"):
         concept(name)
 
 
@@ -187,14 +187,14 @@ def test_a_name_wins_over_a_fragment():
     [
         (["2:golden", "retriever", "+", "sea"], 'did you mean "2:golden retriever"?', "retriever"),
         (["text:a", "red", "barn"], 'did you mean "text:a red barn"?', "red"),
-        (["gulls.wav", "sand"], "gulls.wav and sand stand side by side: put + or - between them", "sand"),
-        (["sand", "gulls.wav"], "sand and gulls.wav stand side by side: put + or - between them", "gulls.wav"),
+        (["gulls.wav", "sand"], "gulls.wav and sand have no sign between them: put + or - there", "sand"),
+        (["sand", "gulls.wav"], "sand and gulls.wav have no sign between them: put + or - there", "gulls.wav"),
         (["sea", "+"], "nothing follows +: write words or a file after it", "+"),
         (["sea", "-", "+", "sand"], "+ follows -: drop one of them", "+"),
         (["-"], "nothing follows -: write words or a file", "-"),
         (
             ["gull.wav"],
-            "no such file: gull.wav (did you mean gulls.wav?); to search for these words, write",
+            "no such file: gull.wav (did you mean gulls.wav?); to search for it as text, write",
             "gull.wav",
         ),
         (["GULLS.WAV.mp3"], "no such file: GULLS.WAV.mp3 (did you mean gulls.wav", "GULLS.WAV.mp3"),
@@ -203,26 +203,26 @@ def test_a_name_wins_over_a_fragment():
         (["lapwig.wav"], "(did you mean Lapwing.WAV?)", "lapwig.wav"),
         (["~/no one"], 'no such file: "~/no one"', '"~/no one"'),
         (["/no one"], 'no such file: "/no one"', '"/no one"'),
-        (["file:sand"], "no such file: sand; to search for these words, write text:sand", "file:sand"),
-        (["2:./gone"], "no such file: ./gone; to search for these words, write text:./gone", "2:./gone"),
+        (["file:sand"], "no such file: sand; to search for it as text, write text:sand", "file:sand"),
+        (["2:./gone"], "no such file: ./gone; to search for it as text, write text:./gone", "2:./gone"),
         (["gul.wav#t=1"], "no such file: gul.wav#t=1 (did you mean gulls.wav", "gul.wav#t=1"),
         (["gone.mp4#xywh=1"], "no such file: gone.mp4#xywh=1", "gone.mp4#xywh=1"),
-        (["and/or"], "no such file: and/or; to search for these words, write text:and/or", "and/or"),
+        (["and/or"], "no such file: and/or; to search for it as text, write text:and/or", "and/or"),
         (["./sub dir/"], '"./sub dir/" is a folder: name one file in it', '"./sub dir/"'),
         (["file:sub dir"], '"sub dir" is a folder: name one file in it', '"file:sub dir"'),
-        (["concept:my harbour"], '"my harbour" is no name of a concept: write letters', '"concept:my harbour"'),
-        (["sea", "+", "2:concept:"], '"" is no name of a concept', "2:concept:"),
-        (["concept:harbour#t=1"], "harbour#t=1 is no name of a concept", "concept:harbour#t=1"),
-        (["concept:a", "red", "barn"], "concept:a and red stand side by side", "red"),
-        (["0:sea"], "sea cannot have the weight 0.0: give a finite number other than 0", "0:sea"),
+        (["concept:my harbour"], '"my harbour" is not a concept name: use letters', '"concept:my harbour"'),
+        (["sea", "+", "2:concept:"], '"" is not a concept name', "2:concept:"),
+        (["concept:harbour#t=1"], "harbour#t=1 is not a concept name", "concept:harbour#t=1"),
+        (["concept:a", "red", "barn"], "concept:a and red have no sign between them", "red"),
+        (["0:sea"], "sea cannot have the weight 0.0: use a finite number other than 0", "0:sea"),
         (
             ["gulls.wav#t=5,2"],
-            "gulls.wav has no piece from 5.0 s to 2.0 s: name a file, a start and a later end",
+            "gulls.wav has no part from 5.0 s to 2.0 s: name a file, a start and a later end",
             "gulls.wav#t=5,2",
         ),
-        (["gulls.wav#t=,0"], "gulls.wav has no piece from 0.0 s to 0.0 s", "gulls.wav#t=,0"),
-        (["gulls.wav#t=x"], "gulls.wav#t=x has no times after #t=: write them as in #t=12,14.5", "gulls.wav#t=x"),
-        (["海", "gulls.wav"], "海 and gulls.wav stand side by side", "gulls.wav"),
+        (["gulls.wav#t=,0"], "gulls.wav has no part from 0.0 s to 0.0 s", "gulls.wav#t=,0"),
+        (["gulls.wav#t=x"], "gulls.wav#t=x has no valid times after #t=: write them as in #t=12,14.5", "gulls.wav#t=x"),
+        (["海", "gulls.wav"], "海 and gulls.wav have no sign between them", "gulls.wav"),
         (["a\nb.wav"], "no such file: a\\nb.wav", "a\\nb.wav"),
         (["\udcff.wav"], "no such file: \\udcff.wav", "\\udcff.wav"),
     ],
@@ -241,7 +241,7 @@ def test_a_mistake_is_pointed_at(words, said, pointed):
     "times", ["", ",", "1,", "-1", "1:60", "60:00:00x", "1:2:3:4", "99:01", "1e3", "1,2,3", "smpte:1", "٣"]
 )
 def test_what_is_no_time_is_refused(times):
-    with pytest.raises(BadQuery, match="has no times after #t="):
+    with pytest.raises(BadQuery, match="has no valid times after #t="):
         parse_one(f"gulls.wav#t={times}")
 
 
@@ -255,7 +255,7 @@ def test_a_pipe_is_no_file(folder):
     if sys.platform == "win32":
         pytest.skip("no named pipes among the files")
     os.mkfifo(folder / "pipe.wav")
-    with pytest.raises(BadQuery, match=r"pipe.wav is no regular file: save it as one"):
+    with pytest.raises(BadQuery, match=r"pipe.wav is not a regular file: save it as one"):
         parse_one("pipe.wav")
 
 
@@ -263,7 +263,7 @@ def test_a_pipe_is_no_file(folder):
 def test_a_weight_that_is_no_number_is_refused(weight):
     with pytest.raises(BadQuery, match="sea cannot have the weight"):
         text("sea") * weight
-    with pytest.raises(BadQuery, match="give a finite number"):
+    with pytest.raises(BadQuery, match="use a finite number"):
         Operand("text", "sea", weight)
 
 
@@ -274,12 +274,12 @@ def test_a_weight_too_large_to_count_is_refused():
 
 @pytest.mark.parametrize(("start", "end"), [(-1, 2), (2, 2), (3, 2), (0, float("inf")), (float("nan"), None)])
 def test_a_piece_that_is_none_is_refused(start, end):
-    with pytest.raises(BadQuery, match=r"gulls.wav has no piece from"):
+    with pytest.raises(BadQuery, match=r"gulls.wav has no part from"):
         file("gulls.wav", start=start, end=end)
 
 
 def test_words_have_no_pieces():
-    with pytest.raises(BadQuery, match="sea has no piece from 1 s to 2 s: name a file"):
+    with pytest.raises(BadQuery, match="sea has no part from 1 s to 2 s: name a file"):
         Operand("text", "sea", start=1, end=2)
 
 
@@ -472,13 +472,17 @@ def test_leaning_on_results_is_rocchio_and_still_splits(query, direction):
     liked = {f"result:{at}": row for at, row in enumerate(np.eye(8, dtype=np.float32)[:2])}
     disliked = {"result:3": np.eye(8, dtype=np.float32)[3]}
     before = compiled(query)
-    moved = before.vector + MORE * np.mean(list(liked.values()), axis=0) - LESS * disliked["result:3"]
+    moved = (
+        before.vector
+        + MORE_LIKE_WEIGHT * np.mean(list(liked.values()), axis=0)
+        - LESS_LIKE_WEIGHT * disliked["result:3"]
+    )
     assume(np.linalg.norm(moved) > 0.01)
-    after = before.leaning(liked, disliked)
+    after = before.with_feedback(liked, disliked)
     np.testing.assert_allclose(after.vector, moved / np.linalg.norm(moved), atol=1e-4)
     assert sum(after.contributions(hit)) == pytest.approx(float(after.vector @ hit), abs=1e-6)
     assert after.names == (*(part.word for part in query.operands), "result:0", "result:1", "result:3")
-    assert compiled(query).leaning({}, {}).vector == pytest.approx(before.vector, abs=1e-6)
+    assert compiled(query).with_feedback({}, {}).vector == pytest.approx(before.vector, abs=1e-6)
 
 
 def test_a_query_of_three_operands_by_hand():

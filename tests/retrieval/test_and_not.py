@@ -11,7 +11,7 @@ from media_files import large_collection, sound, tone
 
 import bindsearch
 from bindsearch.errors import BadQuery
-from bindsearch.retrieval.search import UNWANTED_AT
+from bindsearch.retrieval.search import EXCLUSION_EXPECT
 
 EVERYTHING = 1_000
 QUERIES = ["red", "blue", "green", "a low rumble", "a high whistle", "number 17", "yellow", "dark"]
@@ -92,9 +92,9 @@ def test_not_leaves_out_what_answers_it(crowd, a, b, c):
     wanted, unwanted = answers(crowd, a), answers(crowd, b)
     surprises = [{hit.item: hit for hit in crowd.search(query, k=EVERYTHING)} for query in (a, b)]
     left = answers(crowd, a, excluding=b)
-    assert all(unwanted[item] > UNWANTED_AT and unwanted[item] >= expect * 0.999 for item, expect in left.items())
+    assert all(unwanted[item] > EXCLUSION_EXPECT and unwanted[item] >= expect * 0.999 for item, expect in left.items())
     gone = wanted.keys() - left.keys()
-    assert all(unwanted[item] <= max(UNWANTED_AT, wanted[item]) * 1.001 for item in gone)
+    assert all(unwanted[item] <= max(EXCLUSION_EXPECT, wanted[item]) * 1.001 for item in gone)
     assert {item: wanted[item] for item in left} == pytest.approx(left, rel=1e-3)
     assert surprises[0].keys() == surprises[1].keys()
     assert_same(answers(crowd, a, excluding=[b, c]), answers(crowd, a, excluding=[c, b, c]))
@@ -127,7 +127,7 @@ def test_a_file_can_meet_two_queries_at_two_moments(tmp_path):
         hit = library.search("a high whistle", also="a low rumble", k=1, why=True)[0]
         assert hit.path.name == "both.wav"
         assert hit.start >= 4.0
-        assert [answer.moment.segment.span.end <= 4.0 for answer in hit.why.answers] == [False, True]
+        assert [match.moment.segment.span.end <= 4.0 for match in hit.why.matches] == [False, True]
         assert [hit.path.name for hit in library.search("a high whistle", excluding="a low rumble")] == ["high.wav"]
 
 
@@ -168,7 +168,7 @@ def test_numbers_count_in_the_list_of_the_whole_question(crowd):
     hit = crowd.search("dark", k=1, more_like=2, why=True, **question)[0]
     item = next(item for item in crowd.items() if item.id == hit.item)
     assert hit.score == pytest.approx(float(crowd.vectors(item)[0] @ leaning) / np.linalg.norm(leaning), abs=1e-5)
-    assert [term.word for term in hit.why.terms] == ["text:dark", "result:2"]
+    assert [term.operand for term in hit.why.terms] == ["text:dark", "result:2"]
 
 
 @pytest.mark.parametrize(
@@ -203,7 +203,7 @@ def test_the_terms_add_up_to_the_score(crowd, parts, raw, more):
     except bindsearch.BindsearchError:
         assume(False)
     for hit in hits:
-        assert sum(term.part for term in hit.why.terms) == pytest.approx(hit.score, abs=1e-6)
+        assert sum(term.contribution for term in hit.why.terms) == pytest.approx(hit.score, abs=1e-6)
         assert hit.why.score == pytest.approx(hit.score, abs=1e-6)
         assert len(hit.why.terms) == len(parts) + len(more)
         first, *others = hit.why.moments

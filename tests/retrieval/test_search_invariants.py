@@ -134,6 +134,6 @@ def test_the_terms_of_a_score_add_up(saved, parts, given, raw):
     except QueryError:
         assume(False)
     for hit in hits:
-        assert sum(term.part for term in hit.why.terms) == pytest.approx(hit.score, abs=1e-6)
-        told = saved.why_not(hit.path, query, raw=raw, **given)
-        assert sum(term.part for term in told.why.terms) == pytest.approx(told.score, abs=1e-6)
+        assert sum(term.contribution for term in hit.why.terms) == pytest.approx(hit.score, abs=1e-6)
+        told = saved.why_not(hit.path, bindsearch.SearchRequest.of(query, raw=raw, **given))
+        assert sum(term.contribution for term in told.why.terms) == pytest.approx(told.score, abs=1e-6)
