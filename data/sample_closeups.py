@@ -1,4 +1,4 @@
-"""What the sample collection shows from near: one function paints one scene."""
+"""The close-ups of the sample collection: one function paints one scene."""
 
 from __future__ import annotations
 
@@ -164,4 +164,4 @@ CLOSEUPS = {
     "indoors/television_static.png": static,
     "indoors/zebra_stripes.jpg": zebra,
 }
-"""Path in the folder of photos -> its painter."""
+"""Path in the folder of photos -> the function that paints it."""

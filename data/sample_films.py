@@ -18,27 +18,27 @@ from sample_sounds import bee, birdsong, rain, thunder, waves
 from sample_synth import RATE, REPEATABLE, Floats, add_sound, clock, placed, sound_stream
 
 SIZE = (288, 192)
-FRAMES_A_SECOND = 8
+FRAMES_PER_SECOND = 8
 SECONDS = 8
-DRAWN_A_SECOND = 2
-"""Paintings; the frames between them are mixed."""
+PAINTINGS_PER_SECOND = 2
+"""The frames between two paintings are blended."""
 
 
 @dataclass(frozen=True, slots=True)
 class Film:
-    """What is seen at a moment, from 0 to 1, and what is heard."""
+    """A moving scene and its sound."""
 
     scene: Callable[[int, float], Floats]
-    """Takes a seed and the moment."""
+    """Takes a seed, and a time from 0 (start) to 1 (end)."""
     sound: Callable[[Generator], Floats]
 
 
-def sunset_to_night(seed: int, moment: float) -> Floats:
+def sunset_to_night(seed: int, time: float) -> Floats:
     """Let the sun go down until the night is there."""
-    dark = float(np.clip(moment * 4 - 1.6, 0, 1))
+    dark = float(np.clip(time * 4 - 1.6, 0, 1))
     if dark == 1:
         return night_scene(np.random.default_rng(seed))
-    day = sunset_scene(np.random.default_rng(seed), sun=0.42 + 0.5 * min(moment, 0.5))
+    day = sunset_scene(np.random.default_rng(seed), sun=0.42 + 0.5 * min(time, 0.5))
     return day + dark * (night_scene(np.random.default_rng(seed)) - day) if dark else day
 
 
@@ -48,9 +48,9 @@ def hum_to_birdsong(rng: Generator) -> Floats:
     return placed(SECONDS, (0, hum), (4, birdsong(rng, 4.0)))
 
 
-def boat_on_the_sea(seed: int, moment: float) -> Floats:
+def boat_on_the_sea(seed: int, time: float) -> Floats:
     """Sail from left to right."""
-    return sea_scene(np.random.default_rng(seed), boat=0.2 + 0.6 * moment, swell=moment * 6)
+    return sea_scene(np.random.default_rng(seed), boat=0.2 + 0.6 * time, swell=time * 6)
 
 
 def sea_waves(rng: Generator) -> Floats:
@@ -58,14 +58,14 @@ def sea_waves(rng: Generator) -> Floats:
     return waves(rng, float(SECONDS))
 
 
-def thunderstorm(seed: int, moment: float) -> Floats:
-    """Drive grey clouds over black hills, and lighten twice."""
+def thunderstorm(seed: int, time: float) -> Floats:
+    """Drive grey clouds over black hills, with two flashes of lightning."""
     rng = np.random.default_rng(seed)
     band = clouds(rng, cells=(4, 3))
-    sky = np.concatenate([band, band[:, ::-1]], axis=1)[:, round(moment * 300) :][:, : band.shape[1]]
+    sky = np.concatenate([band, band[:, ::-1]], axis=1)[:, round(time * 300) :][:, : band.shape[1]]
     scene = over(gradient((0, "#3a3d42"), (1, "#6c7076")), "#1f2124", sky)
     scene = over(scene, "#0a0b0c", ridge(rng, base=0.95, height=0.25))
-    flash = max(np.exp(-(((moment - when) / 0.03) ** 2)) for when in (0.25, 0.625))
+    flash = max(np.exp(-(((time - when) / 0.03) ** 2)) for when in (0.25, 0.625))
     return over(scene, "#f4f6fa", 0.85 * flash * (1 - 0.6 * Y))
 
 
@@ -83,23 +83,23 @@ FILMS = {
 
 
 def write_film(path: Path, film: Film, rng: Generator) -> None:
-    """Write a film as H.264 and AAC, with a fixed quantiser: a rate-controlled one differs from run to run."""
+    """Write a film as H.264 and AAC, with a fixed quantiser: rate control differs from run to run."""
     with av.open(str(path), "w", options=REPEATABLE) as container:
-        pictures = container.add_stream("libx264", rate=FRAMES_A_SECOND, options={"qp": "26"})
+        pictures = container.add_stream("libx264", rate=FRAMES_PER_SECOND, options={"qp": "26"})
         pictures.width, pictures.height = SIZE
         pictures.pix_fmt = "yuv420p"
         sounds = sound_stream(container, "aac", bit_rate=64_000)
         for number, image in enumerate(_frames(film, seed=int(rng.integers(2**31)))):
             frame = av.VideoFrame.from_ndarray(np.asarray(image), format="rgb24")
-            frame.pts, frame.time_base = number, Fraction(1, FRAMES_A_SECOND)
+            frame.pts, frame.time_base = number, Fraction(1, FRAMES_PER_SECOND)
             container.mux(pictures.encode(frame))
         container.mux(pictures.encode(None))
         add_sound(container, sounds, film.sound(rng))
 
 
 def _frames(film: Film, *, seed: int) -> Iterator[Image.Image]:
-    moments = np.linspace(0, 1, SECONDS * DRAWN_A_SECOND + 1)
-    between = FRAMES_A_SECOND // DRAWN_A_SECOND
-    drawn = [finished(film.scene(seed, float(moment))).resize(SIZE, Image.Resampling.BOX) for moment in moments]
+    times = np.linspace(0, 1, SECONDS * PAINTINGS_PER_SECOND + 1)
+    between = FRAMES_PER_SECOND // PAINTINGS_PER_SECOND
+    drawn = [finished(film.scene(seed, float(time))).resize(SIZE, Image.Resampling.BOX) for time in times]
     for before, after in pairwise(drawn):
         yield from (Image.blend(before, after, step / between) for step in range(between))

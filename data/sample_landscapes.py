@@ -26,7 +26,7 @@ from sample_canvas import (
 
 
 def sunset(rng: Generator) -> Image.Image:
-    """Paint a low sun, warm clouds, and its path on the water."""
+    """Paint a low sun, warm clouds, and its reflection on the water."""
     return finished(sunset_scene(rng, sun=0.5), rng)
 
 
@@ -50,7 +50,7 @@ def sea(rng: Generator) -> Image.Image:
 
 
 def sea_scene(rng: Generator, *, boat: float, swell: float) -> Floats:
-    """Paint the sea with a boat at a place; `swell` moves the waves."""
+    """Paint the sea with a boat at a horizontal position; `swell` moves the waves."""
     sky = gradient((0, "#3f8fd8"), (0.4, "#a9d6f2"))
     sky = over(sky, "#f2f8fc", 0.8 * np.clip(clouds(rng) * 3 - 1.8, 0, 1) * (0.4 - Y) * 3)
     water = gradient((0.4, "#3b8ac4"), (0.6, "#1c64a8"), (1, "#0b3f7c"))
@@ -87,7 +87,7 @@ def _fir(rng: Generator, x: float, base: float, height: float) -> list[list[tupl
 
 
 def night(rng: Generator) -> Image.Image:
-    """Paint a moon, many stars, black hills."""
+    """Paint the moon, many stars, black hills."""
     return finished(night_scene(rng))
 
 
@@ -223,4 +223,4 @@ LANDSCAPES = {
     "night/campfire.jpg": fire,
     "night/city_windows_at_night.png": city,
 }
-"""Path in the folder of photos -> its painter."""
+"""Path in the folder of photos -> the function that paints it."""

@@ -1,4 +1,4 @@
-"""What the sample sounds are built from: tones, noise, envelopes, and writing them to a file.
+"""The building blocks of the sample sounds: tones, noise, envelopes, and writing them to a file.
 
 A sound is an array of floats at `RATE`. *Shape:* (samples,)
 """
@@ -25,9 +25,9 @@ CODECS = {
     ".ogg": ("libopus", 40_000),
     ".m4a": ("aac", 64_000),
 }
-"""Ending of a file -> its codec and bit rate."""
+"""Suffix of a file -> its codec and bit rate."""
 REPEATABLE = {"fflags": "+bitexact"}
-"""Options of a container that holds no chance and no date."""
+"""Options of a container without random identifiers and dates."""
 
 
 def clock(seconds: float) -> Floats:
@@ -36,14 +36,14 @@ def clock(seconds: float) -> Floats:
 
 
 def tone(pitch: Floats | float, seconds: float, *, partials: Sequence[float] = (1.0,)) -> Floats:
-    """Sing a pitch in Hz, which may glide; `partials` are the levels of its harmonics."""
+    """Return a tone of a pitch in Hz, which may glide; `partials` are the levels of its harmonics."""
     phase = 2 * np.pi * np.cumsum(np.broadcast_to(pitch, clock(seconds).shape)) / RATE
     voices = [level * np.sin(number * phase) for number, level in enumerate(partials, start=1)]
     return np.asarray(np.sum(voices, axis=0) / sum(partials))
 
 
 def noise(rng: Generator, seconds: float, *, low: float = 20.0, high: float = 12_000.0) -> Floats:
-    """Hiss between two pitches, with soft edges; its loudest sample is 1."""
+    """Return noise between two pitches in Hz, with soft edges; its loudest sample is 1."""
     white = np.fft.rfft(rng.standard_normal(round(seconds * RATE)))
     pitch = np.maximum(np.fft.rfftfreq(round(seconds * RATE), 1 / RATE), 1.0)
     edges = 1 / (1 + (low / pitch) ** 4) / (1 + (pitch / high) ** 4)
@@ -52,20 +52,20 @@ def noise(rng: Generator, seconds: float, *, low: float = 20.0, high: float = 12
 
 
 def swell(rng: Generator, seconds: float, *, every: float, least: float = 0.3) -> Floats:
-    """Rise and fall at random between `least` and 1, as gusts and waves do."""
+    """Return an envelope that rises and falls at random between `least` and 1, like gusts and waves."""
     points = np.arange(-1, seconds / every + 2) * every
     return np.interp(clock(seconds), points, rng.uniform(least, 1, len(points)))
 
 
 def struck(seconds: float, *, attack: float = 0.005, decay: float = 0.3) -> Floats:
-    """Start at once and die away."""
+    """Return an envelope that rises at once and decays."""
     time = clock(seconds)
     envelope: Floats = np.minimum(time / attack, 1) * np.exp(-time / decay)
     return envelope
 
 
 def arched(seconds: float, *, edge: float = 0.02) -> Floats:
-    """Stay at 1 but for soft edges."""
+    """Return an envelope that stays at 1 except for soft edges."""
     time = clock(seconds)
     envelope: Floats = np.minimum(time, seconds - time) / edge
     return np.clip(envelope, 0, 1)
@@ -76,13 +76,13 @@ def placed(seconds: float, *sounds: tuple[float, Floats]) -> Floats:
     mixed = np.zeros(round(seconds * RATE))
     for start, sound in sounds:
         first = round(start * RATE)
-        room = mixed[first : first + len(sound)]
-        room += sound[: len(room)]
+        overlap = mixed[first : first + len(sound)]
+        overlap += sound[: len(overlap)]
     return mixed
 
 
 def write_sound(path: Path, sound: Floats) -> None:
-    """Write a sound in the format of the path's ending."""
+    """Write a sound in the format of the path's suffix."""
     codec, bit_rate = CODECS[path.suffix]
     with av.open(str(path), "w", options=REPEATABLE) as container:
         add_sound(container, sound_stream(container, codec, bit_rate=bit_rate), sound)

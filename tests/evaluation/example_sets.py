@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from media.makers import sine, wav
+from media.media_makers import sine, wav
 from PIL import Image
 
 RECORDINGS = (("100", "106"), ("101", "113"))

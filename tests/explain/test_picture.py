@@ -7,7 +7,7 @@ import shutil
 
 import numpy as np
 import pytest
-from media.makers import sine, video
+from media.media_makers import sine, video
 from media_files import passage, picture, sound, tone
 from PIL import Image
 
@@ -35,7 +35,7 @@ def media(tmp_path_factory):
     video(
         folder / "film.mp4",
         [(20, 20, 200), (20, 160, 20), (220, 20, 20), (20, 20, 200)],
-        heard=[sine(8.0, rate=48_000, hertz=120.0)],
+        audio=[sine(8.0, rate=48_000, hertz=120.0)],
     )
     frames = [Image.new("RGB", (60, 60), colour) for colour in ("blue", "red", "green")]
     frames[0].save(folder / "moving.gif", save_all=True, append_images=frames[1:], duration=2000)

@@ -1,4 +1,4 @@
-"""Small files that tests index: pictures of one colour, tones, texts."""
+"""Writes small media files that tests index: pictures of one colour, tones, texts."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ def picture(path: Path, colour: str | tuple[int, int, int], *, size: int = 48) -
 
 
 def tone(hertz: float, seconds: float, *, loudness: float = 0.5) -> np.ndarray:
-    """Return samples of a sine."""
+    """Return the samples of a sine."""
     return (loudness * np.sin(2 * np.pi * hertz * np.arange(int(seconds * RATE)) / RATE)).astype(np.float32)
 
 
 def sound(path: Path, samples: np.ndarray, *, rate: int = RATE) -> Path:
-    """Write samples as 16-bit wav."""
+    """Write samples as a 16-bit WAV file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with wave.open(str(path), "wb") as file:
         file.setnchannels(1)
@@ -35,14 +35,14 @@ def sound(path: Path, samples: np.ndarray, *, rate: int = RATE) -> Path:
 
 
 def passage(path: Path, words: str) -> Path:
-    """Write a text."""
+    """Write a text file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(words, encoding="utf-8")
     return path
 
 
 def small_collection(folder: Path) -> Path:
-    """Write nine files: three pictures, three sounds, three texts, in two folders."""
+    """Write nine files in two folders: three pictures, three sounds, three texts."""
     for name in ("red", "green", "blue"):
         picture(folder / "pictures" / f"{name}.png", name)
     for name, hertz in {"low": 80.0, "middle": 600.0, "high": 4000.0}.items():
@@ -53,12 +53,12 @@ def small_collection(folder: Path) -> Path:
 
 
 def large_collection(folder: Path, *, pictures: int, sounds: int, tones: int, texts: int) -> Path:
-    """Write pictures of one colour each, sounds of some tones each, and texts."""
-    chance = np.random.default_rng(0)
+    """Write pictures of one colour each, sounds of a few tones each, and texts."""
+    rng = np.random.default_rng(0)
     for number in range(pictures):
-        picture(folder / f"{number:03d}.png", tuple(chance.integers(0, 256, 3).tolist()))
+        picture(folder / f"{number:03d}.png", tuple(rng.integers(0, 256, 3).tolist()))
     for number in range(sounds):
-        parts = [tone(hertz, 2.0) for hertz in chance.uniform(60, 6000, tones)]
+        parts = [tone(hertz, 2.0) for hertz in rng.uniform(60, 6000, tones)]
         sound(folder / f"{number:03d}.wav", np.concatenate(parts))
     for number in range(texts):
         passage(folder / f"{number:03d}.txt", f"{['red', 'blue', 'low', 'high'][number % 4]} number {number}")

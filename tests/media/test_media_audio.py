@@ -7,17 +7,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from makers import sine, sound, video, wav
-from reading import loudest_hertz, opened, pieces, spans
+from decoding_helpers import loudest_hertz, open_decoding, pieces, spans
+from media_makers import sine, sound, video, wav
 
 from bindsearch.media import identify
 from bindsearch.media.windows import Resampler, WindowCutter
 from bindsearch.types import Modality, Windowing
 
 
-def test_windows_cover_a_recording_and_the_last_is_flush_with_its_end(tmp_path):
+def test_windows_cover_a_recording_up_to_its_end(tmp_path):
     path = wav(tmp_path / "a.wav", [sine(5.3)])
-    with opened(path) as decoding:
+    with open_decoding(path) as decoding:
         found = list(decoding)
     assert spans(found) == [(0, 2), (2, 4), (3.3, 5.3)]
     assert (decoding.duration, decoding.covered) == (5.3, 1.0)
@@ -26,29 +26,29 @@ def test_windows_cover_a_recording_and_the_last_is_flush_with_its_end(tmp_path):
     np.testing.assert_allclose(found[2].content, whole[-32_000:], atol=1e-6)
 
 
-def test_windows_that_fit_exactly_need_no_further_one(tmp_path):
+def test_windows_that_fit_exactly_need_no_extra_window(tmp_path):
     assert spans(pieces(wav(tmp_path / "a.wav", [sine(4)]))) == [(0, 2), (2, 4)]
 
 
-def test_overlapping_windows(tmp_path):
+def test_windows_overlap_if_the_hop_is_shorter(tmp_path):
     found = pieces(wav(tmp_path / "a.wav", [sine(3.5)]), Windowing(window=2, hop=1))
     assert spans(found) == [(0, 2), (1, 3), (1.5, 3.5)]
 
 
-def test_windows_with_gaps_say_how_much_they_cover(tmp_path):
-    with opened(wav(tmp_path / "a.wav", [sine(8)]), Windowing(window=1, hop=4)) as decoding:
+def test_windows_with_gaps_report_their_coverage(tmp_path):
+    with open_decoding(wav(tmp_path / "a.wav", [sine(8)]), Windowing(window=1, hop=4)) as decoding:
         assert spans(list(decoding)) == [(0, 1), (4, 5), (7, 8)]
     assert decoding.covered == pytest.approx(3 / 8)
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 100, 1000])
-def test_windows_do_not_depend_on_the_chunks(chunk):
+def test_windows_do_not_depend_on_chunk_sizes(chunk):
     stream = np.arange(333, dtype=np.float32)
     windows = WindowCutter(50, 30)
-    given = [pair for start in range(0, 333, chunk) for pair in windows.push(stream[start : start + chunk])]
-    given += windows.finish()
-    assert [start for start, _ in given] == [*range(0, 300, 30)[:10], 283]
-    for start, samples in given:
+    windows_found = [pair for start in range(0, 333, chunk) for pair in windows.push(stream[start : start + chunk])]
+    windows_found += windows.finish()
+    assert [start for start, _ in windows_found] == [*range(0, 300, 30)[:10], 283]
+    for start, samples in windows_found:
         np.testing.assert_array_equal(samples, stream[start : start + 50])
 
 
@@ -74,14 +74,14 @@ def test_a_tone_keeps_its_pitch_loudness_and_length(tmp_path, rate):
     assert np.abs(piece.content[1000:-1000]).max() == pytest.approx(0.5, abs=0.01)
 
 
-def test_stereo_is_the_mean_of_its_channels(tmp_path):
+def test_stereo_becomes_the_mean_of_its_channels(tmp_path):
     left, right = sine(2, rate=44_100, hertz=300), sine(2, rate=44_100, hertz=2000)
     (both,) = pieces(wav(tmp_path / "stereo.wav", [left, right], rate=44_100))
     (mono,) = pieces(wav(tmp_path / "mono.wav", [(left + right) / 2], rate=44_100))
     np.testing.assert_allclose(both.content, mono.content, atol=1e-4)
 
 
-def test_the_low_channel_of_surround_sound_is_heard(tmp_path):
+def test_the_lfe_channel_is_part_of_the_downmix(tmp_path):
     silence = np.zeros(96_000, dtype=np.float32)
     low = sine(2, rate=48_000, hertz=60)
     path = sound(tmp_path / "a.flac", [silence, silence, silence, low, silence, silence], codec="flac")
@@ -114,7 +114,7 @@ def test_the_low_channel_of_surround_sound_is_heard(tmp_path):
         ("a.ac3", "ac3"),
     ],
 )
-def test_every_codec_gives_the_tone_that_went_in(tmp_path, name, codec):
+def test_every_codec_decodes_to_the_encoded_tone(tmp_path, name, codec):
     tone = sine(2.5, rate=48_000, hertz=440)
     path = sound(tmp_path / name, [tone, tone], codec=codec)
     found = pieces(path)
@@ -124,7 +124,7 @@ def test_every_codec_gives_the_tone_that_went_in(tmp_path, name, codec):
     assert np.abs(found[0].content[4000:-4000]).max() == pytest.approx(0.5, abs=0.03)
 
 
-def test_the_rate_may_change_on_the_way():
+def test_the_sample_rate_may_change_within_a_stream():
     resampler = Resampler(16_000)
     parts = [resampler.push(sine(1, rate=44_100), 44_100), resampler.push(sine(1, rate=8000), 8000)]
     parts += [resampler.push(sine(1), 16_000), resampler.flush()]
@@ -134,7 +134,7 @@ def test_the_rate_may_change_on_the_way():
         assert loudest_hertz(whole[start : start + 16_000]) == pytest.approx(440, abs=1)
 
 
-def test_chained_streams_are_one_recording_whatever_their_rates(tmp_path):
+def test_chained_streams_are_one_recording(tmp_path):
     first = sound(tmp_path / "1.oga", [sine(1, rate=48_000)], codec="flac", container="ogg")
     second = sound(tmp_path / "2.oga", [sine(1, rate=48_000, hertz=880)] * 2, codec="flac", container="ogg")
     chained = tmp_path / "a.oga"
@@ -145,7 +145,7 @@ def test_chained_streams_are_one_recording_whatever_their_rates(tmp_path):
     assert loudest_hertz(piece.content[16_000:]) == pytest.approx(880, abs=1)
 
 
-def test_a_streamed_wav_without_a_size_is_whole(tmp_path):
+def test_a_streamed_wav_without_a_size_is_complete(tmp_path):
     path = wav(tmp_path / "a.wav", [sine(3)])
     data = bytearray(path.read_bytes())
     for size in (b"\0\0\0\0", b"\xff\xff\xff\xff", b"\x00\xf0\xff\x7f"):
@@ -154,7 +154,7 @@ def test_a_streamed_wav_without_a_size_is_whole(tmp_path):
         assert spans(pieces(path)) == [(0, 2), (1, 3)]
 
 
-def test_what_follows_the_end_does_no_harm(tmp_path):
+def test_data_after_the_end_is_ignored(tmp_path):
     tone = sine(2, rate=48_000)
     for name, codec in (("a.mp3", "libmp3lame"), ("a.wv", "wavpack"), ("a.flac", "flac"), ("a.opus", "libopus")):
         path = sound(tmp_path / name, [tone, tone], codec=codec)
@@ -163,15 +163,15 @@ def test_what_follows_the_end_does_no_harm(tmp_path):
 
 
 @pytest.mark.parametrize(("name", "codec"), [("a.mp3", "libmp3lame"), ("a.aac", "aac")])
-def test_what_precedes_the_first_frame_does_no_harm(tmp_path, name, codec):
+def test_data_before_the_first_frame_is_ignored(tmp_path, name, codec):
     path = sound(tmp_path / name, [sine(2, rate=48_000)], codec=codec)
     path.write_bytes(bytes(range(1, 200)) * 4 + path.read_bytes())
     assert pieces(path)[-1].span.end == pytest.approx(2, abs=0.1)
 
 
-def test_a_cover_is_not_a_video(tmp_path):
+def test_cover_art_is_not_a_video(tmp_path):
     import av
-    from makers import encode_sound, encoded, quarters
+    from media_makers import encode_sound, encoded, quarters
 
     path = tmp_path / "a.mp3"
     with av.open(str(path), "w") as output:
@@ -190,7 +190,7 @@ def test_a_cover_is_not_a_video(tmp_path):
     assert [piece.modality for piece in pieces(path)] == [Modality.AUDIO]
 
 
-def test_a_container_made_for_video_may_hold_only_sound(tmp_path):
+def test_a_video_container_may_hold_only_sound(tmp_path):
     path = sound(tmp_path / "a.mp4", [sine(2, rate=48_000)], codec="aac")
     kind = identify(path)
     assert kind is not None
@@ -199,11 +199,11 @@ def test_a_container_made_for_video_may_hold_only_sound(tmp_path):
 
 def test_unwanted_sound_is_not_decoded(tmp_path):
     assert pieces(wav(tmp_path / "a.wav", [sine(2)]), wanted=frozenset({Modality.IMAGE})) == []
-    path = video(tmp_path / "a.mp4", [(200, 0, 0)], heard=[sine(2, rate=48_000)])
+    path = video(tmp_path / "a.mp4", [(200, 0, 0)], audio=[sine(2, rate=48_000)])
     assert {piece.modality for piece in pieces(path, wanted=frozenset({Modality.VIDEO}))} == {Modality.VIDEO}
 
 
-def test_long_recordings_take_no_more_memory_than_short_ones(tmp_path):
+def test_memory_does_not_grow_with_the_recording(tmp_path):
     path = tmp_path / "long.wav"
     with wave.open(str(path), "wb") as file:
         file.setnchannels(2)
@@ -215,9 +215,9 @@ def test_long_recordings_take_no_more_memory_than_short_ones(tmp_path):
     program = """
 import resource, sys
 from pathlib import Path
-from reading import opened
+from decoding_helpers import open_decoding
 peaks, windows = [], 0
-with opened(Path(sys.argv[1])) as decoding:
+with open_decoding(Path(sys.argv[1])) as decoding:
     for piece in decoding:
         windows += 1
         peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
@@ -230,6 +230,6 @@ print(windows, peaks[-1] - peaks[10])
         check=True,
         cwd=Path(__file__).parent,
     )
-    windows, grown = map(int, done.stdout.split())
+    windows, growth = map(int, done.stdout.split())
     assert windows == 300
-    assert grown < 16_000  # kilobytes; the decoded recording would be 38,400 as float samples
+    assert growth < 16_000  # kilobytes; the decoded recording would be 38,400 as float samples

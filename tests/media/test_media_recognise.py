@@ -5,7 +5,7 @@ import random
 from pathlib import Path
 
 import pytest
-from makers import encoded, every_kind, quarters, sine, sound, video, wav
+from media_makers import encoded, files_of_all_formats, quarters, sine, sound, video, wav
 
 from bindsearch.errors import UnreadableMedia
 from bindsearch.media import MediaKind, decode, identify
@@ -13,27 +13,27 @@ from bindsearch.types import Modality, Windowing
 
 
 @pytest.fixture(scope="module")
-def one_of_each(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    return every_kind(tmp_path_factory.mktemp("kinds"))
+def files_of_every_format(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    return files_of_all_formats(tmp_path_factory.mktemp("kinds"))
 
 
-SEEN = {".mp4", ".webm", ".mkv", ".avi", ".mov", ".m2ts", ".mpg", ".flv", ".wmv"}
-HEARD = set(".wav .flac .mp3 .ogg .oga .opus .m4a .aac .aiff .au .caf .w64 .ac3 .tta .wv .mka".split())
-READ = {".txt", ".md", ".srt", ".vtt", ".html"}
+VIDEO_SUFFIXES = {".mp4", ".webm", ".mkv", ".avi", ".mov", ".m2ts", ".mpg", ".flv", ".wmv"}
+AUDIO_SUFFIXES = set(".wav .flac .mp3 .ogg .oga .opus .m4a .aac .aiff .au .caf .w64 .ac3 .tta .wv .mka".split())
+TEXT_SUFFIXES = {".txt", ".md", ".srt", ".vtt", ".html"}
 
 
-def test_every_kind_is_recognised(one_of_each):
-    for path in one_of_each:
+def test_every_format_is_identified(files_of_every_format):
+    for path in files_of_every_format:
         kind = identify(path)
         assert kind is not None, path
-        groups = ((SEEN, Modality.VIDEO), (HEARD, Modality.AUDIO), (READ, Modality.TEXT))
+        groups = ((VIDEO_SUFFIXES, Modality.VIDEO), (AUDIO_SUFFIXES, Modality.AUDIO), (TEXT_SUFFIXES, Modality.TEXT))
         expected = next((modality for suffixes, modality in groups if path.suffix in suffixes), Modality.IMAGE)
         assert kind.modality == expected, path
 
 
-def test_content_decides_where_there_is_no_name_for_it(one_of_each, tmp_path):
-    needs_its_name = {".tga", ".pcx", ".ppm", *READ}
-    for path in one_of_each:
+def test_content_decides_without_a_known_suffix(files_of_every_format, tmp_path):
+    needs_its_name = {".tga", ".pcx", ".ppm", *TEXT_SUFFIXES}
+    for path in files_of_every_format:
         for suffix in (".bin", ""):
             nameless = tmp_path / f"x{suffix}"
             nameless.write_bytes(path.read_bytes())
@@ -41,7 +41,7 @@ def test_content_decides_where_there_is_no_name_for_it(one_of_each, tmp_path):
             assert identify(nameless) == expected, path
 
 
-def test_within_a_family_content_wins(tmp_path):
+def test_content_decides_within_a_family(tmp_path):
     (tmp_path / "a.JPG").write_bytes(encoded(quarters(), "PNG"))
     assert identify(tmp_path / "a.JPG") == MediaKind(Modality.IMAGE, "PNG")
     wav(tmp_path / "a.mp3", [sine(1)])
@@ -84,7 +84,7 @@ def content(what: str, folder: Path) -> bytes:
         ("a.txt", "nothing", "the file is empty"),
     ],
 )
-def test_names_that_content_contradicts(tmp_path, name, what, words):
+def test_a_name_that_content_contradicts_is_refused(tmp_path, name, what, words):
     (tmp_path / name).write_bytes(content(what, tmp_path))
     with pytest.raises(UnreadableMedia, match=f"^{words}$"):
         identify(tmp_path / name)
@@ -105,7 +105,7 @@ def test_names_that_content_contradicts(tmp_path, name, what, words):
         ("a.nef", b"II*\0" + bytes(100)),
     ],
 )
-def test_what_is_not_ours_is_ignored(tmp_path, name, data):
+def test_unsupported_files_are_ignored(tmp_path, name, data):
     (tmp_path / name).write_bytes(data)
     assert identify(tmp_path / name) is None
 
@@ -120,7 +120,7 @@ def test_what_is_not_ours_is_ignored(tmp_path, name, data):
     ],
 )
 @pytest.mark.parametrize("name", ["list.mp4", "list.wav", "list.mkv"])
-def test_a_playlist_cannot_open_its_neighbour(tmp_path, playlist, name):
+def test_a_playlist_cannot_open_another_file(tmp_path, playlist, name):
     neighbour = wav(tmp_path / "neighbour.wav", [sine(1)])
     for target in (neighbour.name, str(neighbour), neighbour.as_uri()):
         (tmp_path / name).write_text(playlist.format(target))
@@ -129,7 +129,7 @@ def test_a_playlist_cannot_open_its_neighbour(tmp_path, playlist, name):
 
 
 @pytest.mark.parametrize("form", ["hls", "concat", "sdp", "dash", "image2", "tty", "lavfi", "rtsp", "s16le"])
-def test_no_other_demuxer_can_be_asked_for(tmp_path, form):
+def test_other_demuxers_cannot_be_requested(tmp_path, form):
     wav(tmp_path / "neighbour.wav", [sine(1)])
     path = tmp_path / "list.bin"
     path.write_text("#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nneighbour.wav\n#EXT-X-ENDLIST\n")
@@ -137,7 +137,7 @@ def test_no_other_demuxer_can_be_asked_for(tmp_path, form):
         list(decode(path, MediaKind(Modality.AUDIO, form), Windowing(), wanted=frozenset(Modality)))
 
 
-def test_a_playlist_that_does_not_look_like_text_opens_nothing(tmp_path):
+def test_a_binary_playlist_opens_no_other_file(tmp_path):
     neighbour = wav(tmp_path / "neighbour.wav", [sine(1)])
     path = tmp_path / "list.mp4"
     path.write_bytes(b"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#\0\n#EXTINF:1,\n" + os.fsencode(neighbour) + b"\n")
@@ -152,7 +152,7 @@ def test_files_that_cannot_be_opened_raise_os_errors(tmp_path):
         identify(tmp_path)
 
 
-def test_a_pipe_is_not_waited_for(tmp_path):
+def test_a_pipe_does_not_block(tmp_path):
     os.mkfifo(tmp_path / "a.wav")
     with pytest.raises(UnreadableMedia, match="not a regular file"):
         identify(tmp_path / "a.wav")

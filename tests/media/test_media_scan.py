@@ -14,13 +14,13 @@ def write(path: Path, data: bytes = b"x") -> Path:
     return path
 
 
-def found(*roots: Path, **options) -> list[Path]:
-    entries = list(walk(roots, **options))
+def found(*paths: Path, **options) -> list[Path]:
+    entries = list(walk(paths, **options))
     assert all(isinstance(entry, ScannedFile) for entry in entries), entries
     return [entry.path for entry in entries]
 
 
-def test_files_come_depth_first_in_the_order_of_their_bytes(tmp_path):
+def test_files_come_depth_first_in_byte_order(tmp_path):
     names = ["a/z.txt", "a.txt", "b/a/1.txt", "b/B.txt", "b/a.txt", "é.txt", "Z.txt"]
     for name in names:
         write(tmp_path / name)
@@ -28,26 +28,26 @@ def test_files_come_depth_first_in_the_order_of_their_bytes(tmp_path):
     assert [str(path.relative_to(tmp_path)) for path in found(tmp_path)] == expected
 
 
-def test_size_and_time_are_told(tmp_path):
+def test_size_and_modification_time_are_returned(tmp_path):
     path = write(tmp_path / "a.txt", b"12345")
     os.utime(path, ns=(1, 1_234_567_890_123_456_789))
     assert list(walk([tmp_path])) == [ScannedFile(path, 5, 1_234_567_890_123_456_789)]
 
 
-def test_a_root_may_be_a_file_and_is_given_once(tmp_path):
+def test_a_given_file_is_returned_once(tmp_path):
     path = write(tmp_path / "a.txt")
     other = write(tmp_path / "b.txt")
     assert found(path, path, tmp_path, tmp_path) == [path, other]
 
 
-def test_relative_roots_become_absolute(tmp_path, monkeypatch):
+def test_relative_paths_become_absolute(tmp_path, monkeypatch):
     path = write(tmp_path / "a" / "b.txt")
     monkeypatch.chdir(tmp_path)
     assert found(Path("a")) == [path]
     assert found(Path("a/../a")) == [path]
 
 
-def test_hidden_names_are_left_out_except_as_roots(tmp_path):
+def test_hidden_names_are_left_out_unless_given(tmp_path):
     inside = write(tmp_path / ".hidden" / "a.txt")
     write(tmp_path / ".a.txt")
     assert found(tmp_path) == []
@@ -61,7 +61,7 @@ def test_libraries_are_left_out(tmp_path):
     assert found(tmp_path) == [other]
 
 
-def test_what_skip_picks_is_left_out(tmp_path):
+def test_skipped_paths_are_left_out(tmp_path):
     keep = write(tmp_path / "keep" / "a.txt")
     write(tmp_path / "drop" / "a.txt")
     assert found(tmp_path, skip=lambda path: path.name == "drop") == [keep]
@@ -79,7 +79,7 @@ def test_links_are_followed_and_loops_end(tmp_path):
     assert found(root) == [root / "file.txt", root / "folder" / "a.txt"]
 
 
-def test_links_to_nowhere_and_to_themselves_are_dead(tmp_path):
+def test_broken_links_are_marked(tmp_path):
     path = write(tmp_path / "z.txt")
     (tmp_path / "a").symlink_to(tmp_path / "gone")
     (tmp_path / "b").symlink_to(tmp_path / "b")
@@ -92,20 +92,20 @@ def test_links_to_nowhere_and_to_themselves_are_dead(tmp_path):
     assert list(walk([tmp_path / "b"])) == [ScanError(tmp_path / "b", os.strerror(40))]
 
 
-def test_a_root_that_is_not_there_is_trouble(tmp_path):
+def test_a_missing_path_is_a_scan_error(tmp_path):
     assert list(walk([tmp_path / "gone"])) == [ScanError(tmp_path / "gone", os.strerror(2))]
 
 
-def test_pipes_and_sockets_are_passed_by(tmp_path):
+def test_pipes_and_sockets_are_ignored(tmp_path):
     os.mkfifo(tmp_path / "a.wav")
     path = write(tmp_path / "b.txt")
     assert found(tmp_path) == [path]
     assert found(tmp_path / "a.wav") == []
 
 
-def test_unreadable_folders_are_trouble(tmp_path):
+def test_an_unreadable_folder_is_a_scan_error(tmp_path):
     if os.geteuid() == 0:
-        pytest.skip("root may read everything")
+        pytest.skip("root can read every folder")
     closed = tmp_path / "closed"
     closed.mkdir(mode=0)
     path = write(tmp_path / "open.txt")
@@ -113,7 +113,7 @@ def test_unreadable_folders_are_trouble(tmp_path):
     assert found(path) == [path]
 
 
-def test_names_that_are_not_utf8(tmp_path):
+def test_names_need_not_be_utf8(tmp_path):
     raw = os.fsencode(tmp_path) + b"/\xff\xfe.txt"
     with open(raw, "wb") as file:
         file.write(b"x")
@@ -123,7 +123,7 @@ def test_names_that_are_not_utf8(tmp_path):
 
 @pytest.fixture
 def deep_folder(tmp_path):
-    """1,200 folders, one in the other; taken away by hand, for pytest's own cleaning recurses."""
+    """1,200 nested folders; removed here, because the clean-up of pytest recurses."""
     folder = tmp_path
     for _ in range(1200):
         folder = folder / "d"
@@ -136,6 +136,6 @@ def deep_folder(tmp_path):
         folder.rmdir()
 
 
-def test_folders_deeper_than_pythons_calls(deep_folder):
+def test_folders_may_nest_deeper_than_the_recursion_limit(deep_folder):
     after = write(deep_folder / "z.txt")
     assert found(deep_folder) == [deep_folder.joinpath(*["d"] * 1200, "deep.txt"), after]

@@ -3,8 +3,8 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
+from decoding_helpers import pieces, spans
 from hypothesis import given, strategies as st
-from reading import pieces, spans
 
 from bindsearch.errors import MediaTooLarge, UnreadableMedia
 from bindsearch.media import Limits, decode, identify
@@ -31,7 +31,7 @@ JAPANESE = "海は静かで、港の上でカモメが鳴いていた。霧が�
         (JAPANESE, "utf-16"),
     ],
 )
-def test_encodings_are_recognised(tmp_path, text, encoding):
+def test_encodings_are_detected(tmp_path, text, encoding):
     path = tmp_path / "a.txt"
     path.write_bytes(text.encode(encoding))
     (piece,) = pieces(path, Windowing(passage=10_000))
@@ -39,7 +39,7 @@ def test_encodings_are_recognised(tmp_path, text, encoding):
     assert (piece.span.offset, piece.span.length) == (0, len(text.strip()))
 
 
-def test_passages_end_with_paragraphs_else_sentences_else_words():
+def test_passages_end_at_the_best_boundary():
     text = "One two three. Four five six.\n\nSeven eight nine ten eleven twelve thirteen fourteen fifteen."
     assert [text[at : at + size] for at, size in passage_ranges(text, 40)] == [
         "One two three. Four five six.",
@@ -51,14 +51,14 @@ def test_passages_end_with_paragraphs_else_sentences_else_words():
 
 
 @given(st.text(alphabet="ab.\n \t", max_size=200), st.integers(1, 30))
-def test_passages_lose_nothing_and_keep_to_their_limit(text, limit):
+def test_passages_cover_the_text_within_the_limit(text, limit):
     found = list(passage_ranges(text, limit))
     assert all(0 < size <= limit for _, size in found)
     assert all(one + size <= other for (one, size), (other, _) in pairwise(found))
     assert "".join("".join(text[at : at + size].split()) for at, size in found) == "".join(text.split())
 
 
-def test_of_a_page_only_the_visible_text_is_taken(tmp_path):
+def test_only_the_visible_text_of_a_page_is_extracted(tmp_path):
     path = tmp_path / "a.HTML"
     path.write_text(
         "<html><head><title>Sea</title><style>p { color: red }</style><script>var x = '<p>no</p>';</script></head>"
@@ -70,12 +70,12 @@ def test_of_a_page_only_the_visible_text_is_taken(tmp_path):
 
 
 @pytest.mark.parametrize("unfinished", ["<", "<a", "<!--", "</", '<a b="', "<p <", "<?", "<![", "<script", "&#"])
-def test_pages_of_unfinished_markup_are_read_in_linear_time(unfinished):
+def test_unfinished_markup_takes_linear_time(unfinished):
     visible_text("<p>begin</p>" + unfinished * 300_000)  # minutes, and so the time limit of the test, if quadratic
     assert visible_text("<p>begin</p>" + unfinished).startswith("begin")
 
 
-def test_a_page_may_say_its_encoding(tmp_path):
+def test_a_page_may_declare_its_encoding(tmp_path):
     path = tmp_path / "a.htm"
     path.write_bytes('<meta charset="koi8-r"><p>Чайки'.encode("koi8-r"))
     assert [piece.content for piece in pieces(path)] == ["Чайки"]
@@ -96,7 +96,7 @@ Gulls cried.
 """
 
 
-def test_subtitles_are_passages_with_times(tmp_path):
+def test_subtitles_become_passages_with_times(tmp_path):
     path = tmp_path / "a.srt"
     path.write_text(SRT)
     found = pieces(path, Windowing(passage=36))
@@ -104,14 +104,14 @@ def test_subtitles_are_passages_with_times(tmp_path):
     assert spans(found) == [(1.5, 5.25), (3600, 3602)]
 
 
-def test_web_subtitles(tmp_path):
+def test_webvtt_is_parsed(tmp_path):
     path = tmp_path / "a.vtt"
     path.write_text("WEBVTT\n\nNOTE nothing\n\n00:01.000 --> 00:02.500 align:start\n<v Ann>Hello\r\n")
     (piece,) = pieces(path)
     assert (piece.content, piece.span.start, piece.span.end) == ("Hello", 1, 2.5)
 
 
-def test_a_long_cue_is_split_and_loses_nothing(tmp_path):
+def test_a_long_cue_is_split_without_loss(tmp_path):
     path = tmp_path / "a.srt"
     words = " ".join(f"word{n}" for n in range(50))
     path.write_text(f"1\n00:00:01,000 --> 00:00:03,000\n{words}\n")
@@ -129,14 +129,14 @@ def test_texts_without_text_are_refused(tmp_path, name):
         pieces(path)
 
 
-def test_bytes_that_are_no_text_are_refused(tmp_path):
+def test_binary_data_is_not_text(tmp_path):
     path = tmp_path / "a.txt"
     path.write_bytes(b"plain at first " * 400 + b"\0\1\2")
     with pytest.raises(UnreadableMedia, match="zero bytes"):
         pieces(path)
 
 
-def test_too_long_a_text_is_refused(tmp_path):
+def test_a_text_beyond_the_limit_is_refused(tmp_path):
     path = tmp_path / "a.txt"
     path.write_text("x" * 101)
     kind = identify(path)

@@ -5,9 +5,9 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
-from makers import CORNERS, quarters, sine, video
+from decoding_helpers import loudest_hertz, of_modality, open_decoding, pieces, spans
+from media_makers import CORNERS, quarters, sine, video
 from PIL import Image
-from reading import loudest_hertz, of, opened, pieces, spans
 
 from bindsearch.errors import UnreadableMedia
 from bindsearch.media import identify
@@ -17,7 +17,7 @@ COLOURS = [(220, 20, 20), (20, 200, 20), (20, 20, 220), (200, 200, 20)]
 
 
 def shown(found):
-    return [piece.content.getpixel((20, 20)) for piece in of(found, Modality.VIDEO)]
+    return [piece.content.getpixel((20, 20)) for piece in of_modality(found, Modality.VIDEO)]
 
 
 def near(pixel, colour, tolerance=16):
@@ -26,9 +26,9 @@ def near(pixel, colour, tolerance=16):
 
 @pytest.mark.parametrize("gop", [5, 20, 30, 1000])
 @pytest.mark.parametrize(("name", "codec"), [("a.mp4", "libx264"), ("a.webm", "libvpx"), ("a.avi", "mpeg4")])
-def test_every_slot_has_its_own_frame_wherever_the_key_frames_are(tmp_path, name, codec, gop):
+def test_every_slot_has_its_own_frame(tmp_path, name, codec, gop):
     path = video(tmp_path / name, COLOURS, codec=codec, gop=gop)
-    with opened(path) as decoding:
+    with open_decoding(path) as decoding:
         found = list(decoding)
     assert spans(found) == [(0, 2), (2, 4), (4, 6), (6, 8)]
     assert decoding.duration == pytest.approx(8, abs=0.01)
@@ -45,18 +45,18 @@ def test_a_very_short_video_gives_a_frame(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.mov"])
-def test_the_sound_of_a_video_is_heard_on_its_clock(tmp_path, name):
+def test_the_sound_of_a_video_has_its_times(tmp_path, name):
     tone = np.concatenate([sine(2, rate=48_000, hertz=440), sine(2, rate=48_000, hertz=880)])
-    path = video(tmp_path / name, COLOURS[:2], heard=[tone])
+    path = video(tmp_path / name, COLOURS[:2], audio=[tone])
     found = pieces(path)
     assert len(shown(found)) == 2
-    first, second = of(found, Modality.AUDIO)[:2]
+    first, second = of_modality(found, Modality.AUDIO)[:2]
     assert (first.span.start, first.span.end) == (0, 2)
     assert loudest_hertz(first.content) == pytest.approx(440, abs=2)
     assert loudest_hertz(second.content) == pytest.approx(880, abs=2)
 
 
-def test_sound_that_begins_later_has_later_times(tmp_path):
+def test_sound_that_starts_later_has_later_times(tmp_path):
     path = tmp_path / "a.mkv"
     with av.open(str(path), "w") as output:
         pictures = output.add_stream("mpeg4", rate=10)
@@ -72,11 +72,11 @@ def test_sound_that_begins_later_has_later_times(tmp_path):
         frame.sample_rate, frame.time_base, frame.pts = 16_000, Fraction(1, 16_000), 3 * 16_000
         output.mux(track.encode(frame))
         output.mux(track.encode(None))
-    (heard,) = of(pieces(path), Modality.AUDIO)
-    assert (heard.span.start, heard.span.end) == (3, 5)
+    (sound,) = of_modality(pieces(path), Modality.AUDIO)
+    assert (sound.span.start, sound.span.end) == (3, 5)
 
 
-def test_frames_that_come_at_odd_times(tmp_path):
+def test_irregular_frame_times_are_respected(tmp_path):
     path = tmp_path / "a.mkv"
     with av.open(str(path), "w") as output:
         stream = output.add_stream("mpeg4", rate=10)
@@ -94,7 +94,7 @@ def test_frames_that_come_at_odd_times(tmp_path):
         assert near(pixel, colour)
 
 
-def test_anamorphic_and_large_frames_are_reduced_with_square_pixels(tmp_path):
+def test_anamorphic_frames_get_square_pixels(tmp_path):
     path = tmp_path / "a.mp4"
     with av.open(str(path), "w") as output:
         stream = output.add_stream("mpeg4", rate=10)
@@ -111,7 +111,7 @@ def test_anamorphic_and_large_frames_are_reduced_with_square_pixels(tmp_path):
     assert near(piece.content.getpixel((300, 20)), CORNERS["green"])
 
 
-def turned(path, matrix):
+def set_display_matrix(path, matrix):
     """Write a display matrix into the track header of an MP4."""
     data = bytearray(path.read_bytes())
     place = data.index(b"tkhd") + 4 + 40
@@ -119,7 +119,7 @@ def turned(path, matrix):
     path.write_bytes(data)
 
 
-def test_a_video_that_was_filmed_upright_is_upright(tmp_path):
+def test_the_display_matrix_is_applied(tmp_path):
     path = tmp_path / "a.mp4"
     with av.open(str(path), "w") as output:
         stream = output.add_stream("mpeg4", rate=10)
@@ -130,16 +130,18 @@ def test_a_video_that_was_filmed_upright_is_upright(tmp_path):
             output.mux(stream.encode(frame))
         output.mux(stream.encode(None))
     one = 1 << 16
-    turned(path, (0, one, 0, -one, 0, 0, 48 * one, 0, 1 << 30))  # as phones write it: show it turned clockwise
+    set_display_matrix(
+        path, (0, one, 0, -one, 0, 0, 48 * one, 0, 1 << 30)
+    )  # as phones write it: show it turned clockwise
     (piece,) = pieces(path)
     assert piece.content.size == (48, 64)
     assert near(piece.content.getpixel((40, 8)), CORNERS["red"])
     assert near(piece.content.getpixel((8, 8)), CORNERS["blue"])
 
 
-def test_of_a_video_that_is_only_heard_the_sound_is_given(tmp_path):
-    path = video(tmp_path / "a.mp4", COLOURS[:2], heard=[sine(4, rate=48_000)])
-    with opened(path, wanted=frozenset({Modality.AUDIO})) as decoding:
+def test_the_sound_of_a_video_can_be_decoded_alone(tmp_path):
+    path = video(tmp_path / "a.mp4", COLOURS[:2], audio=[sine(4, rate=48_000)])
+    with open_decoding(path, wanted=frozenset({Modality.AUDIO})) as decoding:
         assert {piece.modality for piece in decoding} == {Modality.AUDIO}
     assert decoding.duration == pytest.approx(4, abs=0.05)
     assert decoding.covered == pytest.approx(1, abs=0.02)
@@ -155,7 +157,7 @@ def test_truncated_videos_are_refused(tmp_path, name, codec):
         pieces(path)
 
 
-def test_a_video_that_lost_its_index_with_its_end_is_truncated(tmp_path):
+def test_a_video_without_its_index_is_truncated(tmp_path):
     path = video(tmp_path / "a.mp4", COLOURS)
     data = path.read_bytes()
     path.write_bytes(data[: data.index(b"moov") - 104])

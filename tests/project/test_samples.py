@@ -1,4 +1,4 @@
-"""The sample collection: made the same way every time, readable, and found by the obvious words."""
+"""The sample collection is reproducible, readable, and found by the obvious words."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bindsearch.encoders.toy.encoder import AMOUNTS, HUES, ToyEncoder
 from numpy.typing import NDArray
 from PIL import Image
 from sample_closeups import CLOSEUPS
-from sample_sounds import PLANTED
+from sample_sounds import WHISTLE_SECONDS
 
 from bindsearch.types import Modality, Piece, Vectors
 
@@ -27,12 +27,12 @@ WINDOW = round(ENCODER.spec.windowing.window * RATE)
 
 @pytest.fixture(scope="module")
 def pictures(samples: Path) -> dict[str, Vectors]:
-    return {path.stem: place([picture(path)]) for path in sorted(samples.glob("photos/*/*"))}
+    return {path.stem: embed([picture(path)]) for path in sorted(samples.glob("photos/*/*"))}
 
 
 @pytest.fixture(scope="module")
 def sounds(samples: Path) -> dict[str, Vectors]:
-    return {path.stem: place(windows(path)) for path in sorted(samples.glob("sounds/**/*.*"))}
+    return {path.stem: embed(windows(path)) for path in sorted(samples.glob("sounds/**/*.*"))}
 
 
 def picture(path: Path) -> Piece:
@@ -40,7 +40,7 @@ def picture(path: Path) -> Piece:
         return Piece(Modality.IMAGE, image.convert("RGB"))
 
 
-def heard(path: Path) -> NDArray[np.float32]:
+def decoded_sound(path: Path) -> NDArray[np.float32]:
     with av.open(str(path)) as container:
         rate = container.streams.audio[0].rate
         mono = av.AudioResampler("fltp", "mono", rate)
@@ -49,19 +49,19 @@ def heard(path: Path) -> NDArray[np.float32]:
 
 
 def windows(path: Path) -> list[Piece]:
-    samples = heard(path)
+    samples = decoded_sound(path)
     return [
         Piece(Modality.AUDIO, samples[start : start + WINDOW]) for start in range(0, len(samples) - WINDOW + 1, WINDOW)
     ]
 
 
-def place(pieces: list[Piece]) -> Vectors:
+def embed(pieces: list[Piece]) -> Vectors:
     vectors = ENCODER.encode(pieces[0].modality, [ENCODER.prepare(piece) for piece in pieces])
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
 def ranked(words: str, among: dict[str, Vectors]) -> list[str]:
-    query = place([Piece(Modality.TEXT, words)])[0]
+    query = embed([Piece(Modality.TEXT, words)])[0]
     return sorted(among, key=lambda name: -float((among[name] @ query).max()))
 
 
@@ -75,19 +75,19 @@ def digests(folder: Path) -> dict[str, str]:
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
-def test_the_program_makes_the_same_collection_again(samples: Path, tmp_path: Path) -> None:
+def test_the_collection_is_reproducible(samples: Path, tmp_path: Path) -> None:
     program = [sys.executable, str(ROOT / "data" / "make_samples.py"), str(tmp_path / "again")]
-    said = subprocess.run(program, capture_output=True, text=True, check=True, cwd=tmp_path)
-    assert said.stdout.startswith("45 files, ")
+    result = subprocess.run(program, capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert result.stdout.startswith("45 files, ")
     assert digests(tmp_path / "again") == digests(samples)
 
 
-def test_another_chance_paints_another_picture() -> None:
+def test_another_seed_paints_another_picture() -> None:
     one, same, other = (CLOSEUPS["garden/violet_flowers.jpg"](np.random.default_rng(seed)) for seed in (1, 1, 2))
     assert one.tobytes() == same.tobytes() != other.tobytes()
 
 
-def test_it_is_small(samples: Path) -> None:
+def test_the_collection_is_small(samples: Path) -> None:
     sizes = [path.stat().st_size for path in samples.rglob("*") if path.is_file()]
     assert len(sizes) == 45
     assert sum(sizes) < 6_000_000
@@ -139,13 +139,13 @@ def test_words_find_the_sound(sounds: dict[str, Vectors], words: str, name: str)
     assert ranked(words, sounds)[0] == name
 
 
-def test_a_whistle_is_found_in_the_whistle_and_in_the_long_night_where_it_was_planted(
+def test_the_whistle_in_the_long_night_is_found(
     sounds: dict[str, Vectors],
 ) -> None:
     assert set(ranked("high whistle", sounds)[:2]) == {"whistle", "long_quiet_night_with_one_whistle"}
-    moments = sounds["long_quiet_night_with_one_whistle"] @ place([Piece(Modality.TEXT, "high whistle")])[0]
-    start, end = PLANTED
-    assert sorted(np.argsort(-moments)[:2] * 2) == [start - 1, end - 1]
+    similarities = sounds["long_quiet_night_with_one_whistle"] @ embed([Piece(Modality.TEXT, "high whistle")])[0]
+    start, end = WHISTLE_SECONDS
+    assert sorted(np.argsort(-similarities)[:2] * 2) == [start - 1, end - 1]
 
 
 @pytest.mark.parametrize(
@@ -163,29 +163,29 @@ def test_a_whistle_is_found_in_the_whistle_and_in_the_long_night_where_it_was_pl
         ("weather/wind.mp3", 200, 1200),
     ],
 )
-def test_sounds_sound_where_they_should(samples: Path, name: str, low: float, high: float) -> None:
-    samples_of_it = heard(samples / "sounds" / name)
+def test_sounds_have_their_pitch(samples: Path, name: str, low: float, high: float) -> None:
+    samples_of_it = decoded_sound(samples / "sounds" / name)
     assert low <= loudest_pitch(samples_of_it) <= high
     assert 0.2 < np.abs(samples_of_it).max() <= 1.0
 
 
-def test_a_sunset_turns_to_night_and_a_hum_to_birdsong(samples: Path) -> None:
+def test_a_film_changes_its_pictures_and_sound(samples: Path) -> None:
     film = samples / "videos" / "sunset_turns_to_night.mp4"
     with av.open(str(film)) as container:
         frames = [Piece(Modality.VIDEO, frame.to_image()) for frame in container.decode(video=0)]
-    ends = {"first": place(frames[:1]), "last": place(frames[-1:])}
+    ends = {"first": embed(frames[:1]), "last": embed(frames[-1:])}
     assert len(frames) == 64
     assert ranked("sunset", ends) == ["first", "last"]
     assert ranked("dark night", ends) == ["last", "first"]
-    halves = {name: place([piece]) for name, piece in zip(("1", "2", "3", "4"), windows(film), strict=True)}
+    halves = {name: embed([piece]) for name, piece in zip(("1", "2", "3", "4"), windows(film), strict=True)}
     assert set(ranked("bee hum", halves)[:2]) == {"1", "2"}
     assert set(ranked("birdsong", halves)[:2]) == {"3", "4"}
 
 
 @pytest.mark.parametrize("name", ["sounds", "pictures"])
-def test_labels_are_known_to_the_toy_space_and_different(name: str) -> None:
+def test_labels_are_distinct_and_known_to_the_toy_space(name: str) -> None:
     labels = (ROOT / "data" / "labels" / f"{name}.txt").read_text(encoding="utf-8").splitlines()
-    vectors = place([Piece(Modality.TEXT, label) for label in labels])
+    vectors = embed([Piece(Modality.TEXT, label) for label in labels])
     assert len(labels) == len(set(labels)) >= 15
     shared = vectors[:, : HUES + len(AMOUNTS)]
     assert (np.linalg.norm(shared, axis=1) > 0.7).all()

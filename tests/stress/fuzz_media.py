@@ -229,10 +229,10 @@ def run_share(numbers: range, seed: int, samples: list[tuple[str, bytes]], keep:
 def samples() -> list[tuple[str, bytes]]:
     """Make the files that are damaged."""
     sys.path.insert(0, str(ROOT / "tests" / "media"))
-    from makers import every_kind
+    from media_makers import files_of_all_formats
 
     with tempfile.TemporaryDirectory() as name:
-        return [(path.suffix, path.read_bytes()) for path in every_kind(Path(name))]
+        return [(path.suffix, path.read_bytes()) for path in files_of_all_formats(Path(name))]
 
 
 def main() -> int:

@@ -11,20 +11,20 @@ from bindsearch.training import augmentation, checkpoint, gradient_cache, losses
 from bindsearch.training.weight_average import WeightAverage  # noqa: E402
 
 
-def test_contrast_is_the_textbooks_value():
+def test_contrastive_loss_has_the_textbook_value():
     vectors = torch.tensor([[2.0, 0.0], [0.0, 3.0]])
     value = losses.contrastive(vectors, vectors, torch.arange(2), temperature=0.5)
     assert float(value) == pytest.approx(math.log(1 + math.exp(-2)), abs=1e-6)
 
 
-def test_contrast_shares_between_several_positives():
+def test_contrastive_loss_shares_between_positives():
     vectors = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
     owners = torch.tensor([7, 7, 9])
     expected = (2 * math.log(2 + math.exp(-1)) + math.log(1 + 2 * math.exp(-1))) / 3
     assert float(losses.contrastive(vectors, vectors, owners, temperature=1.0)) == pytest.approx(expected, abs=1e-6)
 
 
-def test_regression_and_distillation_are_nothing_for_the_same():
+def test_regression_and_distillation_are_zero_for_equal_vectors():
     rows, bank = torch.randn(5, 8), torch.randn(9, 8)
     assert float(losses.regression(rows, 3 * rows)) == pytest.approx(0, abs=1e-6)
     assert float(losses.distillation(rows, 3 * rows, bank)) == pytest.approx(0, abs=1e-5)
@@ -32,13 +32,13 @@ def test_regression_and_distillation_are_nothing_for_the_same():
     assert float(losses.distillation(rows, -rows, bank)) > 1
 
 
-def test_softened_is_the_divergence_times_the_square_of_the_temperature():
+def test_soft_label_divergence_is_scaled_by_squared_temperature():
     student, teacher = torch.zeros(1, 2), torch.tensor([[2 * math.log(3.0), 0.0]])
     expected = 4 * (0.75 * math.log(0.75 / 0.5) + 0.25 * math.log(0.25 / 0.5))
     assert float(losses.soft_label_divergence(student, teacher, temperature=2.0)) == pytest.approx(expected, abs=1e-6)
 
 
-def test_gradient_caching_gives_the_gradients_of_the_whole_batch():
+def test_gradient_caching_gives_the_whole_batchs_gradients():
     inputs, anchors, owners = torch.randn(10, 4), torch.randn(10, 3), torch.arange(10)
     gradients = []
     for chunk in (10, 3):
@@ -50,7 +50,7 @@ def test_gradient_caching_gives_the_gradients_of_the_whole_batch():
         assert torch.allclose(whole, cached, atol=1e-6)
 
 
-def test_masks_are_runs_no_longer_than_allowed():
+def test_masks_are_runs_up_to_the_maximum_length():
     hidden = augmentation.mask_spectrograms(torch.ones(50, 100, 40), 0.2, torch.Generator().manual_seed(0)) == 0
     for axis, length in ((1, 100), (2, 40)):
         runs = hidden.all(dim=3 - axis)
@@ -60,7 +60,7 @@ def test_masks_are_runs_no_longer_than_allowed():
         assert int(edges.max()) <= 2
 
 
-def test_mixing_adds_powers_and_blends_anchors_alike():
+def test_mixing_adds_powers_and_mixes_anchors_equally():
     spectra = torch.log(torch.tensor([1.0, 3.0]))[:, None, None].expand(2, 4, 5)
     anchors = torch.eye(2)
     loud, blended = augmentation.mix_spectrograms(spectra, anchors, 1.0, torch.Generator().manual_seed(0))
@@ -72,14 +72,14 @@ def test_mixing_adds_powers_and_blends_anchors_alike():
     assert torch.equal(still, anchors)
 
 
-def test_the_rate_rises_then_falls():
+def test_the_learning_rate_rises_then_falls():
     assert schedule.cosine(0.01) == pytest.approx(0.5)
     assert schedule.cosine(0.02) == pytest.approx(1.0)
     assert schedule.cosine(0.51) == pytest.approx((1 + 0.01) / 2, abs=1e-6)
     assert schedule.cosine(1.0) == pytest.approx(0.01)
 
 
-def test_the_average_follows_and_soon_forgets_the_start():
+def test_the_weight_average_follows_the_weights():
     module = torch.nn.Linear(1, 1, bias=False)
     torch.nn.init.zeros_(module.weight)
     average = WeightAverage(module, decay=0.5)
@@ -92,11 +92,11 @@ def test_the_average_follows_and_soon_forgets_the_start():
     assert not average.module.weight.requires_grad
 
 
-def test_a_checkpoint_that_was_cut_off_leaves_the_one_before(tmp_path):
+def test_an_unfinished_checkpoint_leaves_the_previous_one(tmp_path):
     path = tmp_path / "run.pt"
     assert checkpoint.load(path) is None
     checkpoint.save(path, {"step": 3, "weights": torch.from_numpy(np.arange(3.0))})
-    path.with_name("run.pt.new").write_bytes(b"half")
+    path.with_name("run.pt.new").write_bytes(b"unfinished")
     state = checkpoint.load(path)
     assert state is not None
     assert state["step"] == 3

@@ -8,7 +8,7 @@ from bindsearch.errors import BadQuery
 from bindsearch.training.manifest import Pair, read
 
 
-def written(folder: Path, text: str) -> Path:
+def write_manifest(folder: Path, text: str) -> Path:
     for name in ("dog.jpg", "bark.wav", "film.mp4", "dogs/b.jpg", "dogs/a.jpg", "dogs/.hidden"):
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).touch()
@@ -17,9 +17,9 @@ def written(folder: Path, text: str) -> Path:
     return manifest
 
 
-def test_files_folders_and_films(tmp_path):
+def test_files_folders_and_videos_are_read(tmp_path):
     text = "image,sound,video,concept,split\ndog.jpg,bark.wav,,dog,dev\ndogs,bark.wav,,,\n,,film.mp4,,train\n"
-    still, folder, film = read(written(tmp_path, text))
+    still, folder, film = read(write_manifest(tmp_path, text))
     assert still == Pair((tmp_path / "dog.jpg",), (tmp_path / "bark.wav",), "dog", "dev")
     assert folder.images == (tmp_path / "dogs/a.jpg", tmp_path / "dogs/b.jpg")
     assert film.is_video
@@ -28,7 +28,7 @@ def test_files_folders_and_films(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("image,sund\n", "unknown column sund"),
         ("image,sound\n", "has no pairs"),
@@ -37,12 +37,12 @@ def test_files_folders_and_films(tmp_path):
         ("image,sound,split\ndog.jpg,bark.wav,test\n", "train or dev, not 'test'"),
     ],
 )
-def test_what_makes_no_sense_is_told_with_its_line(tmp_path, text, told):
-    with pytest.raises(BadQuery, match=told):
-        read(written(tmp_path, text))
+def test_an_invalid_line_is_reported_by_number(tmp_path, text, message):
+    with pytest.raises(BadQuery, match=message):
+        read(write_manifest(tmp_path, text))
 
 
-def test_the_split_is_the_recordings_where_the_manifest_does_not_say():
+def test_recordings_are_split_by_hash_without_a_split_column():
     def held_out(recording: str, sound: str) -> bool:
         return Pair((), (), recording=recording).held_out(Path(sound))
 
@@ -51,6 +51,6 @@ def test_the_split_is_the_recordings_where_the_manifest_does_not_say():
     assert 0.1 < share < 0.15
 
 
-def test_a_given_split_decides():
+def test_a_given_split_takes_precedence():
     assert Pair((), (), split="dev", recording="any").held_out(Path("a.wav"))
     assert not any(Pair((), (), split="train").held_out(Path(f"{number}.wav")) for number in range(50))

@@ -1,4 +1,4 @@
-"""Small media files of every kind, made on the spot."""
+"""Writes small media files of every format."""
 
 from __future__ import annotations
 
@@ -66,16 +66,16 @@ def video(
     codec: str = "libx264",
     size: tuple[int, int] = (96, 64),
     gop: int = 10,
-    heard: Sequence[NDArray[np.float32]] = (),
-    heard_codec: str = "aac",
+    audio: Sequence[NDArray[np.float32]] = (),
+    audio_codec: str = "aac",
     faststart: bool = False,
 ) -> Path:
-    """Each colour for `each` seconds; a key frame at least every `gop` frames."""
+    """Write a video that shows each colour for `each` seconds, with a key frame at least every `gop` frames."""
     options = {"movflags": "faststart"} if faststart else {}
     with av.open(str(path), "w", options=options) as output:
         quiet = {"x264-params": "log-level=none:scenecut=0", "preset": "ultrafast"} if codec == "libx264" else {}
         stream = output.add_stream(codec, rate=fps, options=quiet)
-        track = output.add_stream(heard_codec, rate=48_000, layout="mono") if heard else None
+        track = output.add_stream(audio_codec, rate=48_000, layout="mono") if audio else None
         stream.width, stream.height, stream.pix_fmt, stream.gop_size = (
             *size,
             "yuvj420p" if codec == "mjpeg" else "yuv420p",
@@ -93,12 +93,12 @@ def video(
                 count += 1
         output.mux(stream.encode(None))
         if track:
-            encode_sound(output, track, heard)
+            encode_sound(output, track, audio)
     return path
 
 
 def quarters(size: tuple[int, int] = (64, 48)) -> Image.Image:
-    """Red top left, green top right, blue bottom left, grey bottom right."""
+    """Return an image: red top left, green top right, blue bottom left, grey bottom right."""
     width, height = size
     picture = Image.new("RGB", size)
     for (name, colour), place in zip(
@@ -120,8 +120,8 @@ def encoded(picture: Image.Image, form: str, **options: Any) -> bytes:
     return target.getvalue()
 
 
-def every_kind(folder: Path) -> list[Path]:
-    """One small file, or a few, of every kind that bindsearch reads."""
+def files_of_all_formats(folder: Path) -> list[Path]:
+    """Write at least one small file of every format that bindsearch reads."""
     return [*_pictures(folder), *_sounds(folder), *_videos(folder), *_texts(folder)]
 
 
@@ -132,7 +132,7 @@ def _pictures(folder: Path) -> list[Path]:
     exif = Image.Exif()
     exif[0x0112] = 6
     moving: dict[str, Any] = {"save_all": True, "append_images": frames[1:]}
-    made = {
+    contents = {
         "a.jpg": encoded(picture, "JPEG", exif=exif),
         "progressive.jpg": encoded(picture, "JPEG", progressive=True),
         "cmyk.jpg": encoded(picture.convert("CMYK"), "JPEG"),
@@ -160,7 +160,7 @@ def _pictures(folder: Path) -> list[Path]:
         "a.dds": encoded(picture, "DDS"),
         "a.icns": encoded(picture, "ICNS"),
     }
-    return [_written(folder / name, data) for name, data in made.items()]
+    return [_written(folder / name, data) for name, data in contents.items()]
 
 
 def _written(path: Path, data: bytes) -> Path:
@@ -189,18 +189,18 @@ def _sounds(folder: Path) -> list[Path]:
         "a.wv": "wavpack",
         "a.mka": "libopus",
     }
-    made = [sound(folder / name, [tone, tone], codec=codec) for name, codec in codecs.items()]
-    return [wav(folder / "a.wav", [tone, tone], rate=48_000), *made]
+    contents = [sound(folder / name, [tone, tone], codec=codec) for name, codec in codecs.items()]
+    return [wav(folder / "a.wav", [tone, tone], rate=48_000), *contents]
 
 
 def _videos(folder: Path) -> list[Path]:
     colours = list(CORNERS.values())[:2]
-    heard = [sine(0.8, rate=48_000)]
+    audio = [sine(0.8, rate=48_000)]
     return [
-        video(folder / "a.mp4", colours, each=0.5, gop=3, heard=heard, faststart=True),
+        video(folder / "a.mp4", colours, each=0.5, gop=3, audio=audio, faststart=True),
         video(folder / "late.mp4", colours, each=1.5, gop=100),
-        video(folder / "a.webm", colours, each=0.5, codec="libvpx", heard=heard, heard_codec="libopus"),
-        video(folder / "a.mkv", colours, each=0.5, heard=heard, heard_codec="flac"),
+        video(folder / "a.webm", colours, each=0.5, codec="libvpx", audio=audio, audio_codec="libopus"),
+        video(folder / "a.mkv", colours, each=0.5, audio=audio, audio_codec="flac"),
         video(folder / "a.avi", colours, each=0.5, codec="mpeg4"),
         video(folder / "a.mov", colours, each=0.5, codec="mjpeg"),
         video(folder / "a.m2ts", colours, each=0.5, fps=25),
@@ -215,7 +215,7 @@ def _texts(folder: Path) -> list[Path]:
     cue = "{n}\n00:00:{n:02},000 --> 00:00:{n:02},900\n<i>Line</i> {n}\n\n"
     cues = "".join(cue.format(n=n) for n in range(1, 30))
     page = "<html><head><title>Sea</title><style>p {}</style></head><body><p>Waves &amp; gulls<p>again</body></html>"
-    made = {
+    contents = {
         "a.txt": sentences.encode(),
         "wide.txt": sentences.encode("utf-16"),
         "old.txt": sentences.encode("cp1252"),
@@ -224,4 +224,4 @@ def _texts(folder: Path) -> list[Path]:
         "a.vtt": ("WEBVTT\n\n" + cues.replace(",", ".")).encode(),
         "a.html": (page * 3).encode(),
     }
-    return [_written(folder / name, data) for name, data in made.items()]
+    return [_written(folder / name, data) for name, data in contents.items()]

@@ -1,4 +1,4 @@
-"""Identifying and decoding in one step."""
+"""Identifies and decodes a file in one step."""
 
 from __future__ import annotations
 
@@ -10,18 +10,22 @@ from numpy.typing import NDArray
 from bindsearch.media import Decoding, decode, identify
 from bindsearch.types import Modality, Piece, Windowing
 
-EVERYTHING = frozenset(Modality)
-USUAL = Windowing()
+ALL_MODALITIES = frozenset(Modality)
+DEFAULT_WINDOWING = Windowing()
 
 
-def opened(path: Path, windowing: Windowing = USUAL, *, wanted: frozenset[Modality] = EVERYTHING) -> Decoding:
+def open_decoding(
+    path: Path, windowing: Windowing = DEFAULT_WINDOWING, *, wanted: frozenset[Modality] = ALL_MODALITIES
+) -> Decoding:
     kind = identify(path)
     assert kind is not None
     return decode(path, kind, windowing, wanted=wanted)
 
 
-def pieces(path: Path, windowing: Windowing = USUAL, *, wanted: frozenset[Modality] = EVERYTHING) -> list[Piece]:
-    with opened(path, windowing, wanted=wanted) as decoding:
+def pieces(
+    path: Path, windowing: Windowing = DEFAULT_WINDOWING, *, wanted: frozenset[Modality] = ALL_MODALITIES
+) -> list[Piece]:
+    with open_decoding(path, windowing, wanted=wanted) as decoding:
         return list(decoding)
 
 
@@ -29,7 +33,7 @@ def spans(found: list[Piece]) -> list[tuple[float | None, float | None]]:
     return [(piece.span.start, piece.span.end) for piece in found]
 
 
-def of(found: list[Piece], modality: Modality) -> list[Piece]:
+def of_modality(found: list[Piece], modality: Modality) -> list[Piece]:
     return [piece for piece in found if piece.modality == modality]
 
 
