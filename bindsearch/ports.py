@@ -182,6 +182,30 @@ class VectorSource(Protocol):
 
 
 @runtime_checkable
+class ApproximateIndex(Index, Protocol):
+    """An index that may miss some of the best, and that can be compared with itself comparing every vector.
+
+    Its recall is measured, and `effort` raised until the library's target is reached; so a high enough effort must find
+    everything.
+    """
+
+    effort: SearchEffort
+
+    def search_exactly(self, queries: Vectors, k: int, *, allowed: Ids | None = None) -> tuple[Scores, Ids]:
+        """Search as `search` does, but compare every vector: recall is measured against this."""
+        ...
+
+
+@runtime_checkable
+class Refinable(Protocol):
+    """An optional part of an approximate index: one whose structure can be made finer when effort alone is wasted."""
+
+    def refine(self) -> bool:
+        """Rebuild the structure with finer codes. Return false if it cannot be finer."""
+        ...
+
+
+@runtime_checkable
 class CandidateGenerator(Protocol):
     """Names rows that may be among the nearest to a query, for one fixed set of vectors.
 
@@ -225,6 +249,7 @@ class CandidateGenerator(Protocol):
 
 
 __all__ = [
+    "ApproximateIndex",
     "BuildCallback",
     "Buildable",
     "CandidateGenerator",
@@ -237,6 +262,7 @@ __all__ = [
     "Modality",
     "Piece",
     "Prepared",
+    "Refinable",
     "Scores",
     "SearchEffort",
     "SpaceSpec",

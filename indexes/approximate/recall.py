@@ -7,14 +7,14 @@ recall is measured for each origin of queries by itself, and the worst one count
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
-from bindsearch.ports import SearchEffort
-from bindsearch.types import Ids, Scores, Vectors
+from bindsearch.ports import ApproximateIndex, Refinable, SearchEffort
+from bindsearch.types import Ids, Vectors
 
 DEFAULT_TARGET = 0.99
 DEPTHS = (10, 100)
@@ -23,20 +23,6 @@ MIN_REFINED_SHARE = 1 / 4
 """If this share of the lists is probed and too little is found, the bits of the lists are to blame."""
 _Z_95 = 1.96
 """Standard deviations on either side of the mean that hold 95 % of a normal distribution."""
-
-
-class Measurable(Protocol):
-    """An approximate index that can also compare every vector."""
-
-    effort: SearchEffort
-
-    def search(self, queries: Vectors, k: int) -> tuple[Scores, Ids]:
-        """Return most of the k best."""
-        ...
-
-    def search_exactly(self, queries: Vectors, k: int) -> tuple[Scores, Ids]:
-        """Return the k best."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +60,16 @@ class RecallCertificate:
         return asdict(self) | {"worst": self.worst, "holds": self.holds}
 
 
-def certify(index: Measurable, queries: Mapping[str, Vectors], *, target: float = DEFAULT_TARGET) -> RecallCertificate:
+def certify(
+    index: ApproximateIndex, queries: Mapping[str, Vectors], *, target: float = DEFAULT_TARGET
+) -> RecallCertificate:
     """Measure the recall of an index for queries by their origin. Vectors of the index may be among them."""
     return _measure(index, queries, _true_neighbours(index, queries), target)
 
 
-def tune(index: Measurable, queries: Mapping[str, Vectors], *, target: float = DEFAULT_TARGET) -> RecallCertificate:
+def tune(
+    index: ApproximateIndex, queries: Mapping[str, Vectors], *, target: float = DEFAULT_TARGET
+) -> RecallCertificate:
     """Raise the effort of an index until it reaches the target, or lower it while it finds more; return its recall.
 
     Where even a wide search finds too little, an index that can refine its codes does so first. This always ends: with
@@ -90,8 +80,8 @@ def tune(index: Measurable, queries: Mapping[str, Vectors], *, target: float = D
     if certificate.holds:
         return _lower_effort(index, queries, truth, certificate) if certificate.queries else certificate
     while True:
-        refine: Callable[[], bool] | None = getattr(index, "refine", None)
-        if refine is None or index.effort.share < MIN_REFINED_SHARE or not refine():
+        wide = index.effort.share >= MIN_REFINED_SHARE
+        if not (wide and isinstance(index, Refinable) and index.refine()):
             index.effort = index.effort.raised()
         certificate = _measure(index, queries, truth, target)
         if certificate.holds:
@@ -99,7 +89,7 @@ def tune(index: Measurable, queries: Mapping[str, Vectors], *, target: float = D
 
 
 def _lower_effort(
-    index: Measurable,
+    index: ApproximateIndex,
     queries: Mapping[str, Vectors],
     truth: Mapping[tuple[str, int], Ids],
     certificate: RecallCertificate,
@@ -118,12 +108,12 @@ def _lower_effort(
         certificate = lowered
 
 
-def _true_neighbours(index: Measurable, queries: Mapping[str, Vectors]) -> Mapping[tuple[str, int], Ids]:
+def _true_neighbours(index: ApproximateIndex, queries: Mapping[str, Vectors]) -> Mapping[tuple[str, int], Ids]:
     return {(origin, k): index.search_exactly(asked, k)[1] for origin, asked in queries.items() for k in DEPTHS}
 
 
 def _measure(
-    index: Measurable, queries: Mapping[str, Vectors], truth: Mapping[tuple[str, int], Ids], target: float
+    index: ApproximateIndex, queries: Mapping[str, Vectors], truth: Mapping[tuple[str, int], Ids], target: float
 ) -> RecallCertificate:
     at10, at100 = (
         {origin: _recall(index, asked, truth[origin, k]) for origin, asked in queries.items() if len(asked)}
@@ -132,7 +122,7 @@ def _measure(
     return RecallCertificate(at10, at100, sum(map(len, queries.values())), target, index.effort)
 
 
-def _recall(index: Measurable, queries: Vectors, exact: Ids) -> Recall:
+def _recall(index: ApproximateIndex, queries: Vectors, exact: Ids) -> Recall:
     found = index.search(queries, exact.shape[1])[1]
     shares = np.array([np.isin(*pair).mean() for pair in zip(exact, found, strict=True)]) if exact.size else np.ones(1)
     return _with_wilson_interval(float(shares.mean()), len(shares))

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 from index_kinds import KINDS
-from index_model import Model, check_search, same_answers, unit
+from index_model import SCORE_TOLERANCE, Model, check_search, same_answers, unit
 
-from bindsearch.ports import Index
+from bindsearch.ports import ApproximateIndex, Index
 
 DIM = 24
 BIG = 10**12
@@ -45,6 +45,20 @@ def test_index_keeps_the_protocol_and_knows_its_kind(kind):
     index = kind.make(DIM)
     assert isinstance(index, Index)
     assert index.kind == kind.name.partition(" ")[0]
+
+
+def test_index_that_may_miss_can_also_search_exactly(kind, rng):
+    index, model = filled(kind, rng)
+    assert isinstance(index, ApproximateIndex) >= (kind.recall < 1.0)
+    if isinstance(index, ApproximateIndex):
+        queries, ids = unit(rng, 6, DIM), model.ids()
+        for allowed in (None, ids[::3]):
+            found = index.search_exactly(queries, 20, allowed=allowed)
+            for scores, row, query in zip(*found, queries, strict=True):
+                truth = model.scores(query, allowed)
+                best = sorted(truth.values(), reverse=True)[:20]
+                np.testing.assert_allclose(scores, best, atol=SCORE_TOLERANCE, rtol=0)
+                np.testing.assert_allclose(scores, [truth[id_] for id_ in row.tolist()], atol=SCORE_TOLERANCE, rtol=0)
 
 
 @pytest.mark.parametrize("k", [1, 10, 100])
