@@ -1,9 +1,9 @@
-"""Where in a picture a query is answered, found in one way for every space: parts of the picture are embedded.
+"""Where an image matches a query, found in the same way for every space: by embedding parts of the image.
 
-Squares of two sizes are laid over the picture so that they overlap. Each is embedded as if it were a picture, all in
-one batch, and its score counts where it lies, most in its middle. What a part scores with ordinary queries is taken
-off, because some parts are near to everything. The sizes are brought to one scale and averaged. No layer of any model
-is looked into; what is shown is how well each part answers on its own.
+Overlapping squares of two sizes cover the image. Each square is embedded as an image of its own, all in one batch. Its
+score counts for the pixels it covers, most in its middle. The mean score of typical queries is subtracted, because
+some parts are similar to any query. Both sizes are brought to the same scale and averaged. The map shows how well
+each part matches by itself; it needs no access to the layers of a model.
 """
 
 from __future__ import annotations
@@ -18,98 +18,99 @@ from PIL.Image import Image
 from bindsearch.types import Modality, Piece, Vectors
 
 RelevanceMap = NDArray[np.float64]
-"""*Shape:* (height, width)"""
-
-SHARES = (1 / 2, 1 / 4)
-"""Of the shorter side: how large the squares are."""
-STEP = 0.5
-"""From one square to the next, as a share of its side."""
-MOST = 160
-"""Squares of one size."""
-LONGEST = 16
-"""Of a panorama they are not square, but this share of its length."""
-SMALLEST = 8
-
-
+"""One score per pixel. *Shape:* (height, width)"""
 Square = tuple[int, int, int, int]
 """Left, top, right, bottom."""
 
+SIDE_SHARES = (1 / 2, 1 / 4)
+"""Sides of the squares, as shares of the shorter side of the image."""
+STEP_SHARE = 0.5
+"""The distance between neighbouring squares, as a share of their side."""
+MAX_SQUARES = 160
+"""Of one size."""
+MAX_PANORAMA_SQUARES = 16
+"""Along the long side of a panorama; beyond this, squares become rectangles."""
+MIN_SIDE_PIXELS = 8
+
 
 def relevance_map(
-    picture: Image,
+    image: Image,
     vector: Vectors,
     embed: Callable[[Sequence[Piece]], Vectors],
     *,
     others: Vectors,
     modality: Modality = Modality.IMAGE,
 ) -> RelevanceMap:
-    """Say how well each place of a picture answers a query, in cosines above the mean answer to `others`."""
-    squares = [_squares(picture.size, share) for share in SHARES]
+    """Return how well each pixel matches a query: cosines, less the mean cosine of the queries `others`."""
+    squares = [_squares(image.size, share) for share in SIDE_SHARES]
     every = [square for size in squares for square in size]
-    rows = embed([Piece(modality, picture.crop(square)) for square in every])
+    rows = embed([Piece(modality, image.crop(square)) for square in every])
     scores = (rows @ vector).astype(np.float64)
     if len(others):
         scores -= rows @ others.mean(axis=0)
     maps, start = [], 0
     for size in squares:
-        maps.append(_spread(size, scores[start : start + len(size)], picture.size))
+        maps.append(_spread(size, scores[start : start + len(size)], image.size))
         start += len(size)
-    return _smooth(_together(maps), squares[-1][0][2] // 4)
+    return _smoothed(_averaged(maps), squares[-1][0][2] // 4)
 
 
 def _squares(size: tuple[int, int], share: float) -> list[Square]:
-    side = min(min(size), max(SMALLEST, round(share * min(size))))
-    wide, high = (max(side, length // LONGEST) for length in size)
-    step = STEP
+    """Cover an image of this size with squares, fewer than `MAX_SQUARES`."""
+    side = min(min(size), max(MIN_SIDE_PIXELS, round(share * min(size))))
+    width, height = (max(side, length // MAX_PANORAMA_SQUARES) for length in size)
+    step = STEP_SHARE
     while True:
         counts = [
-            math.ceil((length - part) / (part * step)) + 1 for length, part in zip(size, (wide, high), strict=True)
+            math.ceil((length - part) / (part * step)) + 1 for length, part in zip(size, (width, height), strict=True)
         ]
-        if math.prod(counts) <= MOST:
+        if math.prod(counts) <= MAX_SQUARES:
             break
         step *= 1.1
     xs, ys = (
         [round(place) for place in np.linspace(0, length - part, count).tolist()]
-        for length, part, count in zip(size, (wide, high), counts, strict=True)
+        for length, part, count in zip(size, (width, height), counts, strict=True)
     )
-    return [(x, y, x + wide, y + high) for y in ys for x in xs]
+    return [(x, y, x + width, y + height) for y in ys for x in xs]
 
 
 def _spread(squares: Sequence[Square], scores: NDArray[np.float64], size: tuple[int, int]) -> RelevanceMap:
-    """Return each place the mean of the squares over it, by how near to their middles it lies."""
+    """Return for each pixel the mean score of the squares that cover it, weighted by the distance to their middles."""
     total, weight = np.zeros(size[::-1]), np.zeros(size[::-1])
     left, top, right, bottom = squares[0]
-    cap = np.outer(_bump(bottom - top), _bump(right - left))
+    window = np.outer(_window(bottom - top), _window(right - left))
     for (left, top, right, bottom), score in zip(squares, scores.tolist(), strict=True):
-        total[top:bottom, left:right] += score * cap
-        weight[top:bottom, left:right] += cap
-    heat: RelevanceMap = total / weight
-    return heat
+        total[top:bottom, left:right] += score * window
+        weight[top:bottom, left:right] += window
+    spread: RelevanceMap = total / weight
+    return spread
 
 
-def _smooth(heat: RelevanceMap, radius: int) -> RelevanceMap:
-    """Round off the corners that squares leave."""
+def _smoothed(relevance: RelevanceMap, radius: int) -> RelevanceMap:
+    """Blur the edges of the squares."""
     if radius < 1:
-        return heat
+        return relevance
     kernel = np.sin(np.pi * (np.arange(2 * radius + 1) + 1) / (2 * radius + 2)) ** 2
     kernel /= kernel.sum()
     for axis in (0, 1):
-        wide = np.pad(heat, [(radius, radius) if axis == each else (0, 0) for each in (0, 1)], mode="edge")
-        heat = np.apply_along_axis(np.convolve, axis, wide, kernel, "valid")
-    return heat
+        padding = [(radius, radius) if axis == each else (0, 0) for each in (0, 1)]
+        padded = np.pad(relevance, padding, mode="edge")
+        relevance = np.apply_along_axis(np.convolve, axis, padded, kernel, "valid")
+    return relevance
 
 
-def _bump(length: int) -> NDArray[np.float64]:
-    bump: NDArray[np.float64] = np.sin(np.pi * (np.arange(length) + 0.5) / length) ** 2 + 0.02
-    return bump
+def _window(length: int) -> NDArray[np.float64]:
+    """Return weights that are largest in the middle and nowhere zero."""
+    window: NDArray[np.float64] = np.sin(np.pi * (np.arange(length) + 0.5) / length) ** 2 + 0.02
+    return window
 
 
-def _together(maps: Sequence[RelevanceMap]) -> RelevanceMap:
-    """Average maps of different centre and spread, and give the mean those of the first, in which squares are large."""
-    spreads = [float(heat.std()) for heat in maps]
+def _averaged(maps: Sequence[RelevanceMap]) -> RelevanceMap:
+    """Average maps after standardising them; the result has the mean and spread of the first, of large squares."""
+    spreads = [float(each.std()) for each in maps]
     if min(spreads) < 1e-6:
         mean: RelevanceMap = np.mean(maps, axis=0)
         return mean
-    alike = np.mean([(heat - heat.mean()) / spread for heat, spread in zip(maps, spreads, strict=True)], axis=0)
-    together: RelevanceMap = alike * spreads[0] + maps[0].mean()
-    return together
+    standard = np.mean([(each - each.mean()) / spread for each, spread in zip(maps, spreads, strict=True)], axis=0)
+    averaged: RelevanceMap = standard * spreads[0] + maps[0].mean()
+    return averaged

@@ -1,4 +1,4 @@
-"""Which words of a passage answer a query: what its score loses when they are left out."""
+"""Explain a passage of text: the words without which its score would fall most (occlusion)."""
 
 from __future__ import annotations
 
@@ -14,12 +14,15 @@ from bindsearch.results import Hit, KeyPhrase
 from bindsearch.spaces.space import Space
 from bindsearch.types import Modality, Piece, Vectors
 
-SHOWN = 3
-"""Words that are named at most."""
-COUNTS = 0.1
-"""A word counts if the score loses this share of what it loses by the word that counts most."""
+MAX_KEY_WORDS = 3
+MIN_LOSS_SHARE = 0.1
+"""A word is a key word if the score loses at least this share of what it loses without the most important word."""
 _SENTENCE = re.compile(r"[^.!?…。！？\n]+[.!?…。！？]*[\"'»”’)\]]*")
 _WORD = re.compile(r"\w+(?:['’-]\w+)*")
+
+Embed = Callable[[Sequence[Piece]], Vectors]
+Spans = Sequence[tuple[int, int]]
+"""Start and end of parts of a passage, in characters."""
 
 
 def with_key_phrase(hit: Hit, space: Space) -> Hit:
@@ -34,23 +37,21 @@ def with_key_phrase(hit: Hit, space: Space) -> Hit:
     return hit
 
 
-def key_phrase(passage: str, vector: Vectors, embed: Callable[[Sequence[Piece]], Vectors]) -> KeyPhrase:
-    """Leave out one sentence after another, then one word after another of the best."""
+def key_phrase(passage: str, vector: Vectors, embed: Embed) -> KeyPhrase:
+    """Return the sentence, and the words in it, whose removal lowers the score of a passage most."""
     sentences = [match for match in _SENTENCE.finditer(passage) if match[0].strip()]
-    losses = _losses(passage, [match.span() for match in sentences], vector, embed)
+    losses = _score_losses(passage, [match.span() for match in sentences], vector, embed)
     best = sentences[int(np.argmax(losses))] if len(sentences) > 1 else None
     start, end = best.span() if best else (0, len(passage))
     words = list(_WORD.finditer(passage, start, end))
-    lost = _losses(passage, [match.span() for match in words], vector, embed)
-    order = sorted(range(len(words)), key=lambda place: -lost[place])
-    told = [words[place][0] for place in order if lost[place] > max(COUNTS * max(lost), 1e-6)]
-    return KeyPhrase(" ".join(passage[start:end].split()), tuple(dict.fromkeys(told))[:SHOWN])
+    losses = _score_losses(passage, [match.span() for match in words], vector, embed)
+    order = sorted(range(len(words)), key=lambda place: -losses[place])
+    key_words = [words[place][0] for place in order if losses[place] > max(MIN_LOSS_SHARE * max(losses), 1e-6)]
+    return KeyPhrase(" ".join(passage[start:end].split()), tuple(dict.fromkeys(key_words))[:MAX_KEY_WORDS])
 
 
-def _losses(
-    passage: str, spans: Sequence[tuple[int, int]], vector: Vectors, embed: Callable[[Sequence[Piece]], Vectors]
-) -> list[float]:
-    """Say what the score of a passage loses without each of its parts; all of it where nothing is left."""
+def _score_losses(passage: str, spans: Spans, vector: Vectors, embed: Embed) -> list[float]:
+    """Return what the score loses without each part; the whole score where nothing is left."""
     rests = [passage[:start] + " " + passage[end:] for start, end in spans]
     texts = [passage, *(rest for rest in rests if rest.strip())]
     scores = iter((embed([Piece(Modality.TEXT, text) for text in texts]) @ vector).tolist())

@@ -1,4 +1,4 @@
-"""The pictures of reasons, of hits of every kind."""
+"""The drawings of explanations, for hits of every modality."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from PIL import Image
 import bindsearch
 from bindsearch.errors import BadQuery, UnreadableMedia, UnsupportedMedia
 from bindsearch.explain import picture as layout
-from bindsearch.explain.drawing import WARM
+from bindsearch.explain.drawing import HIGHLIGHT_COLOUR
 
 HIGH = slice(6, 8)
-"""Seconds at which the planted tone of the sounds is heard."""
+"""Seconds of the high tone in the sounds."""
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +65,7 @@ def x_of(seconds: float, length: float) -> float:
     return layout.LEFT + seconds / length * (layout.WIDTH - layout.LEFT - layout.RIGHT)
 
 
-def test_the_corner_of_a_picture_shines(library):
+def test_image_highlights_the_matching_corner(library):
     drawn = np.asarray(library.picture(hit_of(library, "corner.png", "red")), dtype=float)
     height, width, _ = drawn.shape
     assert width / height == pytest.approx(4 / 3, rel=0.01)
@@ -74,23 +74,23 @@ def test_the_corner_of_a_picture_shines(library):
     assert corner > 1.8 * light[height // 2 :, : width // 2].mean()
 
 
-def test_a_frame_of_an_animation_is_the_one_that_was_found(library):
+def test_animation_shows_the_frame_of_the_hit(library):
     hit = hit_of(library, "moving.gif", "red")
     assert (hit.start, hit.end) == (2.0, 4.0)
     red, green, blue = np.asarray(library.picture(hit), dtype=float).mean(axis=(0, 1))
     assert red > 2 * max(green, blue)
 
 
-def test_the_seconds_of_a_sound_are_marked(library):
+def test_sound_marks_the_seconds_of_the_hit(library):
     hit = hit_of(library, "short.wav", "a high whistle")
     assert (hit.start, hit.end) == (HIGH.start, HIGH.stop)
     drawn = library.picture(hit)
-    marks = columns_in(drawn, WARM)
+    marks = columns_in(drawn, HIGHLIGHT_COLOUR)
     assert min(marks) == pytest.approx(x_of(HIGH.start, 20.0), abs=3)
     assert max(marks) == pytest.approx(x_of(HIGH.stop, 20.0), abs=3)
 
 
-def test_the_planted_tone_is_drawn_at_its_seconds(library):
+def test_spectrogram_shows_the_tone_at_its_seconds(library):
     strip = np.asarray(library.picture(hit_of(library, "short.wav", "a high whistle")), dtype=float)
     strip = strip[layout.TOP : layout.TOP + layout.STRIP // 3]  # the upper third: high pitches
     inside, outside = (
@@ -100,37 +100,39 @@ def test_the_planted_tone_is_drawn_at_its_seconds(library):
     assert inside > 2 * outside
 
 
-def test_a_long_sound_is_shown_closer_as_well(library):
+def test_long_sound_is_also_enlarged(library):
     short, long = (library.picture(hit_of(library, name, "a high whistle")) for name in ("short.wav", "long.wav"))
     assert short.width == long.width == layout.WIDTH
     assert long.height > 2 * short.height - layout.TOP
     below = long.crop((0, long.height - short.height, long.width, long.height))
-    marks = columns_in(below, WARM)
-    assert (max(marks) - min(marks)) == pytest.approx(x_of(2.0, layout.CLOSE) - x_of(0.0, layout.CLOSE), abs=4)
+    marks = columns_in(below, HIGHLIGHT_COLOUR)
+    assert (max(marks) - min(marks)) == pytest.approx(
+        x_of(2.0, layout.ZOOM_SECONDS) - x_of(0.0, layout.ZOOM_SECONDS), abs=4
+    )
 
 
-def test_a_film_shows_its_best_frame_and_both_scores(library):
+def test_video_shows_the_best_frame_and_both_curves(library):
     hit = hit_of(library, "film.mp4", "red")
     assert (hit.segment.modality, hit.start) == ("video", 4.0)
     drawn = library.picture(hit)
     frame = np.asarray(drawn.crop((500, 100, 700, 300)), dtype=float).mean(axis=(0, 1))
     assert frame[0] > 2 * max(frame[1:])
     film = drawn.crop((0, 600, drawn.width, drawn.height))
-    marks = columns_in(film, WARM)
+    marks = columns_in(film, HIGHLIGHT_COLOUR)
     assert min(marks) == pytest.approx(x_of(4.0, 8.0), abs=3)
     assert max(marks) == pytest.approx(x_of(6.0, 8.0), abs=3)
     sounding = library.picture(hit_of(library, "film.mp4", "a low rumble"))
     assert sounding.size == drawn.size
 
 
-def test_the_words_of_a_text_are_told(library):
+def test_text_has_a_key_phrase(library):
     why = hit_of(library, "note.txt", "ruby").why
     assert why.key_phrase.sentence == "The ruby was red."
     assert "ruby" in why.key_phrase.words
     assert why.as_json()["key_phrase"]["words"] == list(why.key_phrase.words)
 
 
-def test_what_cannot_be_drawn_is_said(library, media, tmp_path):
+def test_hits_that_cannot_be_drawn_are_refused(library, media, tmp_path):
     with pytest.raises(UnsupportedMedia, match="is a text"):
         library.picture(hit_of(library, "note.txt", "ruby"))
     with pytest.raises(BadQuery, match="search with why=True"):
@@ -143,7 +145,7 @@ def test_what_cannot_be_drawn_is_said(library, media, tmp_path):
         with pytest.raises(UnreadableMedia, match="changed since it was indexed"):
             other.picture(hit)
         (mine / "green.png").unlink()
-        with pytest.raises(UnreadableMedia, match="is not there any more"):
+        with pytest.raises(UnreadableMedia, match="does not exist any more"):
             other.picture(hit)
         other.forget(mine)
         with pytest.raises(BadQuery, match="search again"):

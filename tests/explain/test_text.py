@@ -1,4 +1,4 @@
-"""The words of a passage that its score leans on."""
+"""Key phrases: the words that a score depends on most."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 import bindsearch
-from bindsearch.explain.text import SHOWN, key_phrase
+from bindsearch.explain.text import MAX_KEY_WORDS, key_phrase
 
 PASSAGE = "The table was long. A crimson ruby lay in the drawer! Nobody spoke, and the clock went on."
 
@@ -17,33 +17,33 @@ def toy():
     return bindsearch.space("toy")
 
 
-def test_the_sentence_and_the_words_are_told(toy):
-    told = key_phrase(PASSAGE, toy.embed(["red"], modality="text")[0], toy.embed_pieces)
-    assert told.sentence == "A crimson ruby lay in the drawer!"
-    assert set(told.words) == {"crimson", "ruby"}
+def test_best_sentence_and_its_key_words(toy):
+    phrase = key_phrase(PASSAGE, toy.embed(["red"], modality="text")[0], toy.embed_pieces)
+    assert phrase.sentence == "A crimson ruby lay in the drawer!"
+    assert set(phrase.words) == {"crimson", "ruby"}
 
 
-def test_of_one_sentence_only_words_are_left_out(toy):
-    told = key_phrase("green leaves and noise", toy.embed(["a forest"], modality="text")[0], toy.embed_pieces)
-    assert told.sentence == "green leaves and noise"
-    assert "green" in told.words
-    assert "noise" not in told.words
+def test_single_sentence_is_kept_whole(toy):
+    phrase = key_phrase("green leaves and noise", toy.embed(["a forest"], modality="text")[0], toy.embed_pieces)
+    assert phrase.sentence == "green leaves and noise"
+    assert "green" in phrase.words
+    assert "noise" not in phrase.words
 
 
-def test_of_one_word_all_is_told(toy):
-    told = key_phrase("ruby", toy.embed(["red"], modality="text")[0], toy.embed_pieces)
-    assert (told.sentence, told.words) == ("ruby", ("ruby",))
+def test_single_word_is_the_key_word(toy):
+    phrase = key_phrase("ruby", toy.embed(["red"], modality="text")[0], toy.embed_pieces)
+    assert (phrase.sentence, phrase.words) == ("ruby", ("ruby",))
 
 
 @given(st.text(min_size=1, max_size=120).filter(str.strip))
-def test_any_passage_has_reasons(passage):
+def test_any_passage_has_a_key_phrase(passage):
     toy = bindsearch.space("toy")
-    told = key_phrase(passage, toy.embed(["red"], modality="text")[0], toy.embed_pieces)
-    assert len(told.words) <= SHOWN
-    assert all(word in passage for word in told.words)
+    phrase = key_phrase(passage, toy.embed(["red"], modality="text")[0], toy.embed_pieces)
+    assert len(phrase.words) <= MAX_KEY_WORDS
+    assert all(word in passage for word in phrase.words)
 
 
-def test_words_are_those_whose_absence_costs_most():
+def test_key_words_are_ordered_by_score_loss():
     axes = {"one": 1.0, "two": 3.0, "three": 2.0}
 
     def embed(pieces):

@@ -1,4 +1,4 @@
-"""Why a file is not among the hits."""
+"""Explain why a file is not among the hits."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ def metadata():
 
 
 @pytest.mark.parametrize("more", [{}, {"also": "dark"}, {"raw": True}, {"modality": ["image", "text"]}])
-def test_rank_score_and_expectation_are_those_of_the_list(library, more):
+def test_rank_and_figures_are_those_of_the_list(library, more):
     hits = library.search("red", k=50, **more)
     for place, hit in enumerate(hits, 1):
-        told = library.why_not(hit.path, SearchRequest.of("red", k=2, **more))
-        assert told.rank == place
-        assert told.verdict == ("listed" if place <= 2 else "behind")
-        assert told.score == pytest.approx(hit.score, abs=1e-6)
-        assert told.expect == pytest.approx(hit.expect, rel=1e-3)
-        assert sum(term.contribution for term in told.why.terms) == pytest.approx(hit.score, abs=1e-6)
+        explained = library.why_not(hit.path, SearchRequest.of("red", k=2, **more))
+        assert explained.rank == place
+        assert explained.verdict == ("listed" if place <= 2 else "behind")
+        assert explained.score == pytest.approx(hit.score, abs=1e-6)
+        assert explained.expect == pytest.approx(hit.expect, rel=1e-3)
+        assert sum(term.contribution for term in explained.why.terms) == pytest.approx(hit.score, abs=1e-6)
 
 
-def test_an_expectation_can_be_too_high(library, media):
+def test_e_value_above_the_limit(library, media):
     green = media / "pictures" / "green.png"
-    told = library.why_not(green, SearchRequest.of("red", max_expect=1e-9))
-    assert told.verdict == "unlikely"
-    assert "the limit is 1e-09" in told.reason
+    explained = library.why_not(green, SearchRequest.of("red", max_expect=1e-9))
+    assert explained.verdict == "unlikely"
+    assert "the limit is 1e-09" in explained.reason
     assert library.why_not(green, SearchRequest.of("red", max_expect=1e9)).verdict == "listed"
 
 
-def test_the_filter_that_removed_it_is_named(library, media):
+def test_filter_that_removes_a_file_is_named(library, media):
     red = media / "pictures" / "red.png"
     old = (datetime.now() - timedelta(days=400)).timestamp()
     os.utime(red, (old, old))
@@ -51,34 +51,34 @@ def test_the_filter_that_removed_it_is_named(library, media):
     }
     for word, filters in removed.items():
         assert red not in [hit.path for hit in library.search("red", k=50, **filters)]
-        told = library.why_not(red, SearchRequest.of("red", **filters))
-        assert (told.verdict, told.rank) == ("filtered", library.why_not(red, "red").rank)
-        assert told.reason.startswith(f"removed by {word}")
-    told = library.why_not(red, SearchRequest.of("red", ext="wav", where={"trip": "coast"}, modality="text"))
-    assert told.reason == "removed by --modality text (its kind is image) and --ext wav"
+        explained = library.why_not(red, SearchRequest.of("red", **filters))
+        assert (explained.verdict, explained.rank) == ("filtered", library.why_not(red, "red").rank)
+        assert explained.reason.startswith(f"removed by {word}")
+    explained = library.why_not(red, SearchRequest.of("red", ext="wav", where={"trip": "coast"}, modality="text"))
+    assert explained.reason == "removed by --modality text (its kind is image) and --ext wav"
 
 
-def test_a_copy_that_passes_stands_for_it(library, media):
+def test_copy_that_passes_represents_the_file(library, media):
     picture(media / "aside" / "same.png", "red")
     library.index(media)
-    told = library.why_not(media / "pictures" / "red.png", SearchRequest.of("red", under=media / "aside"))
-    assert told.verdict == "listed"
-    assert told.reason.endswith(f"(the list shows its copy {media / 'aside' / 'same.png'})")
+    explained = library.why_not(media / "pictures" / "red.png", SearchRequest.of("red", under=media / "aside"))
+    assert explained.verdict == "listed"
+    assert explained.reason.endswith(f"(the list shows its copy {media / 'aside' / 'same.png'})")
 
 
-def test_an_unwanted_query_is_named(library, media):
-    told = library.why_not(media / "pictures" / "red.png", SearchRequest.of("red", excluding=["blue", "red"]))
-    assert (told.verdict, told.rank) == ("excluded", None)
-    assert told.reason.startswith("it matches the excluded query text:red: score")
+def test_excluded_query_is_named(library, media):
+    explained = library.why_not(media / "pictures" / "red.png", SearchRequest.of("red", excluding=["blue", "red"]))
+    assert (explained.verdict, explained.rank) == ("excluded", None)
+    assert explained.reason.startswith("it matches the excluded query text:red: score")
 
 
-def test_what_the_library_does_not_have(library, media, tmp_path):
+def test_files_without_vectors(library, media, tmp_path):
     (media / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 this is no picture")
     (media / "table.bin").write_bytes(bytes(100))
     library.index(media)
-    told = library.why_not(media / "broken.jpg", "red")
-    assert told.verdict == "quarantined"
-    assert told.reason.removeprefix("it cannot be read: ") in library.status().quarantine[media / "broken.jpg"]
+    explained = library.why_not(media / "broken.jpg", "red")
+    assert explained.verdict == "quarantined"
+    assert explained.reason.removeprefix("it cannot be read: ") in library.status().quarantine[media / "broken.jpg"]
     assert library.why_not(media / "table.bin", "red").verdict in {"unread", "unknown"}
     late, aside = picture(media / "late.png", "red"), picture(tmp_path / "aside.png", "red")
     assert "is not in the library yet" in library.why_not(late, "red").reason
@@ -88,7 +88,7 @@ def test_what_the_library_does_not_have(library, media, tmp_path):
     assert library.why_not(late, "red").verdict == "listed"
 
 
-def test_what_links_and_dots_keep_out(library, media):
+def test_links_and_hidden_folders(library, media):
     secret = picture(media / ".aside" / "secret.png", "red")
     (media / "dead.png").symlink_to(media / "nowhere.png")
     (media / "again").symlink_to(media / "pictures", target_is_directory=True)
@@ -103,7 +103,7 @@ def test_what_links_and_dots_keep_out(library, media):
     assert library.why_not(secret, "red").verdict == "listed"
 
 
-def test_what_is_no_file_is_refused(library, media):
+def test_folders_and_missing_files_are_refused(library, media):
     with pytest.raises(BadQuery, match="no such file"):
         library.why_not(media / "gone.png", "red")
     with pytest.raises(BadQuery, match="is a folder"):
