@@ -1,7 +1,7 @@
-"""The one tree of errors.
+"""The error hierarchy.
 
-Every error that bindsearch raises on purpose is a `BindsearchError`; its message says what happened, to which
-file, and what to do next. Errors of other libraries are mapped where they arise and stay chained.
+Every error that bindsearch raises on purpose is a `BindsearchError`. Its message says what happened, to which file,
+and what to do next. Errors of other libraries are mapped where they arise, and chained.
 
     BindsearchError
     ├── MediaError: UnreadableMedia, UnsupportedMedia, MediaTooLarge
@@ -16,7 +16,7 @@ from __future__ import annotations
 
 
 class BindsearchError(Exception):
-    """The root: catch it to catch everything that bindsearch raises on purpose."""
+    """The base class of all errors that bindsearch raises on purpose."""
 
 
 class MediaError(BindsearchError):
@@ -24,11 +24,11 @@ class MediaError(BindsearchError):
 
 
 class UnreadableMedia(MediaError):
-    """The file is damaged, truncated or empty, or contradicts its own name."""
+    """The file is damaged, truncated or empty, or its content contradicts its name."""
 
 
 class UnsupportedMedia(MediaError):
-    """The file is none of the kinds that bindsearch reads."""
+    """The file has a format that bindsearch does not read."""
 
 
 class MediaTooLarge(MediaError):
@@ -44,31 +44,31 @@ class UnknownSpace(SpaceError):
 
 
 class SpaceMismatch(SpaceError):
-    """The library's vectors were made by another space than the one at hand."""
+    """The vectors of the library belong to another space."""
 
 
 class OutOfMemory(SpaceError):
-    """There was not enough memory for a single piece: with more of it the same file may do."""
+    """The memory was not enough for a single piece; with more memory the same file may be encoded."""
 
 
 class UnusableSpace(SpaceError):
-    """A space can take nothing at all, whatever it is given: what is under way stops, and no file is to blame."""
+    """The space cannot be used at all: the run stops, and no file is quarantined."""
 
 
 class MissingWeights(UnusableSpace):
-    """The weights of a space are not on this machine."""
+    """The weights of the space are not on this machine."""
 
 
 class DamagedWeights(UnusableSpace):
-    """The weights are not what was published, or are no weights at all."""
+    """The weights differ from the published ones, or are not weights."""
 
 
 class MissingExtra(UnusableSpace):
-    """A package that this space or index needs is not installed."""
+    """A package that the space or index needs is not installed."""
 
 
 class LicenceRefused(UnusableSpace):
-    """The licence of the weights does not allow the use that was asked for."""
+    """The licence of the weights does not allow the intended use."""
 
 
 class LibraryError(BindsearchError):
@@ -84,7 +84,7 @@ class LibraryBusy(LibraryError):
 
 
 class LibraryFull(LibraryError):
-    """The disk that holds the library has no room left."""
+    """The disk that holds the library is full."""
 
 
 class CorruptLibrary(LibraryError):
@@ -100,15 +100,15 @@ class QueryError(BindsearchError):
 
 
 class BadQuery(QueryError):
-    """The words of the query do not make one."""
+    """The query, or another argument, is invalid."""
 
 
 class EmptyQuery(QueryError):
-    """The query asks for nothing, or its operands cancel out."""
+    """The query has no operands, or its operands cancel out."""
 
 
 class IndexingError(BindsearchError):
-    """An index cannot be made or used."""
+    """An index cannot be built or used."""
 
 
 class UnknownIndex(IndexingError):

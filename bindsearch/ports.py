@@ -1,33 +1,32 @@
-"""What an adapter in `encoders/` or `indexes/` provides. The engine knows adapters by these protocols only."""
+"""The protocols that adapters in `encoders/` and `indexes/` implement; the engine knows adapters only by these."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, Protocol, Self, runtime_checkable
+from typing import Any, ClassVar, Protocol, Self, runtime_checkable
 
-from bindsearch.types import Ids, Mask, Modality, Piece, Scores, SpaceSpec, Vectors
+from bindsearch.types import Candidates, Ids, Mask, Modality, Piece, Scores, SearchEffort, SpaceSpec, Vectors
 
 Prepared = Any
-"""What `Encoder.prepare` makes and only the same encoder's `encode` reads."""
+"""The result of `Encoder.prepare`. Only `encode` of the same encoder reads it."""
 
 
 @runtime_checkable
 class Encoder(Protocol):
-    """Projects prepared media of every modality it knows into one space."""
+    """Embeds media of one or more modalities in one space."""
 
     @property
     def spec(self) -> SpaceSpec:
-        """The space; reading it loads no weights."""
+        """The description of the space. Must not load any weights."""
         ...
 
     def prepare(self, piece: Piece) -> Prepared:
-        """Turn decoded media into this model's input. Called from many threads; touches no device."""
+        """Turn decoded media into the input of the model. Called from many threads; must not use the device."""
         ...
 
     def encode(self, modality: Modality, batch: Sequence[Prepared]) -> Vectors:
-        """Embed a batch of one modality. The engine normalises what comes back.
+        """Embed a batch of one modality. The engine normalises the vectors.
 
         *Shape:* (len(batch), dim), float32.
         """
@@ -36,18 +35,18 @@ class Encoder(Protocol):
 
 @runtime_checkable
 class CostModel(Protocol):
-    """What an encoder may say besides, so that batches suit model and device.
+    """Optional for an encoder: what the engine needs to choose batch sizes.
 
-    All its pieces of a modality cost the same.
+    All pieces of a modality cost the same.
     """
 
     @property
     def device(self) -> str:
-        """Where it runs: `cpu`, or the name of a kind of accelerator."""
+        """Where the encoder runs: `cpu`, or the name of a kind of accelerator."""
         ...
 
     def cost(self, modality: Modality) -> float:
-        """Return what one prepared piece costs: pixels of a picture, tokens of a text, seconds of a sound."""
+        """Return the size of one prepared piece: pixels of an image, tokens of a text, seconds of audio."""
         ...
 
 
@@ -55,29 +54,31 @@ class CostModel(Protocol):
 class Index(Protocol):
     """Finds nearest neighbours by cosine among the unit vectors of one space and one modality.
 
-    Values agree with the exact index, ties aside; equal scores are ordered by id, smallest first. Searching is
-    safe while another thread adds or removes: a search sees the index as it was at one moment.
+    Scores agree with those of the exact index; equal scores are ordered by id, smallest first. Searching is safe
+    while another thread adds or removes: a search sees the index as it was at one moment.
     """
 
     kind: str
 
     def add(self, ids: Ids, vectors: Vectors) -> None:
-        """Add vectors under new ids. Raises `ValueError` for an id that is present and for values not finite."""
+        """Add vectors under new ids. Raises `ValueError` for a known id and for values that are not finite."""
         ...
 
     def remove(self, ids: Ids) -> None:
-        """Remove ids; those that are absent are ignored."""
+        """Remove ids; unknown ones are ignored."""
         ...
 
     def search(self, queries: Vectors, k: int, *, allowed: Ids | None = None) -> tuple[Scores, Ids]:
-        """Find the best `min(k, searched)` for each query, best first, among the sorted ids `allowed` if given.
+        """Return scores and ids of the best `min(k, searched)` for each query, best first.
+
+        If `allowed` is given, only these ids, which are sorted, are searched.
 
         *Shape:* (n, min(k, searched)) twice.
         """
         ...
 
     def sample(self, n: int) -> Vectors:
-        """Return up to `n` of the vectors, spread evenly over the ids, always the same ones for the same content."""
+        """Return up to `n` vectors, spread evenly over the ids; always the same ones for the same content."""
         ...
 
     def ids(self) -> Ids:
@@ -85,11 +86,11 @@ class Index(Protocol):
         ...
 
     def vectors(self, ids: Ids) -> Vectors:
-        """Return the stored vectors of ids, in their order. Raises `KeyError` for an id that is absent."""
+        """Return the stored vectors of ids, in their order. Raises `KeyError` for an unknown id."""
         ...
 
     def save(self, folder: Path) -> None:
-        """Write everything into an existing empty folder."""
+        """Write the index into an existing empty folder."""
         ...
 
     @classmethod
@@ -101,61 +102,49 @@ class Index(Protocol):
 
 
 @runtime_checkable
-class Buildable(Protocol):
-    """What an index may be besides: one that is built, from time to time, of what came and went since."""
+class ApproximateIndex(Index, Protocol):
+    """An index that may miss neighbours, but can also compare every vector.
 
-    def build(self, *, on_progress: Callable[[int, int], None]) -> None:
-        """Build, and tell now and then how many of how many segments are done."""
+    The engine measures its recall and raises `effort` until the target of the library is reached, so a high enough
+    effort must find everything.
+    """
+
+    effort: SearchEffort
+
+    def search_exactly(self, queries: Vectors, k: int, *, allowed: Ids | None = None) -> tuple[Scores, Ids]:
+        """Search as `search` does, but compare every vector: recall is measured against this."""
         ...
 
 
 @runtime_checkable
-class Copyable(Protocol):
-    """What an index may be besides: one that gives, at no cost, another of the same content."""
+class Refinable(Protocol):
+    """Optional for an approximate index: its structure can be made finer where more effort alone is wasted."""
 
-    def copy(self) -> Self:
-        """Return an index of the same, as it is at this moment; what is changed in one does not change the other."""
+    def refine(self) -> bool:
+        """Rebuild the structure with finer codes. Return False if there are none."""
         ...
 
 
 BuildCallback = Callable[[int, int], None]
 """Called during a build with the number of rows done and the number of all rows."""
 
-MIN_LOWERED_SHARE = 1 / 256
-"""A share of IVF lists that is not lowered further."""
+
+@runtime_checkable
+class Buildable(Protocol):
+    """Optional for an index: it has to be built again from time to time, for what was added and removed since."""
+
+    def build(self, *, on_progress: BuildCallback) -> None:
+        """Build the index; searches, additions and removals go on meanwhile."""
+        ...
 
 
-@dataclass(frozen=True, slots=True)
-class SearchEffort:
-    """How many candidates a search asks for, and how far it goes to find them."""
+@runtime_checkable
+class Copyable(Protocol):
+    """Optional for an index: it can be copied without copying its vectors."""
 
-    share: float = 1 / 16
-    """The share of IVF lists to probe; 1 for generators that have no lists."""
-    candidates: int = 512
-    """Rows to name for each query."""
-    breadth: int = 0
-    """Rows that a graph walk keeps in its queue; never fewer than `candidates`."""
-
-    def raised(self) -> SearchEffort:
-        """Return the next step up: twice the lists; once all lists are probed, twice the candidates and breadth."""
-        if self.share < 1:
-            return replace(self, share=min(1.0, 2 * self.share))
-        return replace(self, candidates=2 * self.candidates, breadth=2 * self.breadth)
-
-    def lowered(self) -> SearchEffort:
-        """Return the next step down: half the lists. The same effort where there are none to leave out."""
-        if self.share >= 1 or self.share <= MIN_LOWERED_SHARE:
-            return self
-        return replace(self, share=self.share / 2)
-
-
-class Candidates(NamedTuple):
-    """The rows that a candidate generator names for a batch of queries."""
-
-    rows: Ids
-    """In any order, none twice; -1 fills places without a candidate. *Shape:* (queries, effort.candidates)"""
-    sufficient: Mask
-    """Whether the rows of a query can be trusted; every row is compared for the others. *Shape:* (queries,)"""
+    def copy(self) -> Self:
+        """Return an independent index with the present content."""
+        ...
 
 
 class VectorSource(Protocol):
@@ -178,30 +167,6 @@ class VectorSource(Protocol):
 
     def batches(self, rows: int) -> Iterator[Vectors]:
         """Return all rows in their order, up to `rows` at a time."""
-        ...
-
-
-@runtime_checkable
-class ApproximateIndex(Index, Protocol):
-    """An index that may miss some of the best, and that can be compared with itself comparing every vector.
-
-    Its recall is measured, and `effort` raised until the library's target is reached; so a high enough effort must find
-    everything.
-    """
-
-    effort: SearchEffort
-
-    def search_exactly(self, queries: Vectors, k: int, *, allowed: Ids | None = None) -> tuple[Scores, Ids]:
-        """Search as `search` does, but compare every vector: recall is measured against this."""
-        ...
-
-
-@runtime_checkable
-class Refinable(Protocol):
-    """An optional part of an approximate index: one whose structure can be made finer when effort alone is wasted."""
-
-    def refine(self) -> bool:
-        """Rebuild the structure with finer codes. Return false if it cannot be finer."""
         ...
 
 
@@ -253,20 +218,11 @@ __all__ = [
     "BuildCallback",
     "Buildable",
     "CandidateGenerator",
-    "Candidates",
-    "Encoder",
-    "Ids",
-    "Index",
-    "Mask",
+    "Copyable",
     "CostModel",
-    "Modality",
-    "Piece",
+    "Encoder",
+    "Index",
     "Prepared",
     "Refinable",
-    "Scores",
-    "SearchEffort",
-    "SpaceSpec",
-    "Copyable",
     "VectorSource",
-    "Vectors",
 ]

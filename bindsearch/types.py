@@ -1,12 +1,12 @@
-"""The words of bindsearch as types: modality, space, piece, segment, item, hit."""
+"""The values that every room and every adapter uses: modality, space, piece, segment, item, search effort."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 
 Vectors = NDArray[np.float32]
-"""*Shape:* (n, dim), or (dim,) where one vector is meant."""
+"""*Shape:* (n, dim), or (dim,) for a single vector."""
 Ids = NDArray[np.int64]
 Scores = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
 
 class Modality(StrEnum):
-    """What kind of thing an item or a segment is."""
+    """The kind of media of an item or a segment."""
 
     IMAGE = "image"
     AUDIO = "audio"
@@ -33,45 +33,45 @@ class Modality(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Windowing:
-    """How a space wants media cut into pieces; part of its fingerprint."""
+    """How a space cuts media into pieces; part of its fingerprint."""
 
     sample_rate: int = 16_000
-    """Of the mono sound that `Piece.content` holds, in Hz."""
+    """Of the mono audio in `Piece.content`, in Hz."""
     window: float = 2.0
-    """Length of a window of sound, in seconds."""
+    """The length of an audio window, in seconds."""
     hop: float = 2.0
-    """From the start of one window of sound to the next, in seconds."""
+    """From the start of one audio window to the next, in seconds."""
     frame_every: float = 2.0
-    """One frame of a video or animation is taken from every stretch of this many seconds."""
+    """One frame is taken from each stretch of this length of a video or animation, in seconds."""
     image_side: int = 512
-    """Pictures are decoded so that their shorter side is at least this long, where the original's is."""
+    """Images are decoded with a shorter side of at least this many pixels, unless the original is smaller."""
     passage: int = 600
-    """A passage of text has at most this many characters."""
+    """The maximum length of a passage of text, in characters."""
 
 
 @dataclass(frozen=True, slots=True)
 class SpaceSpec:
-    """One shared embedding space: what it is called, what it takes, and what identifies its vectors."""
+    """The description of one shared embedding space."""
 
     name: str
     dim: int
     modalities: frozenset[Modality]
     licence: str
-    """Of the weights, as an SPDX name where there is one."""
+    """Of the weights, as an SPDX identifier if there is one."""
     fingerprint: str
-    """Of weights, preprocessing and windowing: vectors of different fingerprints never meet."""
+    """Hash of weights, preprocessing and windowing: vectors of different fingerprints are never compared."""
     summary: str
     """How the space was aligned, in one sentence."""
     windowing: Windowing = field(default_factory=Windowing)
     temperature: float = 0.05
-    """Divides cosines before a softmax over labels: what the towers were trained with, never fitted to test data."""
+    """Divides cosines before a softmax over labels: the temperature of training, never fitted to test data."""
     commercial: bool = True
     """Whether the licence of the weights allows commercial use."""
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Where in its item a segment lies. Times in seconds; offsets in characters of the decoded text."""
+    """Where a segment lies in its item: times in seconds, offset and length in characters of the decoded text."""
 
     start: float | None = None
     end: float | None = None
@@ -84,10 +84,10 @@ WHOLE = Span()
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Decoded media of one segment, as the media room gives it and an encoder takes it.
+    """The decoded media of one segment, as encoders receive it.
 
-    `content` is, by modality: image and video, a PIL image in mode RGB; audio, mono float32 samples at the
-    windowing's rate, at most one window long and shorter only if the whole recording is; text, a `str`.
+    `content` depends on the modality. Image and video: a PIL image in mode RGB. Audio: mono float32 samples at the
+    rate of the windowing, one window long, or shorter if the whole recording is. Text: a `str`.
     """
 
     modality: Modality
@@ -108,13 +108,50 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One content, at one or more paths (none while its files are gone)."""
+    """One content, at one or more paths; at none while its files are gone."""
 
     id: int
     hash: str
     modality: Modality
     size: int
     duration: float | None
-    """In seconds, of sounds, videos and animations."""
+    """Of audio, videos and animations, in seconds; None for other media."""
     segments: Sequence[Segment]
     paths: Sequence[Path] = ()
+
+
+MIN_LOWERED_SHARE = 1 / 256
+"""A share of IVF lists that is not lowered further."""
+
+
+@dataclass(frozen=True, slots=True)
+class SearchEffort:
+    """How many candidates a search asks for, and how far it goes to find them."""
+
+    share: float = 1 / 16
+    """The share of IVF lists to probe; 1 for generators that have no lists."""
+    candidates: int = 512
+    """Rows to name for each query."""
+    breadth: int = 0
+    """Rows that a graph walk keeps in its queue; never fewer than `candidates`."""
+
+    def raised(self) -> SearchEffort:
+        """Return the next step up: twice the lists; once all lists are probed, twice the candidates and breadth."""
+        if self.share < 1:
+            return replace(self, share=min(1.0, 2 * self.share))
+        return replace(self, candidates=2 * self.candidates, breadth=2 * self.breadth)
+
+    def lowered(self) -> SearchEffort:
+        """Return the next step down: half the lists. The same effort where there are none to leave out."""
+        if self.share >= 1 or self.share <= MIN_LOWERED_SHARE:
+            return self
+        return replace(self, share=self.share / 2)
+
+
+class Candidates(NamedTuple):
+    """The rows that a candidate generator names for a batch of queries."""
+
+    rows: Ids
+    """In any order, none twice; -1 fills places without a candidate. *Shape:* (queries, effort.candidates)"""
+    sufficient: Mask
+    """Whether the rows of a query can be trusted; every row is compared for the others. *Shape:* (queries,)"""

@@ -21,6 +21,8 @@ from bindsearch.duplicates.image_fingerprint import Thumbnail
 from bindsearch.errors import MediaError
 from bindsearch.evaluation.dataset import Dataset, Media, MediaCache
 from bindsearch.evaluation.media_files import PICTURES, SOUNDING, Store
+from bindsearch.storage.ledger import Ledger
+from bindsearch.storage.manifest import MANIFEST, read_manifest
 from bindsearch.types import Modality, Piece
 
 ProgressCallback = Callable[[str], None]
@@ -141,20 +143,24 @@ def _is_same_file(one: str, other: str) -> bool:
 
 def _media_in(against: Path, modalities: set[Modality]) -> Iterator[Media]:
     """Yield the media of a library, of a folder and everything below it, or of a tar file."""
-    from bindsearch.library.library import Library
-    from bindsearch.storage.manifest import MANIFEST
-
     suffixes = (PICTURES if Modality.IMAGE in modalities else frozenset()) | (
         SOUNDING if Modality.AUDIO in modalities else frozenset()
     )
     if (against / MANIFEST).is_file():
-        with Library.open(against, create=False) as library:
-            paths = [path for item in library.items() for path in item.paths[:1] if path.suffix.lower() in suffixes]
+        paths = [path for path in _library_paths(against) if path.suffix.lower() in suffixes]
         yield from (Media(path) for path in paths)
     elif not against.exists():
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(against))
     else:
         yield from Store(against, suffixes=suffixes, tars_below=True).files.values()
+
+
+def _library_paths(folder: Path) -> list[Path]:
+    """Return one path of every live item of a library. Raises `LibraryError`."""
+    edition = read_manifest(folder).current
+    ledger = Ledger.open(edition.ledger(folder), dim=edition.dim)
+    with closing(ledger), ledger.read() as snapshot:
+        return [snapshot.owners(record.digest)[0].path for _, record in snapshot.live_items()]
 
 
 def _fingerprints(media: list[Media], on_progress: ProgressCallback) -> _Fingerprints:

@@ -22,7 +22,7 @@ from bindsearch.core.files import file_size, sync_folder, write_text_atomically
 from bindsearch.core.lock import rebuilding
 from bindsearch.core.progress import BuildProgress
 from bindsearch.errors import BindsearchError, LibraryBusy, LibraryError, LibraryFull
-from bindsearch.ports import Buildable, Copyable, Index
+from bindsearch.ports import ApproximateIndex, Buildable, Copyable, Index
 from bindsearch.storage.records import RunRef, run_ids
 from bindsearch.storage.settings import Settings
 from bindsearch.storage.snapshot import Snapshot
@@ -140,7 +140,7 @@ class IndexStore:
         """Measure now what those indexes find that may not find everything."""
         with self._lock:
             indexes = {modality: shelf.index for modality, shelf in self._shelves.items()}
-        measured = {modality: self._certify(index, mend=False) for modality, index in indexes.items()}
+        measured = {modality: self._certify(index, tune=False) for modality, index in indexes.items()}
         return {modality: told for modality, told in measured.items() if told is not None}
 
     def save(self, *, everything: bool = False, on_progress: ProgressCallback = lambda building: None) -> int:
@@ -268,7 +268,7 @@ class IndexStore:
         if isinstance(fresh, Buildable):
             fresh.build(on_progress=lambda done, total: on_progress(stage("building", done, total)))
         on_progress(stage("measuring"))
-        certificate = self._certify(fresh, mend=True)
+        certificate = self._certify(fresh, tune=True)
         build_s = time.monotonic() - began
         on_progress(stage("writing"))
         older = self._generations(shelf.modality)
@@ -313,14 +313,14 @@ class IndexStore:
                     _put_manifest(folder, (_manifest(folder) or {}) | {"position": shelf.position})
                     shelf.saved_at = shelf.position
 
-    def _certify(self, index: Index, *, mend: bool) -> dict[str, Any] | None:
+    def _certify(self, index: Index, *, tune: bool) -> dict[str, Any] | None:
         """Measure an index with vectors of all modalities, and words: those of others lie off its distribution."""
-        if not len(index) or not registry.may_miss(index):
+        if not len(index) or not isinstance(index, ApproximateIndex):
             return None
         with self._lock:
             others = {str(shelf.modality): shelf.index for shelf in self._shelves.values()}
         queries = {name: other.sample(QUERIES) for name, other in others.items()} | {TYPED: self._typed()}
-        told = registry.certify_index(index, queries, target=self._settings().recall, mend=mend)
+        told = registry.certify_index(index, queries, target=self._settings().recall, tune=tune)
         return told | {"measured": _now()}
 
 

@@ -23,8 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bindsearch.errors import DamagedWeights, MissingExtra, MissingWeights, SpaceError
-from bindsearch.ports import Modality, Piece, Prepared, SpaceSpec, Vectors
-from bindsearch.types import Windowing
+from bindsearch.ports import Prepared
+from bindsearch.types import Modality, Piece, SpaceSpec, Vectors, Windowing
 
 from ..shared.lazy_towers import TowersOnDevice
 from ..shared.weight_files import first_of, opened, sha256_of

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from PIL.Image import Image
 
 from bindsearch.errors import MissingExtra
-from bindsearch.ports import Modality, Piece, Prepared, SpaceSpec, Vectors
-from bindsearch.types import Windowing
+from bindsearch.ports import Prepared
+from bindsearch.types import Modality, Piece, SpaceSpec, Vectors, Windowing
 
 from ..openclip.preprocess import Preprocessing
 from ..shared.lazy_towers import TowersOnDevice

@@ -22,8 +22,8 @@ import numpy as np
 from PIL.Image import Image
 
 from bindsearch.errors import MissingExtra, SpaceError
-from bindsearch.ports import Modality, Piece, Prepared, SpaceSpec, Vectors
-from bindsearch.types import Windowing
+from bindsearch.ports import Prepared
+from bindsearch.types import Modality, Piece, SpaceSpec, Vectors, Windowing
 
 from ..shared.lazy_towers import TowersOnDevice
 from ..shared.weight_files import sha256_of

@@ -25,7 +25,7 @@ from open_clip.model import (
 )
 
 from bindsearch.errors import DamagedWeights, MissingExtra, UnusableSpace
-from bindsearch.ports import Vectors
+from bindsearch.types import Vectors
 
 from ..shared.device import device, known_dtype, measured_dtype
 from ..shared.weight_files import Weights, opened

@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bindsearch.errors import MissingExtra, MissingWeights, SpaceMismatch
-from bindsearch.ports import Encoder, Modality, Piece, Prepared, Vectors
+from bindsearch.ports import Encoder, Prepared
+from bindsearch.types import Modality, Piece, Vectors
 
 from ..shared.lazy_towers import LazyTowers
 from .spectrogram import spectrogram

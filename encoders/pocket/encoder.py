@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from PIL.Image import Image, Resampling
 
 from bindsearch.errors import MissingExtra, MissingWeights
-from bindsearch.ports import Modality, Piece, Prepared, SpaceSpec, Vectors
-from bindsearch.types import Windowing
+from bindsearch.ports import Prepared
+from bindsearch.types import Modality, Piece, SpaceSpec, Vectors, Windowing
 
 from ..shared.lazy_towers import LazyTowers
 from .spectrogram import spectrogram

@@ -6,7 +6,7 @@ import threading
 from abc import ABC, abstractmethod
 from typing import Any
 
-from bindsearch.ports import SpaceSpec
+from bindsearch.types import SpaceSpec
 
 
 class LazyTowers(ABC):

@@ -27,8 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL.Image import Image, Resampling
 
-from bindsearch.ports import Modality, Piece, SpaceSpec, Vectors
-from bindsearch.types import Windowing
+from bindsearch.types import Modality, Piece, SpaceSpec, Vectors, Windowing
 
 from .vocabulary import FILLERS, TABLE, WORDS, root
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bindsearch.ports import CandidateGenerator, SearchEffort
-from bindsearch.types import Scores, Vectors
+from bindsearch.ports import CandidateGenerator
+from bindsearch.types import Scores, SearchEffort, Vectors
 
 from ..scan.int8_codes import Int8Coder
 from ..scan.rows import RowSelection

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from bindsearch.ports import SearchEffort
+from bindsearch.types import SearchEffort
 
 from .hnsw_graph import HnswGraph
 from .two_stage import TwoStageIndex

@@ -14,8 +14,8 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from bindsearch.ports import BuildCallback, Candidates, SearchEffort, VectorSource
-from bindsearch.types import Mask, Scores, Vectors
+from bindsearch.ports import BuildCallback, VectorSource
+from bindsearch.types import Candidates, Mask, Scores, SearchEffort, Vectors
 
 from .faiss_io import import_faiss, map_index, row_filter, write_index
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar, Self
 
-from bindsearch.ports import BuildCallback, CandidateGenerator, SearchEffort, VectorSource
+from bindsearch.ports import BuildCallback, CandidateGenerator, VectorSource
+from bindsearch.types import SearchEffort
 
 from .ivf_lists import IvfLists
 from .two_stage import TwoStageIndex

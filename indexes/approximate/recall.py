@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from bindsearch.ports import ApproximateIndex, Refinable, SearchEffort
-from bindsearch.types import Ids, Vectors
+from bindsearch.ports import ApproximateIndex, Refinable
+from bindsearch.types import Ids, SearchEffort, Vectors
 
 DEFAULT_TARGET = 0.99
 DEPTHS = (10, 100)

@@ -4,7 +4,7 @@ This module is public. To search through a structure of your own, be it a graph,
 that keeps the protocol `bindsearch.ports.CandidateGenerator`, and name it in a subclass of `TwoStageIndex`::
 
     from bindsearch.indexes.approximate.two_stage import TwoStageIndex
-    from bindsearch.ports import SearchEffort
+    from bindsearch.types import SearchEffort
 
     class MyIndex(TwoStageIndex):
         kind = "my-index"
@@ -26,8 +26,8 @@ from typing import ClassVar, Self
 
 import numpy as np
 
-from bindsearch.ports import BuildCallback, CandidateGenerator, SearchEffort, VectorSource
-from bindsearch.types import Ids, Scores, Vectors
+from bindsearch.ports import BuildCallback, CandidateGenerator, VectorSource
+from bindsearch.types import Ids, Scores, SearchEffort, Vectors
 
 from ..exact import ExactIndex
 from ..scan.blocks import Block, BlockSnapshot

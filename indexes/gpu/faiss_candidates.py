@@ -10,8 +10,8 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from bindsearch.errors import IndexUnavailable
-from bindsearch.ports import BuildCallback, Candidates, SearchEffort, VectorSource
-from bindsearch.types import Ids, Mask, Vectors
+from bindsearch.ports import BuildCallback, VectorSource
+from bindsearch.types import Candidates, Ids, Mask, SearchEffort, Vectors
 
 from ..approximate.faiss_io import import_faiss, map_index, row_filter, write_index
 from ..approximate.ivf_lists import TRAINING_ITERATIONS, fill_ivf, ivf_index

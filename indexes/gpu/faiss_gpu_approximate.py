@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from bindsearch.ports import BuildCallback, CandidateGenerator, SearchEffort, VectorSource
+from bindsearch.ports import BuildCallback, CandidateGenerator, VectorSource
+from bindsearch.types import SearchEffort
 
 from ..approximate.two_stage import MIN_GENERATOR_ROWS, TwoStageIndex
 from .faiss_candidates import FaissGpuCagraGraph, FaissGpuGenerator, FaissGpuIvfLists, FaissGpuPqLists

@@ -19,7 +19,8 @@ from bindsearch.indexes.scan.shortlist import DIRECT_RESCORING_ROWS
 from fake_gpus import fake_gpus
 from third_party import LeadingDimensionsIndex
 
-from bindsearch.ports import Index, SearchEffort
+from bindsearch.ports import Index
+from bindsearch.types import SearchEffort
 
 
 @dataclass(frozen=True, slots=True)

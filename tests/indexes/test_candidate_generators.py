@@ -13,7 +13,8 @@ from bindsearch.indexes.scan.int8_codes import Int8Coder
 from index_model import unit
 from third_party import LeadingDimensions
 
-from bindsearch.ports import CandidateGenerator, SearchEffort, VectorSource
+from bindsearch.ports import CandidateGenerator, VectorSource
+from bindsearch.types import SearchEffort
 
 DIM = 24
 COUNT = 700

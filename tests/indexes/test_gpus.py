@@ -18,7 +18,7 @@ from fake_gpus import fake_gpus
 from index_model import same_answers, unit
 
 from bindsearch.errors import IndexUnavailable
-from bindsearch.ports import SearchEffort
+from bindsearch.types import SearchEffort
 
 pytest.importorskip("faiss", reason="faiss is not installed")
 

@@ -11,7 +11,7 @@ from bindsearch.indexes.approximate import hnsw_graph
 from bindsearch.indexes.approximate.hnsw import HnswIndex
 from bindsearch.indexes.choose import bytes_per_segment
 
-from bindsearch.ports import SearchEffort
+from bindsearch.types import SearchEffort
 
 DIM = 32
 COUNT = 4000

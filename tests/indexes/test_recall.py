@@ -11,7 +11,7 @@ from bindsearch.indexes.approximate.ivf import IvfIndex
 from bindsearch.indexes.approximate.recall import Recall, RecallCertificate, certify, tune
 from bindsearch.indexes.choose import bytes_per_segment, choose
 
-from bindsearch.ports import SearchEffort
+from bindsearch.types import SearchEffort
 
 DIM = 32
 

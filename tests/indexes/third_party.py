@@ -12,8 +12,8 @@ from typing import ClassVar, Self
 import numpy as np
 from bindsearch.indexes.approximate.two_stage import TwoStageIndex
 
-from bindsearch.ports import BuildCallback, Candidates, SearchEffort, VectorSource
-from bindsearch.types import Mask, Vectors
+from bindsearch.ports import BuildCallback, VectorSource
+from bindsearch.types import Candidates, Mask, SearchEffort, Vectors
 
 BATCH_ROWS = 100
 

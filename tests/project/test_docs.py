@@ -1,4 +1,4 @@
-"""What the documents say is so: the command line's pages, the README's examples, the docstrings' examples."""
+"""The documentation is current: the page of the command line, the examples of README and docstrings."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import pytest
 from bindsearch.cli import build_parser
 
 ROOT = Path(__file__).resolve().parents[2]
-ROOMS = {"bindsearch": "bindsearch", "encoders": "bindsearch.encoders", "indexes": "bindsearch.indexes"}
+PACKAGES = {"bindsearch": "bindsearch", "encoders": "bindsearch.encoders", "indexes": "bindsearch.indexes"}
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 VERBS = {"index", "search", "similar", "classify", "eval", "status", "doctor", "export", "forget", "spaces", "train"}
 LENIENT = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
@@ -25,7 +25,7 @@ LENIENT = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 @pytest.fixture
 def folder(samples, tmp_path, monkeypatch) -> Path:
-    """The current folder while examples run; the sample collection lies in it as `samples`."""
+    """The current folder while examples run, with the sample collection in `samples`."""
     shutil.copytree(samples, tmp_path / "samples")
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -38,21 +38,21 @@ def test_the_page_of_the_command_line_is_current():
     assert (ROOT / "docs" / "cli.md").read_text(encoding="utf-8") == make_docs.page()
 
 
-def test_every_verb_has_its_section_and_says_what_it_is_for():
+def test_every_verb_has_a_section_and_a_description():
     sections = re.findall(r"^## bindsearch (\S+)$", make_docs.page(), re.MULTILINE)
     assert set(sections) >= VERBS
     assert len(sections) == len(set(sections))
     assert [parser.prog for parser in make_docs.parsers(build_parser()) if not parser.description] == []
 
 
-def test_every_option_says_what_it_does():
-    silent = [
+def test_every_option_has_help():
+    without_help = [
         f"{parser.prog} {action.dest}"
         for parser in make_docs.parsers(build_parser())
         for action in parser._actions
         if not action.help and not isinstance(action, argparse._SubParsersAction)
     ]
-    assert silent == []
+    assert without_help == []
 
 
 def test_the_page_does_not_depend_on_the_terminal(monkeypatch):
@@ -62,7 +62,7 @@ def test_the_page_does_not_depend_on_the_terminal(monkeypatch):
     assert make_docs.page() == expected
 
 
-def test_a_page_that_is_not_current_is_an_error_and_is_written_anew(tmp_path, monkeypatch, capsys):
+def test_an_outdated_page_is_reported_and_rewritten(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(make_docs, "TARGET", tmp_path / "cli.md")
     assert make_docs.main(["--check"]) == 1
     assert make_docs.main([]) == 0
@@ -81,7 +81,7 @@ def blocks(text: str, *languages: str) -> list[str]:
 
 
 def commands(shell: str) -> list[str]:
-    """The `bindsearch ...` lines, each up to a pipe, a redirection or a comment."""
+    """Return the `bindsearch ...` lines, each up to a pipe, a redirection or a comment."""
     return re.findall(r"^(?:\$ |  )?(bindsearch .*?)(?=\s+[|>#&]|$)", shell.replace("\\\n", " "), re.MULTILINE)
 
 
@@ -101,7 +101,7 @@ SHOWN = [
 
 
 @pytest.mark.parametrize("line", SHOWN)
-def test_a_command_that_is_shown_is_one(line):
+def test_documented_commands_parse(line):
     _, *words = shlex.split(line)
     try:
         build_parser().parse_args(words)
@@ -110,7 +110,7 @@ def test_a_command_that_is_shown_is_one(line):
             pytest.fail(f"not a command: {line}")
 
 
-def test_the_readme_begins_with_the_two_commands():
+def test_the_readme_begins_with_index_and_search():
     first = commands(shell_of("\n".join([*README.splitlines()[:60], "```", ""])))
     assert {line.split()[1] for line in first} >= {"index", "search"}
 
@@ -132,10 +132,10 @@ def test_the_examples_of_the_readme_run(folder, monkeypatch):
 
 
 def modules_with_examples() -> Iterator[str]:
-    for room, package in ROOMS.items():
-        for file in sorted((ROOT / room).rglob("*.py")):
+    for folder, package in PACKAGES.items():
+        for file in sorted((ROOT / folder).rglob("*.py")):
             if re.search(r"^\s*>>> ", file.read_text(encoding="utf-8"), re.MULTILINE):
-                yield ".".join([package, *file.relative_to(ROOT / room).with_suffix("").parts])
+                yield ".".join([package, *file.relative_to(ROOT / folder).with_suffix("").parts])
 
 
 def test_the_examples_in_docstrings_run(folder):
@@ -146,15 +146,15 @@ def test_the_examples_in_docstrings_run(folder):
 
 
 def run_doctest(test: doctest.DocTest) -> dict[str, object]:
-    """Run an example and give the names it leaves."""
-    told: list[str] = []
+    """Run an example and return the names that it defines."""
+    output: list[str] = []
     runner = doctest.DocTestRunner(optionflags=LENIENT, verbose=False)
-    runner.run(test, out=told.append, clear_globs=False)
-    assert runner.failures == 0, "".join(told)
+    runner.run(test, out=output.append, clear_globs=False)
+    assert runner.failures == 0, "".join(output)
     return test.globs
 
 
-def test_an_example_that_is_wrong_is_seen():
+def test_a_wrong_example_is_found():
     parse = doctest.DocTestParser().get_doctest
     assert run_doctest(parse(">>> x = 1 + 1\n>>> x\n2\n", {}, "planted", "planted", 0))["x"] == 2
     with pytest.raises(AssertionError, match=r"Expected:\s+3\s+Got:\s+2"):

@@ -1,4 +1,4 @@
-"""What is shipped: the wheel, the source distribution, and the package as it is installed from the wheel."""
+"""The wheel, the source distribution, and the package that is installed from the wheel."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from shutil import copytree, ignore_patterns
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-ROOMS = {"bindsearch": "bindsearch", "encoders": "bindsearch/encoders", "indexes": "bindsearch/indexes"}
+PACKAGES = {"bindsearch": "bindsearch", "encoders": "bindsearch/encoders", "indexes": "bindsearch/indexes"}
 NOT_SOURCE = ignore_patterns(".*", "build", "dist", "demo", "*.egg-info", "__pycache__", "*.library")
 
 
@@ -28,14 +28,14 @@ def run(*command: str | Path, cwd: Path) -> str:
 
 
 def build(source: Path, folder: Path, *kinds: str) -> Path:
-    """Build with the setuptools at hand, so that no package is fetched, and give the folder of what was built."""
+    """Build with the installed setuptools, so that nothing is downloaded; return the output folder."""
     run(sys.executable, "-m", "build", "--no-isolation", *kinds, "--outdir", folder, ".", cwd=source)
     return folder
 
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the checkout, as building leaves its traces where it builds."""
+    """A copy of the checkout, because a build leaves files in its source folder."""
     return copytree(ROOT, tmp_path_factory.mktemp("source") / "bindsearch", ignore=NOT_SOURCE)
 
 
@@ -53,36 +53,37 @@ def wheel(built: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A virtual environment with the wheel, and with this one's packages but for its editable bindsearch."""
+    """A virtual environment with the wheel and the packages of this one, except its editable bindsearch."""
     home = tmp_path_factory.mktemp("installed")
     venv.create(home, symlinks=True)
     python = home / "bin" / "python"
     run(sys.executable, "-m", "pip", "--python", python, "install", "--no-deps", "--no-index", wheel, cwd=home)
     packages = Path(sysconfig.get_path("purelib", vars={"base": str(home)}))
     here = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
-    (packages / "packages.pth").write_text("\n".join(here))  # a .pth named in a .pth is not followed: no editable
+    # a .pth file inside these folders is not followed, so the editable bindsearch stays out
+    (packages / "packages.pth").write_text("\n".join(here))
     return home
 
 
 def contents(wheel: Path) -> dict[str, str]:
-    """Name -> digest of every file, but for the list of all others and for what names the builder."""
+    """Return the digest of every file by name, without the list of files and the name of the builder."""
     with zipfile.ZipFile(wheel) as archive:
         names = [name for name in archive.namelist() if not name.endswith(("/RECORD", "/WHEEL"))]
         return {name: hashlib.sha256(archive.read(name)).hexdigest() for name in names}
 
 
-def test_the_wheel_holds_every_module_of_the_three_rooms(source, wheel):
+def test_the_wheel_contains_every_module(source, wheel):
     expected = {
-        f"{place}/{file.relative_to(source / room).as_posix()}": hashlib.sha256(file.read_bytes()).hexdigest()
-        for room, place in ROOMS.items()
-        for file in (source / room).rglob("*.py")
+        f"{place}/{file.relative_to(source / folder).as_posix()}": hashlib.sha256(file.read_bytes()).hexdigest()
+        for folder, place in PACKAGES.items()
+        for file in (source / folder).rglob("*.py")
     }
     assert {name: digest for name, digest in contents(wheel).items() if name.endswith(".py")} == expected
     assert "bindsearch/encoders/toy/encoder.py" in expected
     assert "bindsearch/indexes/exact.py" in expected
 
 
-def test_the_wheel_holds_no_data_but_what_is_declared(source, wheel):
+def test_the_wheel_contains_only_declared_data(source, wheel):
     with (source / "pyproject.toml").open("rb") as file:
         declared = tomllib.load(file)["tool"]["setuptools"]["package-data"]
     patterns = [f"{package.replace('.', '/')}/{pattern}" for package, names in declared.items() for pattern in names]
@@ -92,18 +93,18 @@ def test_the_wheel_holds_no_data_but_what_is_declared(source, wheel):
     assert [pattern for pattern in patterns if not fnmatch.filter(data, pattern)] == []
 
 
-def test_the_wheel_puts_nothing_beside_the_package(wheel):
+def test_the_wheel_installs_only_the_package(wheel):
     names = contents(wheel)
     assert {name.partition("/")[0].partition("-")[0] for name in names} == {"bindsearch"}
     assert [name for name in names if name.endswith(".dist-info/licenses/LICENSE")]
 
 
-def test_the_source_distribution_builds_the_wheel_that_the_checkout_builds(source, wheel, tmp_path):
+def test_source_distribution_and_checkout_build_the_same_wheel(source, wheel, tmp_path):
     (direct,) = build(source, tmp_path, "--wheel").glob("*.whl")
     assert contents(direct) == contents(wheel)
 
 
-def test_the_source_distribution_can_be_tested(built):
+def test_the_source_distribution_contains_its_tests(built):
     (archive,) = built.glob("*.tar.gz")
     with tarfile.open(archive) as opened:
         names = {name.partition("/")[2] for name in opened.getnames()}
@@ -126,10 +127,10 @@ for module in ("bindsearch", type(load_space("toy")).__module__, load_index("exa
 """
 
 
-def test_the_installed_package_loads_its_adapters_from_where_it_is_installed(installed, tmp_path):
+def test_the_installed_package_loads_its_own_adapters(installed, tmp_path):
     printed = run(installed / "bin" / "python", "-I", "-W", "error", "-c", LOADING, cwd=tmp_path)
     inside = [Path(line).relative_to(installed).parts[-2:] for line in printed.splitlines()]
-    assert inside == [("bindsearch", "__init__.py"), ("encoders", "toy.py"), ("indexes", "exact.py")]
+    assert inside == [("bindsearch", "__init__.py"), ("toy", "encoder.py"), ("indexes", "exact.py")]
 
 
 def test_the_installed_command_prints_its_help(installed, tmp_path):

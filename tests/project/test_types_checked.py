@@ -1,4 +1,4 @@
-"""The type check sees all three rooms at once, and knows the ports."""
+"""The type check covers engine and adapters in one run, and checks adapters against their ports."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ ENCODER = """
 from collections.abc import Sequence
 from typing import Any
 
-from bindsearch.ports import Encoder, Modality, Piece, SpaceSpec, Vectors
+from bindsearch.ports import Encoder
+from bindsearch.types import Modality, Piece, SpaceSpec, Vectors
 
 class {name}:
     spec: SpaceSpec
@@ -29,12 +30,13 @@ class {name}:
 planted: Encoder = {name}()
 """
 ENCODE = """
-    def encode(self, modality: Modality, batch: Sequence[Any]) -> {gives}:
+    def encode(self, modality: Modality, batch: Sequence[Any]) -> {returns}:
         raise RuntimeError
 """
 
 INDEX = """
-from bindsearch.ports import Ids, Index, Vectors
+from bindsearch.ports import Index
+from bindsearch.types import Ids, Vectors
 
 class Unsearchable:
     kind = "unsearchable"
@@ -50,26 +52,26 @@ PLANTED = {
     "bindsearch/media/planted.py": WRONG,
     "encoders/planted.py": WRONG,
     "indexes/planted.py": WRONG,
-    "encoders/planted_mute.py": ENCODER.format(name="Mute", rest=""),
-    "encoders/planted_wordy.py": ENCODER.format(name="Wordy", rest=ENCODE.format(gives="str")),
+    "encoders/planted_without_encode.py": ENCODER.format(name="WithoutEncode", rest=""),
+    "encoders/planted_returns_text.py": ENCODER.format(name="ReturnsText", rest=ENCODE.format(returns="str")),
     "indexes/planted_unsearchable.py": INDEX,
 }
-SOUND = {"encoders/planted_sound.py": ENCODER.format(name="Sound", rest=ENCODE.format(gives="Vectors"))}
+CORRECT = {"encoders/planted_correct.py": ENCODER.format(name="Correct", rest=ENCODE.format(returns="Vectors"))}
 
 
 @pytest.fixture(scope="module")
 def errors(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> dict[str, set[str]]:
-    """File -> codes of the errors that the check gives for a copy of the three rooms with all plants."""
+    """Return the error codes that the check reports for each file of a copy with all planted errors."""
     copy = tmp_path_factory.mktemp("planted")
     for name in ("bindsearch", "encoders", "indexes"):
         shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "scripts/dev/check_types.py"):
-        (copy / name).parent.mkdir(exist_ok=True)
+        (copy / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, copy / name)
-    for name, source in (PLANTED | SOUND).items():
+    for name, source in (PLANTED | CORRECT).items():
         (copy / name).write_text(source)
-    cache = request.config.cache.mkdir("mypy")  # pytest's, so that the next run is a short one
-    command = [sys.executable, copy / "scripts" / "check_types.py", f"--cache-dir={cache}"]
+    cache = request.config.cache.mkdir("mypy")  # pytest's own, which makes the next run short
+    command = [sys.executable, copy / "scripts" / "dev" / "check_types.py", f"--cache-dir={cache}"]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 1, done.stdout
     found: dict[str, set[str]] = {}
@@ -79,14 +81,14 @@ def errors(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequ
 
 
 @pytest.mark.parametrize("file", [name for name, source in PLANTED.items() if source == WRONG])
-def test_a_wrong_type_is_seen_in_every_room(errors, file):
+def test_a_wrong_type_is_found_in_every_folder(errors, file):
     assert errors[file] == {"return-value"}
 
 
 @pytest.mark.parametrize("file", [name for name, source in PLANTED.items() if source != WRONG])
-def test_a_breach_of_a_port_is_seen(errors, file):
+def test_an_incomplete_adapter_is_a_type_error(errors, file):
     assert errors[file] == {"assignment"}
 
 
-def test_what_keeps_the_port_passes(errors):
-    assert not errors.keys() & SOUND.keys()
+def test_an_adapter_that_implements_its_port_passes(errors):
+    assert not errors.keys() & CORRECT.keys()

@@ -35,7 +35,7 @@ def expected_vectors(content: int, count: int) -> np.ndarray:
 
 
 def make_content(content: int) -> Content:
-    """A content whose every detail follows from its number: contents divisible by five have two runs."""
+    """Return a content that is derived from a number. Multiples of five have two runs."""
     count = content % 4 + 1
     spans = [Span(start=float(place), end=place + 1.0) for place in range(count)]
     runs = [Run(Modality.AUDIO, spans, expected_vectors(content, count).astype(np.float32))]
@@ -55,7 +55,7 @@ class Crash(Exception):
 
 
 class LedgerAgainstDictionary(RuleBasedStateMachine):
-    """Whatever happens, the ledger and its indexes say what a dictionary of path -> content says."""
+    """After any sequence of changes, ledger and indexes agree with a dictionary of path -> content."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -83,27 +83,27 @@ class LedgerAgainstDictionary(RuleBasedStateMachine):
         self.known.add(content)
 
     @precondition(lambda self: self.paths)
-    @rule(data=st.data(), where=st.sampled_from(NAMES))
-    def move(self, data: st.DataObject, where: str) -> None:
+    @rule(data=st.data(), destination=st.sampled_from(NAMES))
+    def move(self, data: st.DataObject, destination: str) -> None:
         source = data.draw(st.sampled_from(sorted(self.paths)))
         content, stamp = self.paths[source], self.stamps[source]
 
         def change_both(txn: WriteTransaction) -> None:
             txn.unlink(ROOT / source)
-            txn.link(PathRecord(ROOT / where, stamp, digest(content), {"content": str(content)}))
+            txn.link(PathRecord(ROOT / destination, stamp, digest(content), {"content": str(content)}))
 
         self.ledger.write(change_both)
         del self.paths[source], self.stamps[source]
-        self.paths[where], self.stamps[where] = content, stamp
+        self.paths[destination], self.stamps[destination] = content, stamp
 
     @precondition(lambda self: self.paths)
-    @rule(data=st.data(), where=st.sampled_from(NAMES))
-    def copy(self, data: st.DataObject, where: str) -> None:
+    @rule(data=st.data(), destination=st.sampled_from(NAMES))
+    def copy(self, data: st.DataObject, destination: str) -> None:
         source = data.draw(st.sampled_from(sorted(self.paths)))
         stamp, content = self.stamp(), self.paths[source]
-        record = PathRecord(ROOT / where, stamp, digest(content), {"content": str(content)})
+        record = PathRecord(ROOT / destination, stamp, digest(content), {"content": str(content)})
         self.ledger.write(lambda txn: txn.link(record))
-        self.paths[where], self.stamps[where] = content, stamp
+        self.paths[destination], self.stamps[destination] = content, stamp
 
     @rule(name=st.sampled_from(NAMES))
     def delete(self, name: str) -> None:
@@ -126,15 +126,15 @@ class LedgerAgainstDictionary(RuleBasedStateMachine):
 
     @rule(name=st.sampled_from(NAMES), content=st.integers(0, 12))
     def crash(self, name: str, content: int) -> None:
-        """A transaction that dies in the middle leaves no trace."""
+        """A transaction that fails halfway changes nothing."""
 
-        def die(txn: WriteTransaction) -> None:
+        def fail(txn: WriteTransaction) -> None:
             store(txn, name, content, Stamp(1, 1))
             txn.unlink(ROOT / "a")
             raise Crash
 
         with pytest.raises(Crash):
-            self.ledger.write(die)
+            self.ledger.write(fail)
 
     @rule()
     def reopen(self) -> None:
@@ -155,7 +155,7 @@ class LedgerAgainstDictionary(RuleBasedStateMachine):
             self.index_store.rebuild(snapshot)
 
     @invariant()
-    def same_as_the_dictionary(self) -> None:
+    def ledger_agrees_with_the_dictionary(self) -> None:
         with self.ledger.read() as snapshot:
             paths = {record.path: record for record in snapshot.paths()}
             assert {path: int(record.metadata["content"]) for path, record in paths.items()} == {
@@ -167,19 +167,19 @@ class LedgerAgainstDictionary(RuleBasedStateMachine):
             for content in self.known:
                 item = snapshot.item(stored[digest(content).hex()])
                 assert item is not None
-                owners = {ROOT / name for name, held in self.paths.items() if held == content}
+                owners = {ROOT / name for name, other in self.paths.items() if other == content}
                 assert set(item.paths) == owners
                 self.check_content(snapshot, item, content)
 
     def check_content(self, snapshot, item, content: int) -> None:
-        made = make_content(content)
-        assert [segment.span for segment in item.segments] == [span for run in made.runs for span in run.spans]
-        for stored, run in zip(snapshot.runs_of(item.id), made.runs, strict=True):
+        expected = make_content(content)
+        assert [segment.span for segment in item.segments] == [span for run in expected.runs for span in run.spans]
+        for stored, run in zip(snapshot.runs_of(item.id), expected.runs, strict=True):
             assert (stored.modality, stored.count) == (run.modality, len(run.spans))
             assert np.array_equal(snapshot.raw_vectors(stored.first), run.vectors.astype(np.float16))
 
     @invariant()
-    def indexes_hold_what_is_live(self) -> None:
+    def indexes_contain_the_live_segments(self) -> None:
         assert Doctor(self.ledger, self.index_store, read_files=False).examine() == []
 
 
@@ -194,7 +194,7 @@ def ledger(tmp_path):
     opened.close()
 
 
-def test_the_map_grows_by_itself(ledger):
+def test_the_map_grows_automatically(ledger):
     for content in range(400):
         ledger.write(lambda txn, content=content: store(txn, f"file-{content}", content, Stamp(1, 1)))
     assert ledger.storage.bytes_used() > TINY_MAP
@@ -202,7 +202,7 @@ def test_the_map_grows_by_itself(ledger):
         assert len(list(snapshot.paths())) == 400
 
 
-def test_a_view_does_not_see_what_comes_later(ledger):
+def test_a_snapshot_does_not_contain_later_changes(ledger):
     ledger.write(lambda txn: store(txn, "a", 1, Stamp(1, 1)))
     with ledger.read() as snapshot:
         other = Ledger.open(ledger.storage.folder, dim=DIM)
@@ -213,7 +213,7 @@ def test_a_view_does_not_see_what_comes_later(ledger):
         assert [record.path.name for record in snapshot.paths()] == ["a", "b"]
 
 
-def test_numbers_of_segments_are_never_used_again(ledger):
+def test_segment_numbers_are_never_reused(ledger):
     ledger.write(lambda txn: store(txn, "a", 3, Stamp(1, 1)))
     with ledger.read() as snapshot:
         record, first = snapshot.path(ROOT / "a"), next(snapshot.run_firsts())
@@ -223,7 +223,7 @@ def test_numbers_of_segments_are_never_used_again(ledger):
         assert next(snapshot.run_firsts()) > first
 
 
-def test_paths_under_a_folder_are_those_below_it_and_not_its_namesakes(ledger):
+def test_paths_under_a_folder_exclude_names_that_begin_alike(ledger):
     for name in ("sub/a", "sub2/a", "sub/deep/b", "sub"):
         ledger.write(lambda txn, name=name: store(txn, name, 1, Stamp(1, 1)))
     with ledger.read() as snapshot:
@@ -231,7 +231,7 @@ def test_paths_under_a_folder_are_those_below_it_and_not_its_namesakes(ledger):
     assert below == ["sub", "sub/a", "sub/deep/b"]
 
 
-def test_segments_are_found_inside_their_run(ledger):
+def test_segments_are_found_in_their_run(ledger):
     for content in (3, 2, 5):
         ledger.write(lambda txn, content=content: store(txn, str(content), content, Stamp(1, 1)))
     with ledger.read() as snapshot:
@@ -243,6 +243,6 @@ def test_segments_are_found_inside_their_run(ledger):
         assert snapshot.segment(1000) is None
 
 
-def test_opening_what_is_not_there_says_so(tmp_path):
+def test_opening_a_missing_ledger_raises_library_not_found(tmp_path):
     with pytest.raises(LibraryNotFound, match=str(tmp_path)):
         Ledger.open(tmp_path / "ledger", dim=DIM)
