@@ -13,8 +13,9 @@ from pathlib import Path
 
 import make_docs
 import pytest
+from transcripts import assert_alike, transcript
 
-from bindsearch.cli import build_parser
+from bindsearch.cli import build_parser, main
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = {"bindsearch": "bindsearch", "encoders": "bindsearch.encoders", "indexes": "bindsearch.indexes"}
@@ -34,7 +35,7 @@ def folder(samples, tmp_path, monkeypatch) -> Path:
 # The command line -------------------------------------------------------------------------------------------------
 
 
-def test_the_page_of_the_command_line_is_current():
+def test_cli_page_is_current():
     assert (ROOT / "docs" / "cli.md").read_text(encoding="utf-8") == make_docs.page()
 
 
@@ -55,7 +56,7 @@ def test_every_option_has_help():
     assert without_help == []
 
 
-def test_the_page_does_not_depend_on_the_terminal(monkeypatch):
+def test_cli_page_is_independent_of_the_terminal(monkeypatch):
     expected = make_docs.page()
     monkeypatch.setenv("COLUMNS", "40")
     monkeypatch.setenv("FORCE_COLOR", "1")
@@ -115,7 +116,7 @@ def test_the_readme_begins_with_index_and_search():
     assert {line.split()[1] for line in first} >= {"index", "search"}
 
 
-def test_the_examples_of_the_readme_run(folder, monkeypatch):
+def test_readme_python_examples_run(folder, monkeypatch):
     monkeypatch.setenv("BINDSEARCH_SPACE", "pocket")  # as a reader would
     examples = blocks(README, "python", "pycon")
     assert examples
@@ -128,6 +129,15 @@ def test_the_examples_of_the_readme_run(folder, monkeypatch):
             exec(compile(example, f"README.md, example {number}", "exec", dont_inherit=True), names)
 
 
+def test_readme_output_is_what_the_program_prints(folder, monkeypatch, capsys):
+    monkeypatch.setenv("BINDSEARCH_SPACE", "pocket")
+    assert main(["index", "samples", "--quiet"]) == 3  # the sample collection holds damaged files
+    capsys.readouterr()
+    (console,) = blocks(README, "console")
+    printed = "".join(transcript(line, capsys).rstrip("\n") + "\n" for line in commands(console))
+    assert_alike(printed, console)
+
+
 # Docstrings -------------------------------------------------------------------------------------------------------
 
 
@@ -138,7 +148,7 @@ def modules_with_examples() -> Iterator[str]:
                 yield ".".join([package, *file.relative_to(ROOT / folder).with_suffix("").parts])
 
 
-def test_the_examples_in_docstrings_run(folder):
+def test_docstring_examples_run(folder):
     for name in modules_with_examples():
         module = importlib.import_module(name.removesuffix(".__init__"))
         for test in doctest.DocTestFinder(exclude_empty=True).find(module, name):
