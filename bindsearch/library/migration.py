@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from bindsearch.library.tags import transfer_tags
 from bindsearch.media import ScanError, ScannedFile
 from bindsearch.spaces.space import Space
 from bindsearch.storage.manifest import Edition, EditionRole, Manifest, read_manifest, strays, write_manifest
-from bindsearch.storage.records import PathRecord
+from bindsearch.storage.records import ConceptRecord, PathRecord
 from bindsearch.storage.snapshot import Snapshot
 from bindsearch.storage.write_transaction import WriteTransaction
 from bindsearch.types import SpaceSpec
@@ -245,9 +245,9 @@ def bring(source: OpenEdition, target: OpenEdition, *, overrule: bool) -> None:
         target.ledger.write(lambda txn: txn.set_indexed_folders(roots))
 
 
-def _same_parts(one: Mapping[str, Any], other: Mapping[str, Any] | None) -> bool:
+def _same_parts(one: ConceptRecord, other: ConceptRecord | None) -> bool:
     """Whether two records of a concept say the same; their vectors may be of different spaces."""
-    return other is not None and one["parts"] == other["parts"]
+    return other is not None and one.parts == other.parts
 
 
 def _path_to_carry(record: PathRecord, new: Snapshot, *, overrule: bool) -> PathRecord | None:

@@ -122,7 +122,7 @@ def status_of(
         dormant=dormant,
         quarantine=quarantine_of(snapshot),
         indexed_folders=snapshot.indexed_folders(),
-        ledger_bytes=now.ledger.storage.bytes_used(),
+        ledger_bytes=now.ledger.environment.bytes_used(),
         index_bytes=now.index_store.bytes_used(),
         indexes={modality: told.kind for modality, told in generations.items()},
         generations=generations,

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from base64 import b64decode, b64encode
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
-
-import numpy as np
 
 from bindsearch.core.suggest import did_you_mean
 from bindsearch.errors import BadQuery
 from bindsearch.query.language import Query
+from bindsearch.storage.records import ConceptRecord
 from bindsearch.types import Vectors
 
 
@@ -29,19 +27,13 @@ class Concept:
     """*Shape:* (dim,)"""
 
     @classmethod
-    def from_record(cls, name: str, record: Mapping[str, Any]) -> Concept:
-        """Read what `as_record` wrote."""
-        vector = np.frombuffer(b64decode(record["vector"]), dtype="<f4").astype(np.float32)
-        return cls(name, Query.from_json(record["parts"]), record["space"], record["fingerprint"], vector)
+    def from_record(cls, name: str, record: ConceptRecord) -> Concept:
+        """Return the concept of a record."""
+        return cls(name, Query.from_json(record.parts), record.space, record.fingerprint, record.vector)
 
-    def as_record(self) -> dict[str, Any]:
-        """Return the plain values that the ledger keeps under the name."""
-        return {
-            "parts": self.parts.as_json(),
-            "space": self.space,
-            "fingerprint": self.fingerprint,
-            "vector": b64encode(self.vector.astype("<f4").tobytes()).decode("ascii"),
-        }
+    def as_record(self) -> ConceptRecord:
+        """Return what the ledger stores under the name."""
+        return ConceptRecord(self.parts.as_json(), self.space, self.fingerprint, self.vector)
 
     def summary(self) -> dict[str, Any]:
         """Return what `concepts --json` prints; only `as_record` holds all that a concept is."""

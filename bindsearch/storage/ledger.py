@@ -59,8 +59,8 @@ TABLES: Mapping[str, bool] = {
 class Ledger:
     """The ledger of one library."""
 
-    def __init__(self, storage: LmdbEnvironment, dim: int) -> None:
-        self.storage = storage
+    def __init__(self, environment: LmdbEnvironment, dim: int) -> None:
+        self.environment = environment
         self._dim = dim
 
     @classmethod
@@ -70,17 +70,17 @@ class Ledger:
 
     def close(self) -> None:
         """Close the files, unless another `Ledger` of this process uses them."""
-        self.storage.release()
+        self.environment.release()
 
     @contextmanager
     def read(self) -> Iterator[Snapshot]:
         """Yield a snapshot: the ledger as it is now, whatever is written meanwhile."""
-        with self.storage.read() as transaction:
+        with self.environment.read() as transaction:
             yield Snapshot(transaction, self._dim)
 
     def write(self, txn: Callable[[WriteTransaction], Result]) -> Result:
         """Run `txn(WriteTransaction)` in one transaction; see `LmdbEnvironment.write`."""
-        return self.storage.write(lambda transaction: txn(WriteTransaction(transaction, self._dim)))
+        return self.environment.write(lambda transaction: txn(WriteTransaction(transaction, self._dim)))
 
     def prune_log(self, upto: int) -> None:
         """Drop the log entries up to a position that all saved indexes have reached, in bounded transactions."""

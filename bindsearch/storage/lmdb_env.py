@@ -80,12 +80,12 @@ class LmdbEnvironment:
         self.folder = folder
         self._key = (os.getpid(), folder)
         self._users = 0
-        self._gate = MapLock()
+        self._map_lock = MapLock()
         self._tables = tables
         self._closed = False
         self._first_map = first_map
         self._writes = not (folder / "data.mdb").exists()
-        self._open_it()
+        self._open_tables()
         self._env.reader_check()
 
     @classmethod
@@ -104,13 +104,13 @@ class LmdbEnvironment:
         folder = folder.resolve()
         with cls._opening:
             key = (os.getpid(), folder)
-            storage = cls._open.get(key)
-            if storage is None:
-                storage = cls._open[key] = cls(folder, tables, first_map)
-            if create and len(storage._dbs) < len(tables):  # a process was killed before it had created them all
-                storage._become_writer()
-            storage._users += 1
-            return storage
+            environment = cls._open.get(key)
+            if environment is None:
+                environment = cls._open[key] = cls(folder, tables, first_map)
+            if create and len(environment._dbs) < len(tables):  # a process was killed before it had created them all
+                environment._become_writer()
+            environment._users += 1
+            return environment
 
     def release(self) -> None:
         """Close the environment if no other caller in this process uses it."""
@@ -133,7 +133,7 @@ class LmdbEnvironment:
             raise self._unreadable(error) from error
         finally:
             handle.abort()
-            self._gate.leave()
+            self._map_lock.leave()
 
     def write(self, txn: Callable[[Transaction], Result]) -> Result:
         """Run `txn` in one transaction, which is committed as a whole or not at all.
@@ -161,7 +161,7 @@ class LmdbEnvironment:
             handle.abort()
             raise
         finally:
-            self._gate.leave()
+            self._map_lock.leave()
 
     def bytes_used(self) -> int:
         """Return the size of the data file on disk."""
@@ -171,14 +171,14 @@ class LmdbEnvironment:
         while True:
             if write and not self._writes:
                 self._become_writer()
-            self._gate.enter()
+            self._map_lock.enter()
             try:
                 return self._env.begin(write=write, buffers=True)
             except lmdb.MapResizedError:
-                self._gate.leave()
+                self._map_lock.leave()
                 self._adopt_size()
             except lmdb.Error as error:
-                self._gate.leave()
+                self._map_lock.leave()
                 raise self._unreadable(error) from error
 
     def _unreadable(self, error: lmdb.Error) -> LibraryError:
@@ -192,22 +192,22 @@ class LmdbEnvironment:
         return CorruptLibrary(f"the ledger in {self.folder.parent} cannot be read: {error}")
 
     def _grow(self) -> None:
-        with self._gate.alone():
+        with self._map_lock.alone():
             size = self._env.info()["map_size"]
             self._env.set_mapsize(size + min(size, MAX_GROWTH_BYTES))
 
     def _adopt_size(self) -> None:
-        with self._gate.alone():
+        with self._map_lock.alone():
             self._env.set_mapsize(0)
 
     def _become_writer(self) -> None:
-        with self._gate.alone():
+        with self._map_lock.alone():
             if not self._writes:
                 self._env.close()
                 self._writes = True
-                self._open_it()
+                self._open_tables()
 
-    def _open_it(self) -> None:
+    def _open_tables(self) -> None:
         """Open the environment and its tables.
 
         Read-only until the first write, because opening tables for writing waits for the current writer.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import struct
+from base64 import b64decode, b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -91,6 +92,19 @@ class LogEntry:
     live: bool
     modality: Modality
     runs: Sequence[RunRef]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ConceptRecord:
+    """What the ledger stores of a concept."""
+
+    parts: Sequence[Mapping[str, Any]]
+    """The operands of the saved query, as JSON values."""
+    space: str
+    fingerprint: str
+    """Of the space that the vector belongs to."""
+    vector: Vectors
+    """*Shape:* (dim,)"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +225,24 @@ def unpack_log_entry(position: int, value: bytes) -> LogEntry:
     fields = json.loads(value)
     runs = unpack_run_refs(fields["runs"])
     return LogEntry(position, fields["item"], fields["live"], Modality(fields["modality"]), runs)
+
+
+def pack_concept(record: ConceptRecord) -> bytes:
+    """Return the value under a concept's name."""
+    value = {
+        "parts": list(record.parts),
+        "space": record.space,
+        "fingerprint": record.fingerprint,
+        "vector": b64encode(record.vector.astype("<f4").tobytes()).decode("ascii"),
+    }
+    return json.dumps(value).encode()
+
+
+def unpack_concept(value: bytes) -> ConceptRecord:
+    """Read what `pack_concept` wrote."""
+    fields = json.loads(value)
+    vector = np.frombuffer(b64decode(fields["vector"]), dtype="<f4").astype(np.float32)
+    return ConceptRecord(fields["parts"], fields["space"], fields["fingerprint"], vector)
 
 
 def pack_run_ref(run: RunRef) -> tuple[int, str, int]:

@@ -6,7 +6,6 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +15,7 @@ from bindsearch.errors import CorruptLibrary
 from bindsearch.storage.lmdb_env import Transaction
 from bindsearch.storage.records import (
     MAX_KEY_BYTES,
+    ConceptRecord,
     ItemRecord,
     LogEntry,
     PathRecord,
@@ -24,6 +24,7 @@ from bindsearch.storage.records import (
     key_of,
     number_of,
     path_key,
+    unpack_concept,
     unpack_head,
     unpack_item,
     unpack_log_entry,
@@ -211,16 +212,16 @@ class Snapshot:
         found = self._txn.get("meta", INDEXED_FOLDERS)
         return [Path(folder) for folder in json.loads(found)] if found else []
 
-    def concept(self, name: str) -> dict[str, Any] | None:
+    def concept(self, name: str) -> ConceptRecord | None:
         """Return the saved record of a concept; None if there is no such concept."""
         found = self._txn.get("meta", concept_key(name))
-        return None if found is None else json.loads(found)
+        return None if found is None else unpack_concept(found)
 
-    def concepts(self) -> dict[str, dict[str, Any]]:
+    def concepts(self) -> dict[str, ConceptRecord]:
         """Return the saved records of all concepts, sorted by name."""
         prefix = concept_key("")
         found = ((key, value) for key, value in self._txn.scan("meta", prefix) if key.startswith(prefix))
-        return {key.removeprefix(prefix).decode(): json.loads(value) for key, value in found}
+        return {key.removeprefix(prefix).decode(): unpack_concept(value) for key, value in found}
 
     def taggers(self) -> dict[int, TaggerRecord]:
         """Return the record of every classifier that tags items, by its number, oldest first."""

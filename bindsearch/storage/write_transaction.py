@@ -6,13 +6,14 @@ import json
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec
+from typing import Concatenate, ParamSpec
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bindsearch.core.file_state import NO_CONTENT
 from bindsearch.storage.records import (
+    ConceptRecord,
     Content,
     ItemRecord,
     PathRecord,
@@ -20,6 +21,7 @@ from bindsearch.storage.records import (
     RunRef,
     TaggerRecord,
     key_of,
+    pack_concept,
     pack_item,
     pack_log_entry,
     pack_path,
@@ -139,9 +141,9 @@ class WriteTransaction(Snapshot):
         """Store the folders and files that `index` was given."""
         self._txn.put("meta", INDEXED_FOLDERS, json.dumps([str(folder) for folder in folders]).encode())
 
-    def put_concept(self, name: str, record: Mapping[str, Any]) -> None:
+    def put_concept(self, name: str, record: ConceptRecord) -> None:
         """Save the record of a concept; a concept of the same name is replaced."""
-        self._txn.put("meta", concept_key(name), json.dumps(dict(record)).encode())
+        self._txn.put("meta", concept_key(name), pack_concept(record))
 
     def drop_concept(self, name: str) -> None:
         """Remove a concept."""

@@ -13,7 +13,7 @@ from bindsearch.storage.records import ItemRecord, PathRecord, key_of
 
 def raw_write(library, txn) -> None:
     """Change tables behind the ledger's back."""
-    library._editions.now().ledger.storage.write(txn)
+    library._editions.now().ledger.environment.write(txn)
 
 
 def first_item(library) -> tuple[int, ItemRecord]:

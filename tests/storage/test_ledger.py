@@ -197,7 +197,7 @@ def ledger(tmp_path):
 def test_the_map_grows_automatically(ledger):
     for content in range(400):
         ledger.write(lambda txn, content=content: store(txn, f"file-{content}", content, Stamp(1, 1)))
-    assert ledger.storage.bytes_used() > TINY_MAP
+    assert ledger.environment.bytes_used() > TINY_MAP
     with ledger.read() as snapshot:
         assert len(list(snapshot.paths())) == 400
 
@@ -205,7 +205,7 @@ def test_the_map_grows_automatically(ledger):
 def test_a_snapshot_does_not_contain_later_changes(ledger):
     ledger.write(lambda txn: store(txn, "a", 1, Stamp(1, 1)))
     with ledger.read() as snapshot:
-        other = Ledger.open(ledger.storage.folder, dim=DIM)
+        other = Ledger.open(ledger.environment.folder, dim=DIM)
         other.write(lambda txn: store(txn, "b", 2, Stamp(1, 1)))
         other.close()
         assert [record.path.name for record in snapshot.paths()] == ["a"]
