@@ -61,7 +61,7 @@ def test_one_thing_at_a_time(run, own):
 def test_both_answers_stand_side_by_side(run, own):
     alone = run("compare", "fire")
     assert alone.status == 1
-    assert "has space toy only" in alone.err
+    assert "has only the space toy" in alone.err
     old = [json.loads(line)["path"] for line in run("search", "fire", "--json").lines]
     run("migrate", "--space", "trial")
     new = [json.loads(line)["path"] for line in run("search", "fire", "--json").lines]

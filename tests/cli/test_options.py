@@ -101,7 +101,7 @@ def test_a_file_on_standard_input_is_no_query(run, place, monkeypatch):
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(picture), "utf-8"))
     ran = run("search", "-")
     assert (ran.status, ran.out) == (2, "")
-    assert "standard input is no text" in ran.err
+    assert "standard input is not text" in ran.err
 
 
 def test_hits_as_json(run):

@@ -133,7 +133,9 @@ def listed(stream, *options, monkeypatch):
     add_common(parser)
     parser.set_defaults(json=False, quiet=False)
     monkeypatch.setattr("sys.stdout", stream)
-    assert show(HITS, parser.parse_args(options)) == 0
+    args = parser.parse_args(options)
+    hits = HITS if args.max_expect is None else HITS.within(args.max_expect)  # as `Library.search` does
+    assert show(hits, args) == 0
     return stream.getvalue()
 
 

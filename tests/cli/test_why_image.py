@@ -11,7 +11,7 @@ def test_the_first_result_is_drawn(run, place, tmp_path):
     path = tmp_path / "why.png"
     ran = run("search", "blue sea", "--modality", "image", "-k", "2", "--why-image", path)
     assert ran.status == 0
-    assert ran.err.startswith("bindsearch: drew why result 1 is one into ")
+    assert ran.err.startswith("bindsearch: drew the explanation of result 1 into ")
     assert ran.err.endswith("why.png\n")
     assert len(ran.lines) == 4  # header, two results, legend: nothing of the reasons in words
     found = json.loads(run("search", "blue sea", "--modality", "image", "-k", "1", "--json").out)
@@ -45,7 +45,7 @@ def test_the_words_of_a_text_are_listed(run):
 def test_what_cannot_be_drawn_is_one_line(run, tmp_path):
     path = tmp_path / "why.png"
     for words, said in [
-        (["pumpkin soup", "--modality", "text", "--why-image", path], "is a text, which has no picture"),
+        (["pumpkin soup", "--modality", "text", "--why-image", path], "is a text, which cannot be drawn"),
         (["snow", "--why-image", path, "--of", "5000"], "there is no result 5000 to draw: the search finds "),
         (["snow", "--modality", "image", "--why-image", tmp_path / "why.xyz"], "name it something.png"),
         (["snow", "--modality", "image", "--why-image", tmp_path / "no" / "why.png"], "why.png"),

@@ -485,7 +485,7 @@ def test_threads_that_search_all_along_get_one_space_or_the_other(library, fresh
 
 
 def test_both_answers_side_by_side(library, fresh, media):
-    with pytest.raises(LibraryError, match=r"toy only.*migrate --space"):
+    with pytest.raises(LibraryError, match=r"only the space toy.*migrate --space"):
         library.compare("red")
     old = library.search("About the sea.", k=4)
     library.migrate("trial", stop=lambda: True)
