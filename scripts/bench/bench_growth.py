@@ -74,7 +74,7 @@ def seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def main() -> None:
+def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 100_000, 1_000_000], metavar="N")
     parser.add_argument("--kinds", nargs="+", default=["exact", "ivf"], metavar="KIND")
@@ -84,12 +84,23 @@ def main() -> None:
     parser.add_argument("--rows", type=Path, metavar="FILE", help="measure nothing, plot the rows of an earlier --json")
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.rows and options.plot is None:
+        parser.error("--rows needs --plot FILE")
+    return options
+
+
+def measure_in_new_process(kind: str, n: int, dim: int) -> str:
+    """Return the row of one index as JSON."""
+    command = [sys.executable, __file__, "--here", "--kinds", kind, "--sizes", str(n), "--dim", str(dim)]
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+
+
+def main() -> None:
+    options = parse_arguments()
     if options.here:
         print(json.dumps(measure(options.kinds[0], options.sizes[0], options.dim)))
         return
     if options.rows:
-        if options.plot is None:
-            parser.error("--rows needs --plot FILE")
         plot([json.loads(line) for line in options.rows.read_text().splitlines()], options.plot)
         return
     rows = []
@@ -97,21 +108,10 @@ def main() -> None:
         print(f"{'kind':<6}{'n':>10}" + "".join(f"{name:>16}" for name in COLUMNS))
     for kind in options.kinds:
         for n in options.sizes:
-            command = [
-                sys.executable,
-                __file__,
-                "--here",
-                "--kinds",
-                kind,
-                "--sizes",
-                str(n),
-                "--dim",
-                str(options.dim),
-            ]
-            row = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
-            rows.append(json.loads(row))
+            text = measure_in_new_process(kind, n, options.dim)
+            rows.append(json.loads(text))
             numbers = "".join(f"{rows[-1][name]:>16,.1f}" for name in COLUMNS)
-            print(row if options.json else f"{kind:<6}{n:>10,}{numbers}", flush=True)
+            print(text if options.json else f"{kind:<6}{n:>10,}{numbers}", flush=True)
     if options.plot:
         plot(rows, options.plot)
 
