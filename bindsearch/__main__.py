@@ -1,4 +1,4 @@
-"""`python -m bindsearch` is `bindsearch`."""
+"""Runs `bindsearch` for `python -m bindsearch`."""
 
 from __future__ import annotations
 
