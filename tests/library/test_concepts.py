@@ -15,7 +15,7 @@ from bindsearch.errors import BadQuery, EmptyQuery, LibraryBusy, UnreadableMedia
 from bindsearch.query.language import parse
 
 
-def test_a_concept_is_the_sum_of_its_parts(library, media):
+def test_concept_is_the_sum_of_its_parts(library, media):
     red = media / "pictures" / "red.png"
     library.concepts.add("warm", red, "2:fire", bindsearch.text("blue") * -0.5)
     parts = bindsearch.file(red) + 2 * bindsearch.text("fire") - 0.5 * bindsearch.text("blue")
@@ -26,7 +26,7 @@ def test_a_concept_is_the_sum_of_its_parts(library, media):
     assert [hit.path for hit in hits[0]] == [hit.path for hit in hits[1]]
 
 
-def test_concepts_are_a_mapping_that_outlives_the_library(library, media, monkeypatch):
+def test_concepts_are_a_mapping_and_are_stored(library, media, monkeypatch):
     monkeypatch.chdir(media)
     assert dict(library.concepts) == {}
     library.concepts.add("warm", "pictures/red.png", "fire")
@@ -35,8 +35,8 @@ def test_concepts_are_a_mapping_that_outlives_the_library(library, media, monkey
     with bindsearch.open(library.path) as again:
         assert list(again.concepts) == ["Kälte.1", "warm"]
         assert len(again.concepts) == 2
-        told = again.concepts["warm"].summary()
-        assert told == {
+        summary = again.concepts["warm"].summary()
+        assert summary == {
             "name": "warm",
             "parts": [f"file:{media / 'pictures' / 'red.png'}", "+", "text:fire"],
             "space": "toy",
@@ -48,14 +48,14 @@ def test_concepts_are_a_mapping_that_outlives_the_library(library, media, monkey
         assert again.doctor() == []
 
 
-def test_a_concept_outlives_its_files(library, media):
+def test_concept_outlives_its_files(library, media):
     library.concepts.add("warm", media / "pictures" / "red.png")
     before = library.vector("concept:warm")
     os.remove(media / "pictures" / "red.png")
     np.testing.assert_array_equal(library.vector("concept:warm"), before)
 
 
-def test_what_is_not_saved_is_said(library):
+def test_unknown_concepts_are_refused(library):
     library.concepts.add("harbour", "masts in fog")
     with pytest.raises(BadQuery, match=r"no concept is called harbor \(did you mean concept:harbour\?\)"):
         library.search("concept:harbor")
@@ -66,12 +66,12 @@ def test_what_is_not_saved_is_said(library):
 
 
 @pytest.mark.parametrize("name", ["", "a b", "x" * 65, "-x"])
-def test_names_that_could_not_be_typed_are_refused(library, name):
+def test_invalid_names_are_refused(library, name):
     with pytest.raises(BadQuery, match="is not a concept name"):
         library.concepts.add(name, "sea")
 
 
-def test_parts_that_make_no_concept_are_refused(library):
+def test_invalid_parts_are_refused(library):
     library.concepts.add("harbour", "masts in fog")
     with pytest.raises(BadQuery, match="cannot contain another concept"):
         library.concepts.add("port", "concept:harbour")
@@ -84,13 +84,13 @@ def test_parts_that_make_no_concept_are_refused(library):
     assert list(library.concepts) == ["harbour"]
 
 
-def test_only_one_writes(library):
+def test_writers_exclude_each_other(library):
     with writing(library.path), pytest.raises(LibraryBusy):
         library.concepts.add("harbour", "masts in fog")
 
 
 @pytest.mark.usefixtures("trial_is_a_space")
-def test_in_another_space_a_concept_is_embedded_anew(library, media):
+def test_concept_is_embedded_again_in_another_space(library, media):
     library.concepts.add("warm", media / "pictures" / "red.png", "2:fire")
     library.concepts.add("cold", "snow")
     parts = library.concepts["warm"].parts
@@ -106,7 +106,7 @@ def test_in_another_space_a_concept_is_embedded_anew(library, media):
     assert library.vector("concept:wet") == pytest.approx(library.vector("rain"), abs=1e-6)
 
 
-def test_a_concept_of_another_fingerprint_needs_its_files(library, media, tmp_path):
+def test_concept_of_another_fingerprint_needs_its_files(library, media, tmp_path):
     outside = picture(tmp_path / "outside.png", "orange")
     made = library.concepts.add("warm", outside, "fire")
     other = replace(made, fingerprint="f00d", vector=-made.vector)

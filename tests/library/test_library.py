@@ -45,7 +45,7 @@ def names(hits) -> list[str]:
     return [hit.path.name for hit in hits]
 
 
-# what is found ----------------------------------------------------------------------------------------------------
+# Search ------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -58,11 +58,11 @@ def names(hits) -> list[str]:
         ("sea", "text", "sea.txt"),
     ],
 )
-def test_words_find_every_modality(library, query, modality, expected):
+def test_text_finds_every_modality(library, query, modality, expected):
     assert names(library.search(query, modality=modality, k=1)) == [expected]
 
 
-def test_any_kind_finds_any_kind(library, media):
+def test_any_modality_finds_any_modality(library, media):
     low, red = media / "sounds" / "low.wav", media / "pictures" / "red.png"
     assert names(library.search(low, modality="image", k=1)) == ["red.png"]
     assert names(library.search(red, modality="audio", k=1)) == ["low.wav"]
@@ -70,7 +70,7 @@ def test_any_kind_finds_any_kind(library, media):
     assert names(library.search(media / "pictures" / "blue.png", modality="text", k=1)) == ["sea.txt"]
 
 
-def test_a_hit_tells_the_best_moment(tmp_path):
+def test_hit_has_the_best_moment(tmp_path):
     silence = np.zeros(16_000 * 10, dtype=np.float32)
     silence[16_000 * 4 : 16_000 * 6] = tone(4000.0, 2.0)
     sound(tmp_path / "in" / "quiet.wav", silence)
@@ -81,7 +81,7 @@ def test_a_hit_tells_the_best_moment(tmp_path):
     assert hit.segment.modality == "audio"
 
 
-def test_file_operands_outside_the_library_are_decoded(library, tmp_path):
+def test_files_outside_the_library_can_be_queries(library, tmp_path):
     outside = sound(tmp_path / "outside.wav", tone(4000.0, 1.0))
     assert names(library.search(outside, modality="audio", k=1)) == ["high.wav"]
     known = library.vector(tmp_path / "media" / "sounds" / "high.wav")
@@ -89,7 +89,7 @@ def test_file_operands_outside_the_library_are_decoded(library, tmp_path):
     assert known == pytest.approx(fresh, abs=1e-3)
 
 
-def test_a_piece_of_a_file_is_only_that_piece(library, tmp_path):
+def test_part_of_a_file_is_only_that_part(library, tmp_path):
     both = sound(tmp_path / "both.wav", np.concatenate([tone(80.0, 4.0), tone(4000.0, 4.0)]))
     assert names(library.search(bindsearch.file(both, end=3), modality="audio", k=1)) == ["low.wav"]
     assert names(library.search(bindsearch.file(both, start=5), modality="audio", k=1)) == ["high.wav"]
@@ -107,7 +107,7 @@ def test_composed_queries_are_sums(library, media):
         library.search(red - red)
 
 
-def test_similar_leaves_the_file_itself_and_its_copies_out(library, media):
+def test_similar_leaves_out_the_file_and_its_copies(library, media):
     picture(media / "pictures" / "red-again.png", "red")
     picture(media / "pictures" / "dark-red.png", (200, 0, 0))
     library.index(media)
@@ -117,7 +117,7 @@ def test_similar_leaves_the_file_itself_and_its_copies_out(library, media):
 @pytest.mark.parametrize(
     "name", [f"{number:03d}{ending}" for number in range(0, 50, 7) for ending in (".wav", ".png", ".txt")]
 )
-def test_a_file_finds_itself_first_and_not_by_chance(crowd, name, tmp_path):
+def test_file_finds_itself_first(crowd, name, tmp_path):
     path = crowd.path.parent / "media" / name
     everything = crowd.search(path, k=300)
     assert everything[0].path == path
@@ -130,7 +130,7 @@ def test_a_file_finds_itself_first_and_not_by_chance(crowd, name, tmp_path):
     assert crowd.why_not(path, path).rank == 1
 
 
-def test_only_a_file_that_is_asked_for_whole_and_alone_is_itself(crowd):
+def test_only_a_single_whole_file_finds_itself(crowd):
     path = crowd.path.parent / "media" / "007.wav"
     whole, piece = bindsearch.file(path), bindsearch.file(path, end=2)
     assert crowd.search(whole, k=1, modality="audio")[0].expect == 0
@@ -141,12 +141,12 @@ def test_only_a_file_that_is_asked_for_whole_and_alone_is_itself(crowd):
     assert crowd.search(path, k=300, also="a low rumble")[0].expect > 0
 
 
-# how many, in which order -----------------------------------------------------------------------------------------
+# Number and order of results ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("raw", [False, True])
 @pytest.mark.parametrize("query", ["red", "a low rumble", "number 17", "nothing of the kind"])
-def test_k_results_exactly_and_the_first_five_of_fifteen_are_the_five_of_five(crowd, query, raw):
+def test_exactly_k_results_and_a_stable_prefix(crowd, query, raw):
     everything = names(crowd.search(query, k=1000, raw=raw))
     assert len(everything) == len(set(everything)) == 250
     for k in (1, 5, 15, 60, 249):
@@ -154,7 +154,7 @@ def test_k_results_exactly_and_the_first_five_of_fifteen_are_the_five_of_five(cr
 
 
 @pytest.mark.parametrize("modality", ["image", "audio", "text"])
-def test_filters_leave_exactly_what_passes_in_the_same_order(crowd, modality):
+def test_modality_filter_keeps_the_order(crowd, modality):
     whole = [hit.path for hit in crowd.search("blue", k=1000, raw=True) if hit.modality == modality]
     part = [hit.path for hit in crowd.search("blue", k=1000, raw=True, modality=modality)]
     assert part == whole
@@ -173,18 +173,18 @@ def test_scores_are_cosines(crowd):
         assert hit.score == pytest.approx(best[hit.path], abs=1e-5)
 
 
-def test_expectations_rise_down_the_list(crowd):
+def test_e_values_rise_down_the_list(crowd):
     expectations = [hit.expect for hit in crowd.search("red", k=1000)]
     assert expectations == sorted(expectations)
     assert expectations[0] < 1 < expectations[-1]
 
 
-def test_raw_order_is_by_score(crowd):
+def test_raw_orders_by_score(crowd):
     scores = [hit.score for hit in crowd.search("red", k=1000, raw=True)]
     assert scores == sorted(scores, reverse=True)
 
 
-# filters ----------------------------------------------------------------------------------------------------------
+# Filters -----------------------------------------------------------------------------------------------------------
 
 
 def test_filters_on_paths(library, media):
@@ -206,7 +206,7 @@ def test_filters_on_time(library, media):
         library.search("red", since="yesterday")
 
 
-def test_a_filter_prefers_the_copy_that_passes_it(library, media):
+def test_hit_shows_the_copy_that_passes(library, media):
     picture(media / "aside" / "same.png", "red")
     library.index(media)
     hit = library.search("red", k=1, under=media / "aside")[0]
@@ -214,7 +214,7 @@ def test_a_filter_prefers_the_copy_that_passes_it(library, media):
     assert list(hit.copies) == [media / "pictures" / "red.png"]
 
 
-def test_nonsense_is_refused(library):
+def test_invalid_options_are_refused(library):
     with pytest.raises(BadQuery, match="smell"):
         library.search("red", modality="smell")
     with pytest.raises(BadQuery, match="0 results"):
@@ -223,36 +223,36 @@ def test_nonsense_is_refused(library):
         library.search("  ")
 
 
-# opening ----------------------------------------------------------------------------------------------------------
+# Open --------------------------------------------------------------------------------------------------------------
 
 
-def test_the_default_library_is_the_one_in_the_environment(tmp_path, monkeypatch):
+def test_default_library_comes_from_the_environment(tmp_path, monkeypatch):
     monkeypatch.setenv("BINDSEARCH_LIBRARY", str(tmp_path / "mine.library"))
     with bindsearch.open() as library:
         assert library.path == tmp_path / "mine.library"
 
 
-def test_what_was_indexed_is_there_when_opened_again(library, tmp_path):
+def test_results_are_the_same_after_reopening(library, tmp_path):
     before = [(hit.path, hit.score, hit.expect) for hit in library.search("red", k=9)]
     library.close()
     with bindsearch.open(tmp_path / "my.library") as again:
         assert [(hit.path, hit.score, hit.expect) for hit in again.search("red", k=9)] == before
 
 
-def test_the_same_library_can_be_open_twice(library, media):
+def test_library_can_be_open_twice(library, media):
     with bindsearch.open(library.path) as other:
         picture(media / "orange.png", "orange")
         other.index(media)
     assert "orange.png" in names(library.search("orange", modality="image", k=1))
 
 
-def test_no_library_is_made_when_none_is_wanted(tmp_path):
+def test_no_library_is_created_without_create(tmp_path):
     with pytest.raises(LibraryNotFound, match="bindsearch index"):
         Library.open(tmp_path / "none.library", create=False)
     assert not (tmp_path / "none.library").exists()
 
 
-def test_a_folder_of_other_things_does_not_become_a_library(media):
+def test_folder_with_other_files_is_refused(media):
     with pytest.raises(LibraryError, match="other files"):
         bindsearch.open(media)
     assert not (media / "library.json").exists()
@@ -268,7 +268,7 @@ def test_another_space_is_refused(library):
         other.search("red")
 
 
-def test_a_damaged_card_and_a_newer_schema_are_said(library):
+def test_damaged_manifest_and_newer_schema_are_refused(library):
     manifest = json.loads((library.path / "library.json").read_text())
     (library.path / "library.json").write_text(json.dumps(manifest | {"schema": SCHEMA + 1}))
     with pytest.raises(SchemaTooNew, match=r"pip install"):
@@ -278,7 +278,7 @@ def test_a_damaged_card_and_a_newer_schema_are_said(library):
         bindsearch.open(library.path)
 
 
-def test_older_schemas_are_brought_up_one_by_one(library):
+def test_older_schemas_are_upgraded_step_by_step(library):
     manifest = read_manifest(library.path)
     steps = []
     migrations = {SCHEMA - 2: lambda folder: steps.append("first"), SCHEMA - 1: lambda folder: steps.append("second")}
@@ -290,14 +290,14 @@ def test_older_schemas_are_brought_up_one_by_one(library):
         upgrade(library.path, old, {})
 
 
-def test_a_library_of_a_damaged_ledger_says_so(library):
+def test_damaged_ledger_is_reported(library):
     library.close()
     (library.path / "ledger" / "data.mdb").write_bytes(b"not a database" * 1000)
     with pytest.raises(CorruptLibrary, match="ledger"):
         bindsearch.open(library.path)
 
 
-# one writer -------------------------------------------------------------------------------------------------------
+# One writer --------------------------------------------------------------------------------------------------------
 
 
 def hold(folder: Path, held, release) -> None:
@@ -306,7 +306,7 @@ def hold(folder: Path, held, release) -> None:
         release.wait(60)
 
 
-def test_a_second_writer_is_told_who_is_the_first_and_readers_go_on(library, media):
+def test_second_writer_is_refused_and_readers_continue(library, media):
     context = multiprocessing.get_context("spawn")
     held, release = context.Event(), context.Event()
     process = context.Process(target=hold, args=(library.path, held, release))
@@ -323,7 +323,7 @@ def test_a_second_writer_is_told_who_is_the_first_and_readers_go_on(library, med
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot forbid a process to write")
-def test_a_full_disk_hides_nothing_that_went_wrong_while_writing(tmp_path):
+def test_full_disk_does_not_hide_the_first_error(tmp_path):
     import resource
 
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -335,13 +335,13 @@ def test_a_full_disk_hides_nothing_that_went_wrong_while_writing(tmp_path):
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
-def test_a_thread_searches_while_another_indexes(library, media):
-    answers: list[list[str]] = []
+def test_threads_search_while_another_indexes(library, media):
+    results: list[list[str]] = []
     done = threading.Event()
 
     def search() -> None:
         while not done.is_set():
-            answers.append(names(library.search("red", modality="image", k=3)))
+            results.append(names(library.search("red", modality="image", k=3)))
 
     thread = threading.Thread(target=search)
     thread.start()
@@ -350,18 +350,18 @@ def test_a_thread_searches_while_another_indexes(library, media):
         library.index(media)
     done.set()
     thread.join()
-    assert len(answers) > 5
-    assert all(answer == answers[0] for answer in answers)
+    assert len(results) > 5
+    assert all(each == results[0] for each in results)
 
 
-# generations of indexes -------------------------------------------------------------------------------------------
+# Generations of indexes --------------------------------------------------------------------------------------------
 
 
 def generations(library) -> list[str]:
     return sorted(path.parent.name + "/" + path.name for path in (library.path / "index").glob("*/*/*"))
 
 
-def test_generations_are_written_when_enough_changed_and_old_ones_go(library, media):
+def test_new_generations_replace_old_ones(library, media):
     assert [name.split("/")[1] for name in generations(library)] == ["gen-000001"] * 4
     for number in range(5):
         passage(media / f"{number}.txt", f"More text, number {number}.")
@@ -371,7 +371,7 @@ def test_generations_are_written_when_enough_changed_and_old_ones_go(library, me
     assert "image/gen-000001" in generations(library)
 
 
-def test_an_index_that_is_lost_or_damaged_is_made_again(library, media):
+def test_damaged_indexes_are_rebuilt(library, media):
     expected = names(library.search("red", k=9))
     library.close()
     for file in (library.path / "index").rglob("*.npy"):
@@ -381,24 +381,24 @@ def test_an_index_that_is_lost_or_damaged_is_made_again(library, media):
         assert again.doctor() == []
 
 
-def test_the_card_and_the_report_round_trip_through_json(library):
-    told = json.loads(json.dumps(library.status().as_json()))
-    assert told["items"] == 9
-    assert told["items_by_modality"] == {"image": 3, "audio": 3, "video": 0, "text": 3}
+def test_status_and_hits_can_be_written_to_json(library):
+    status = json.loads(json.dumps(library.status().as_json()))
+    assert status["items"] == 9
+    assert status["items_by_modality"] == {"image": 3, "audio": 3, "video": 0, "text": 3}
     hit = library.search("a low rumble", modality="audio", k=1)[0].as_json()
     assert json.loads(json.dumps(hit))["start"] == 0.0
 
 
-# labels -----------------------------------------------------------------------------------------------------------
+# Labels ------------------------------------------------------------------------------------------------------------
 
 
-def test_labels_are_ranked_and_their_probabilities_sum_to_one(library, media):
+def test_label_probabilities_sum_to_one(library, media):
     predictions = library.classifier(["low rumble", "high whistle", "hiss"]).predict(media / "sounds" / "high.wav")
     assert predictions[0].label == "high whistle"
     assert sum(prediction.probability for prediction in predictions) == pytest.approx(1.0)
 
 
-def test_labels_that_make_no_sense_are_refused(library, tmp_path):
+def test_invalid_labels_are_refused(library, tmp_path):
     with pytest.raises(BadQuery, match="label"):
         library.classifier([" ", ""])
     with pytest.raises(BadQuery, match="template"):
@@ -407,10 +407,10 @@ def test_labels_that_make_no_sense_are_refused(library, tmp_path):
         library.classifier(["dog"]).predict(tmp_path / "none.wav")
 
 
-# what a stranger did ----------------------------------------------------------------------------------------------
+# Unusual events ----------------------------------------------------------------------------------------------------
 
 
-def test_gone_files_are_not_counted_as_searched(library, media):
+def test_deleted_files_are_not_searched(library, media):
     for path in (media / "sounds").iterdir():
         path.unlink()
     library.index(media)
@@ -420,7 +420,7 @@ def test_gone_files_are_not_counted_as_searched(library, media):
     assert [hit.expect for hit in unfiltered] == [hit.expect for hit in filtered]
 
 
-def test_a_ledger_that_was_cut_is_said_and_does_not_kill(library):
+def test_truncated_ledger_is_reported(library):
     library.close()
     data = library.path / "ledger" / "data.mdb"
     os.truncate(data, data.stat().st_size // 2)
@@ -428,7 +428,7 @@ def test_a_ledger_that_was_cut_is_said_and_does_not_kill(library):
         bindsearch.open(library.path)
 
 
-def test_a_library_may_be_closed_twice_and_not_used_afterwards(library, media):
+def test_closed_library_cannot_be_used(library, media):
     with bindsearch.open(library.path) as other:
         other.close()
     assert names(library.search("red", modality="image", k=1)) == ["red.png"]
@@ -437,7 +437,7 @@ def test_a_library_may_be_closed_twice_and_not_used_afterwards(library, media):
         library.search("red")
 
 
-def test_an_index_folder_that_is_deleted_under_an_open_library_is_made_again(library, media):
+def test_deleted_index_folder_is_rebuilt(library, media):
     library.search("red")
     shutil.rmtree(library.path / "index")
     library.index(media)
@@ -454,20 +454,20 @@ def create(folder: Path, start, outcomes) -> None:
         outcomes.put(repr(error))
 
 
-def test_processes_that_make_the_same_library_at_once_all_get_it(tmp_path):
+def test_processes_can_create_the_same_library_at_once(tmp_path):
     context = multiprocessing.get_context("spawn")
     start, outcomes = context.Event(), context.Queue()
     processes = [context.Process(target=create, args=(tmp_path / "one.library", start, outcomes)) for _ in range(4)]
     for process in processes:
         process.start()
     start.set()
-    told = {outcomes.get(timeout=60) for _ in processes}
+    created = {outcomes.get(timeout=60) for _ in processes}
     for process in processes:
         process.join()
-    assert told == {read_manifest(tmp_path / "one.library").created}
+    assert created == {read_manifest(tmp_path / "one.library").created}
 
 
-def test_strings_where_lists_are_meant_are_refused(library):
+def test_strings_instead_of_lists_are_refused(library):
     with pytest.raises(BadQuery, match="list"):
         library.classifier("dog")
     with pytest.raises(BadQuery, match="list"):
@@ -478,14 +478,14 @@ def test_strings_where_lists_are_meant_are_refused(library):
         library.search("red", where="trip=coast")
 
 
-def test_days_and_moments_are_taken_as_since(library):
+def test_since_takes_dates_and_times(library):
     assert len(library.search("red", k=9, since=date(2001, 1, 1))) == 9
     assert len(library.search("red", k=9, since=datetime(2999, 1, 1))) == 0
     with pytest.raises(BadQuery, match="is not a date"):
         library.search("red", since="0001-01-01")
 
 
-def test_sounds_of_videos_are_found_as_videos_and_not_as_sounds(library, samples):
+def test_sounds_of_videos_are_found_as_videos(library, samples):
     library.index(samples)
     videos = library.search("a low rumble", modality="video", k=50)
     sounds = library.search("a low rumble", modality="audio", k=50)

@@ -1,4 +1,4 @@
-"""The query language: what words mean, what is refused and how it is said, and the algebra of vectors."""
+"""The query language: what words mean, which errors are raised, and the algebra of query vectors."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def concept_of(name: str, weight: float = 1.0) -> Operand:
         (["text:+", "+", "text:file:x"], [words_of("+"), words_of("file:x")]),
     ],
 )
-def test_a_line_of_words_is_a_sum_of_operands(words, operands):
+def test_words_become_a_sum_of_operands(words, operands):
     assert parse(words) == Query(tuple(operands))
 
 
@@ -121,24 +121,24 @@ def test_one_operand_is_never_split(word):
     assert parse_one(word) == text(word)
 
 
-def test_a_file_never_hides_a_concept():
+def test_file_never_hides_a_concept():
     assert parse(["concept:file"]) == concept("file") == Query((concept_of("file"),))
     assert parse(["file:concept:file"]) == file("concept:file")
 
 
 @pytest.mark.parametrize("name", ["", " ", "a b", "-a", "a/b", "x" * 65, "a\n", "a#t=1", "\udcff"])
-def test_what_cannot_be_the_name_of_a_concept_is_refused(name):
+def test_invalid_concept_names_are_refused(name):
     with pytest.raises(BadQuery, match="is not a concept name: use letters"):
         concept(name)
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if not name.startswith("concept:")])
-def test_every_name_of_a_file_is_that_file(name):
+def test_every_file_name_is_that_file(name):
     assert parse([name]) == parse([f"file:{name}"]) == parse_one(name) == file(name) == Query((file_of(name),))
     assert parse([f"2:file:{name}#t=1.5,"[:-1]]) == Query((file_of(name, 2, 1.5),))
 
 
-def test_a_name_that_is_not_utf8_is_a_file_like_any_other(folder):
+def test_file_names_need_not_be_utf8(folder):
     name = os.fsdecode(b"gr\xfcn.wav")
     try:
         (folder / name).touch()
@@ -149,7 +149,7 @@ def test_a_name_that_is_not_utf8_is_a_file_like_any_other(folder):
     assert parse(shlex.split(str(query))) == query
 
 
-def test_a_file_is_named_by_a_path_of_any_kind(folder, home):
+def test_files_are_named_by_any_kind_of_path(folder, home):
     (home / "own.wav").touch()
     assert file(folder / "gulls.wav") == parse_one(str(folder / "gulls.wav"))
     assert parse_one("sub dir/deep.wav") == file(Path("sub dir") / "deep.wav")
@@ -169,21 +169,21 @@ def test_a_file_is_named_by_a_path_of_any_kind(folder, home):
         ("0:5,100:00:00", 5, 360_000),
     ],
 )
-def test_a_fragment_is_a_piece_of_a_file(fragment, start, end):
+def test_fragment_is_a_part_of_a_file(fragment, start, end):
     assert parse_one(f"gulls.wav#t={fragment}") == file("gulls.wav", start=start, end=end)
     assert parse_one(f"take#2.wav#t={fragment}") == Query((file_of("take#2.wav", 1, start, end),))
 
 
-def test_a_name_wins_over_a_fragment():
+def test_file_name_wins_over_a_fragment():
     assert parse_one("clip.mp4#t=1,2") == Query((file_of("clip.mp4#t=1,2"),))
     assert parse_one("clip.mp4#t=1,3") == Query((file_of("clip.mp4", 1, 1, 3),))
 
 
-# What is refused, and how it is said ------------------------------------------------------------------------------
+# Errors ------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("words", "said", "pointed"),
+    ("words", "message", "marked"),
     [
         (["2:golden", "retriever", "+", "sea"], 'did you mean "2:golden retriever"?', "retriever"),
         (["text:a", "red", "barn"], 'did you mean "text:a red barn"?', "red"),
@@ -227,31 +227,31 @@ def test_a_name_wins_over_a_fragment():
         (["\udcff.wav"], "no such file: \\udcff.wav", "\\udcff.wav"),
     ],
 )
-def test_a_mistake_is_pointed_at(words, said, pointed):
+def test_carets_mark_the_wrong_word(words, message, marked):
     with pytest.raises(BadQuery) as caught:
         parse(words)
-    message, line, carets = str(caught.value).split("\n")
-    assert said in message
+    first, line, carets = str(caught.value).split("\n")
+    assert message in first
     line = line.replace("海", "##")  # it is two columns wide
-    assert line[carets.index("^") :].startswith(pointed)
-    assert carets.strip() == "^" * len(pointed)
+    assert line[carets.index("^") :].startswith(marked)
+    assert carets.strip() == "^" * len(marked)
 
 
 @pytest.mark.parametrize(
     "times", ["", ",", "1,", "-1", "1:60", "60:00:00x", "1:2:3:4", "99:01", "1e3", "1,2,3", "smpte:1", "٣"]
 )
-def test_what_is_no_time_is_refused(times):
+def test_invalid_times_are_refused(times):
     with pytest.raises(BadQuery, match="has no valid times after #t="):
         parse_one(f"gulls.wav#t={times}")
 
 
 @pytest.mark.parametrize("words", [[], [""], [" ", "\t"], ["text:"], ["2:"], ["2:text: "], ["sea", "", "+", "sand"]])
-def test_blanks_ask_for_nothing(words):
+def test_blank_queries_are_refused(words):
     with pytest.raises(EmptyQuery, match=r"write (words|some), or name a file"):
         parse(words)
 
 
-def test_a_pipe_is_no_file(folder):
+def test_pipes_are_refused(folder):
     if sys.platform == "win32":
         pytest.skip("no named pipes among the files")
     os.mkfifo(folder / "pipe.wav")
@@ -260,30 +260,30 @@ def test_a_pipe_is_no_file(folder):
 
 
 @pytest.mark.parametrize("weight", [0.0, float("nan"), float("inf"), -float("inf")])
-def test_a_weight_that_is_no_number_is_refused(weight):
+def test_zero_and_infinite_weights_are_refused(weight):
     with pytest.raises(BadQuery, match="sea cannot have the weight"):
         text("sea") * weight
     with pytest.raises(BadQuery, match="use a finite number"):
         Operand("text", "sea", weight)
 
 
-def test_a_weight_too_large_to_count_is_refused():
+def test_weights_beyond_floats_are_refused():
     with pytest.raises(BadQuery, match="sea cannot have the weight inf"):
         parse_one("9" * 400 + ":sea")
 
 
 @pytest.mark.parametrize(("start", "end"), [(-1, 2), (2, 2), (3, 2), (0, float("inf")), (float("nan"), None)])
-def test_a_piece_that_is_none_is_refused(start, end):
+def test_empty_parts_are_refused(start, end):
     with pytest.raises(BadQuery, match=r"gulls.wav has no part from"):
         file("gulls.wav", start=start, end=end)
 
 
-def test_words_have_no_pieces():
+def test_texts_have_no_parts():
     with pytest.raises(BadQuery, match="sea has no part from 1 s to 2 s: name a file"):
         Operand("text", "sea", start=1, end=2)
 
 
-def test_a_file_must_be_there():
+def test_files_must_exist():
     with pytest.raises(BadQuery, match=r"no such file: gull.wav \(did you mean gulls.wav\?\)"):
         file("gull.wav")
     with pytest.raises(BadQuery, match=r"sub dir.* is a folder"):
@@ -295,7 +295,7 @@ typed = st.text(st.characters(codec=None), max_size=12) | st.sampled_from([*ODD,
 
 
 @given(st.lists(st.lists(typed, max_size=3).map("".join) | typed, max_size=5))
-def test_arbitrary_words_are_a_query_or_a_query_error(words):
+def test_arbitrary_words_parse_or_raise_query_error(words):
     messages: list[str] = []
     for read, given_words in [(parse, words), *((parse_one, word) for word in words)]:
         try:
@@ -307,7 +307,7 @@ def test_arbitrary_words_are_a_query_or_a_query_error(words):
     assert all(line.isprintable() for message in messages for line in message.split("\n"))
 
 
-# There and back ---------------------------------------------------------------------------------------------------
+# Round trips --------------------------------------------------------------------------------------------------------
 
 numbers = st.floats(min_value=1e-9, max_value=1e12)
 weights = numbers | numbers.map(lambda number: -number) | st.sampled_from([1.0, -1.0, 2.0, 5e-324, -1.7e308])
@@ -332,13 +332,13 @@ queries = st.lists(operands, min_size=1, max_size=5).map(lambda parts: Query(tup
 
 
 @given(queries)
-def test_a_query_reads_back_from_its_words(query):
+def test_query_reads_back_from_its_words(query):
     assert parse(shlex.split(str(query))) == query
     assert parse(query.words) == query
 
 
 @given(st.lists(operands, min_size=1, max_size=4), st.integers(0, 3))
-def test_a_concept_that_is_not_saved_is_pointed_at(parts, place):
+def test_carets_mark_an_unknown_concept(parts, place):
     place = min(place, len(parts))
     query = Query((*parts[:place], concept_of("nowhere"), *parts[place:]))
 
@@ -356,7 +356,7 @@ def test_a_concept_that_is_not_saved_is_pointed_at(parts, place):
     assert carets.strip() == "^" * len("concept:nowhere")
 
 
-def test_a_query_is_written_as_it_would_be_typed():
+def test_query_is_written_as_typed():
     query = text("sea") * 2 - file("two words.wav", start=1.5, end=3) + 0.25 * file("gulls.wav", end=14)
     assert str(query) == "2:text:sea - 'file:two words.wav#t=1.5,3' + '0.25:file:gulls.wav#t=,14'"
     assert str(-query).startswith("- 2:text:sea + ")
@@ -369,11 +369,11 @@ PLACES = {name: place for place, name in enumerate(["sea", "sand", "sky", "gulls
 
 
 def vector_of(name: str) -> np.ndarray:
-    """Some vector of a length other than 1, always the same one for the same name."""
+    """Return a vector, not of unit length, that is always the same for the same name."""
     return np.random.default_rng(PLACES[name]).normal(size=8).astype(np.float32)
 
 
-def compiled(query: Query):
+def encoded(query: Query):
     return encode_query(query, lambda operand: vector_of(operand.value))
 
 
@@ -384,8 +384,8 @@ named = st.builds(
 sums = st.lists(named, min_size=1, max_size=3).map(lambda parts: sum(parts[1:], start=parts[0]))
 
 
-def pull(query: Query) -> np.ndarray:
-    """The sum that the query's vector is the direction of."""
+def weighted_sum(query: Query) -> np.ndarray:
+    """Return the sum whose direction is the query's vector."""
     units = [
         vector_of(part.value).astype(np.float64) / np.linalg.norm(vector_of(part.value)) for part in query.operands
     ]
@@ -393,45 +393,45 @@ def pull(query: Query) -> np.ndarray:
 
 
 def assert_same_direction(one: Query, other: Query) -> None:
-    assume(np.linalg.norm(pull(one)) > 0.01)
-    np.testing.assert_allclose(compiled(one).vector, compiled(other).vector, atol=1e-4)
+    assume(np.linalg.norm(weighted_sum(one)) > 0.01)
+    np.testing.assert_allclose(encoded(one).vector, encoded(other).vector, atol=1e-4)
 
 
 @given(sums)
-def test_a_vector_is_the_direction_of_the_weighted_sum(query):
-    assume(np.linalg.norm(pull(query)) > 0.01)
-    vector = compiled(query).vector
+def test_vector_is_the_direction_of_the_sum(query):
+    assume(np.linalg.norm(weighted_sum(query)) > 0.01)
+    vector = encoded(query).vector
     assert vector.dtype == np.float32
-    np.testing.assert_allclose(vector, pull(query) / np.linalg.norm(pull(query)), atol=1e-4)
+    np.testing.assert_allclose(vector, weighted_sum(query) / np.linalg.norm(weighted_sum(query)), atol=1e-4)
 
 
 @given(sums, sums)
-def test_the_order_of_a_sum_does_not_matter(a, b):
+def test_addition_is_commutative(a, b):
     assert_same_direction(a + b, b + a)
 
 
 @given(sums, sums)
-def test_what_is_added_can_be_taken_away(a, b):
+def test_subtraction_undoes_addition(a, b):
     assert_same_direction(a, (a + b) - b)
 
 
 @given(sums, sums, sums)
-def test_sums_may_be_grouped_in_any_way(a, b, c):
+def test_addition_is_associative(a, b, c):
     assert (a + b) + c == a + (b + c)
     assert a - b == a + (-b)
     assert -1 * -a == a
 
 
 @given(sums, sums, st.floats(min_value=0.01, max_value=100))
-def test_a_positive_factor_changes_no_direction_and_distributes(a, b, factor):
+def test_positive_factor_distributes_and_keeps_direction(a, b, factor):
     assert factor * (a + b) == a * factor + b * factor
     assert_same_direction(a + b, factor * (a + b))
 
 
 @given(sums)
-def test_a_negative_factor_turns_the_vector_round(a):
-    assume(np.linalg.norm(pull(a)) > 0.01)
-    np.testing.assert_allclose(compiled(-2 * a).vector, -compiled(a).vector, atol=1e-6)
+def test_negative_factor_reverses_the_vector(a):
+    assume(np.linalg.norm(weighted_sum(a)) > 0.01)
+    np.testing.assert_allclose(encoded(-2 * a).vector, -encoded(a).vector, atol=1e-6)
 
 
 @pytest.mark.parametrize("two", [2, 2.0, Fraction(2), np.float32(2), np.float64(2), np.int64(2)])
@@ -441,13 +441,13 @@ def test_any_real_number_is_a_factor(two):
 
 
 @pytest.mark.parametrize("other", ["sand", None, [2], 1j, text("sand")])
-def test_what_is_no_number_is_no_factor(other):
+def test_other_factors_are_refused(other):
     with pytest.raises(TypeError):
         text("sea") * other
 
 
 @pytest.mark.parametrize("other", ["sand", None, 1])
-def test_only_queries_are_added(other):
+def test_only_queries_can_be_added(other):
     with pytest.raises(TypeError):
         text("sea") + other
     with pytest.raises(TypeError):
@@ -456,22 +456,22 @@ def test_only_queries_are_added(other):
 
 @given(sums, st.lists(st.floats(-1, 1, width=32), min_size=8, max_size=8))
 def test_contributions_add_up_to_the_score(query, direction):
-    assume(np.linalg.norm(direction) > 0.1 and np.linalg.norm(pull(query)) > 0.01)
+    assume(np.linalg.norm(direction) > 0.1 and np.linalg.norm(weighted_sum(query)) > 0.01)
     hit = (np.array(direction) / np.linalg.norm(direction)).astype(np.float32)
-    result = compiled(query)
+    result = encoded(query)
     parts = result.contributions(hit)
     assert sum(parts) == pytest.approx(float(result.vector @ hit), abs=1e-6)
-    expected = [weight * float(unit @ hit) / np.linalg.norm(pull(query)) for weight, unit in result.terms]
+    expected = [weight * float(unit @ hit) / np.linalg.norm(weighted_sum(query)) for weight, unit in result.terms]
     assert parts == pytest.approx(expected, rel=1e-4, abs=1e-5)
 
 
 @given(sums, st.lists(st.floats(-1, 1, width=32), min_size=8, max_size=8))
-def test_leaning_on_results_is_rocchio_and_still_splits(query, direction):
-    assume(np.linalg.norm(direction) > 0.1 and np.linalg.norm(pull(query)) > 0.01)
+def test_feedback_is_rocchio_and_contributions_add_up(query, direction):
+    assume(np.linalg.norm(direction) > 0.1 and np.linalg.norm(weighted_sum(query)) > 0.01)
     hit = (np.array(direction) / np.linalg.norm(direction)).astype(np.float32)
     liked = {f"result:{at}": row for at, row in enumerate(np.eye(8, dtype=np.float32)[:2])}
     disliked = {"result:3": np.eye(8, dtype=np.float32)[3]}
-    before = compiled(query)
+    before = encoded(query)
     moved = (
         before.vector
         + MORE_LIKE_WEIGHT * np.mean(list(liked.values()), axis=0)
@@ -482,10 +482,10 @@ def test_leaning_on_results_is_rocchio_and_still_splits(query, direction):
     np.testing.assert_allclose(after.vector, moved / np.linalg.norm(moved), atol=1e-4)
     assert sum(after.contributions(hit)) == pytest.approx(float(after.vector @ hit), abs=1e-6)
     assert after.names == (*(part.word for part in query.operands), "result:0", "result:1", "result:3")
-    assert compiled(query).with_feedback({}, {}).vector == pytest.approx(before.vector, abs=1e-6)
+    assert encoded(query).with_feedback({}, {}).vector == pytest.approx(before.vector, abs=1e-6)
 
 
-def test_a_query_of_three_operands_by_hand():
+def test_three_operands_computed_by_hand():
     axes = dict(zip(["sea", "sand", "gulls.wav"], np.eye(3, dtype=np.float32) * [[5], [1], [0.1]], strict=True))
     query = 2 * text("sea") - text("sand") + 2 * file("gulls.wav")
     result = encode_query(query, lambda operand: axes[operand.value])
@@ -495,26 +495,26 @@ def test_a_query_of_three_operands_by_hand():
     assert result.contributions(np.array([0.6, 0.8, 0], np.float32)) == pytest.approx([0.4, -0.8 / 3, 0], abs=1e-6)
 
 
-def test_pieces_of_files_reach_the_encoder():
-    asked: list[Operand] = []
+def test_parts_of_files_reach_the_encoder():
+    embedded: list[Operand] = []
 
     def embed(operand: Operand) -> np.ndarray:
-        asked.append(operand)
+        embedded.append(operand)
         return np.ones(2, np.float32)
 
     encode_query(parse(["clip.mp4#t=3,4"]), embed)
-    assert asked == [file_of("clip.mp4", 1, 3, 4)]
+    assert embedded == [file_of("clip.mp4", 1, 3, 4)]
 
 
-def test_operands_that_cancel_out_ask_for_nothing():
+def test_operands_that_cancel_out_are_refused():
     with pytest.raises(EmptyQuery, match="cancel out"):
-        compiled(text("sea") + text("sand") - text("sand") - text("sea"))
+        encoded(text("sea") + text("sand") - text("sand") - text("sea"))
     with pytest.raises(EmptyQuery):
         combine([])
 
 
 @pytest.mark.parametrize("scale", [1e-300, 1.0, 1e300])
-def test_only_the_ratio_of_weights_counts(scale):
+def test_only_the_ratio_of_weights_matters(scale):
     x, y = np.eye(2, dtype=np.float32)
     np.testing.assert_allclose(combine([(3 * scale, x), (-4 * scale, y)]), [0.6, -0.8], atol=1e-7)
     np.testing.assert_allclose(combine([(scale, x), (scale * 1e-5, y), (-scale, x)]), [0, 1], atol=1e-7)

@@ -1,4 +1,4 @@
-"""Conditions on tags, as people write them."""
+"""Conditions on tags, as they are typed."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ conditions = st.builds(
 
 
 @given(conditions)
-def test_a_condition_is_read_as_it_is_written(condition):
+def test_condition_reads_back_from_its_word(condition):
     assert tag_condition(condition.word) == condition
     if not condition.label.startswith("tag:"):
         assert tag_condition(condition.word.removeprefix("tag:")) == condition
 
 
 @given(conditions, st.floats(0, 1))
-def test_a_condition_holds_as_its_sign_says(condition, value):
+def test_condition_holds_by_its_sign(condition, value):
     assert condition.holds(value) == eval(f"{value!r} {condition.sign} {condition.value!r}")
 
 
 @given(st.text(max_size=30))
-def test_whatever_is_written_is_read_or_pointed_at(words):
+def test_arbitrary_conditions_parse_or_carets_mark_them(words):
     word = f"tag:{words}"
     try:
         read = tag_condition(word)
@@ -54,12 +54,12 @@ def test_whatever_is_written_is_read_or_pointed_at(words):
         ("Dachs=Hund>=.25", "Dachs=Hund", ">=", 0.25),
     ],
 )
-def test_what_is_written(word, label, sign, value):
+def test_forms_of_conditions(word, label, sign, value):
     assert tag_condition(word) == TagCondition(label, sign, pytest.approx(value))
 
 
 @pytest.mark.parametrize(
-    ("word", "said"),
+    ("word", "message"),
     [
         ("tag:dog>x", "x follows >"),
         ("tag:dog>", "nothing follows >"),
@@ -71,18 +71,18 @@ def test_what_is_written(word, label, sign, value):
         ("tag:dog>0.5<0.7", "one label"),
     ],
 )
-def test_what_is_wrong_is_said(word, said):
-    with pytest.raises(BadQuery, match=said):
+def test_invalid_conditions_are_refused(word, message):
+    with pytest.raises(BadQuery, match=message):
         tag_condition(word)
 
 
-def test_conditions_are_taken_out_of_a_query():
+def test_conditions_are_split_from_the_query():
     words, found = without_tags(["rain", "tag:dog>0.5", "-", "a.wav", "tag:cat"])
     assert words == ["rain", "-", "a.wav"]
     assert found == [TagCondition("dog", ">", 0.5), TagCondition("cat")]
 
 
-def test_the_word_that_is_wrong_is_pointed_at():
+def test_carets_mark_the_wrong_condition():
     with pytest.raises(BadQuery) as caught:
         without_tags(["rain", "+", "tag:dog>x", "night"])
     _, words, carets = str(caught.value).split("\n")
@@ -90,8 +90,8 @@ def test_the_word_that_is_wrong_is_pointed_at():
     assert words[carets.index("^") : carets.rindex("^") + 1] == "tag:dog>x"
 
 
-def test_a_tag_that_was_meant_is_named():
-    told = str(no_such_tag(TagCondition("dgo", ">", 0.8), ["cat", "dog"]))
-    assert "did you mean tag:dog?" in told
-    assert "^^^" in told
+def test_similar_tag_is_suggested():
+    message = str(no_such_tag(TagCondition("dgo", ">", 0.8), ["cat", "dog"]))
+    assert "did you mean tag:dog?" in message
+    assert "^^^" in message
     assert "--labels" in str(no_such_tag(TagCondition("dog"), []))

@@ -1,4 +1,4 @@
-"""Several queries at once: what `also` and `excluding` mean, the laws they keep, and results to lean on."""
+"""Several queries at once: the invariants of `also` and `excluding`, relevance feedback, and explanations."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def crowd(tmp_path_factory):
         yield opened
 
 
-def answers(library, query, **more) -> dict[int, float]:
-    """Item -> expectation, in order."""
+def expects(library, query, **more) -> dict[int, float]:
+    """Return the E-value of each item found, in order."""
     return {hit.item: hit.expect for hit in library.search(query, k=EVERYTHING, **more)}
 
 
@@ -44,20 +44,20 @@ searching = settings(max_examples=15, suppress_health_check=[HealthCheck.functio
 
 @searching
 @given(words, words, raw)
-def test_and_is_commutative_and_no_better_than_either(crowd, a, b, raw):
-    both, turned = (answers(crowd, one, also=other, raw=raw) for one, other in ((a, b), (b, a)))
+def test_and_is_commutative_and_never_better(crowd, a, b, raw):
+    both, turned = (expects(crowd, one, also=other, raw=raw) for one, other in ((a, b), (b, a)))
     assert_same(both, turned)
-    for alone in (answers(crowd, a), answers(crowd, b)):
+    for alone in (expects(crowd, a), expects(crowd, b)):
         assert both.keys() == alone.keys()
         assert all(expect >= alone[item] * 0.999 for item, expect in both.items())
 
 
 @searching
 @given(words, words)
-def test_and_is_the_larger_of_the_expectations(crowd, a, b):
-    alone = [answers(crowd, a), answers(crowd, b)]
+def test_and_takes_the_larger_e_value(crowd, a, b):
+    alone = [expects(crowd, a), expects(crowd, b)]
     expected = {item: max(told[item] for told in alone) for item in alone[0]}
-    both = answers(crowd, a, also=b)
+    both = expects(crowd, a, also=b)
     assert both == pytest.approx(expected, rel=1e-3)
     assert list(both.values()) == sorted(both.values())
 
@@ -75,41 +75,41 @@ def test_and_is_idempotent(crowd, a, raw):
 
 def test_and_is_associative(crowd):
     for first, *others in permutations(["red", "a low rumble", "dark"]):
-        assert_same(answers(crowd, first, also=others), answers(crowd, "red", also=["a low rumble", "dark"]))
+        assert_same(expects(crowd, first, also=others), expects(crowd, "red", also=["a low rumble", "dark"]))
 
 
 @searching
 @given(words, st.lists(words, max_size=2), raw)
-def test_a_query_without_itself_is_nothing(crowd, a, others, raw):
-    assert answers(crowd, a, also=others, excluding=a, raw=raw) == {}
+def test_query_excluding_itself_finds_nothing(crowd, a, others, raw):
+    assert expects(crowd, a, also=others, excluding=a, raw=raw) == {}
     if others:
-        assert answers(crowd, a, also=others, excluding=[*others, "sea"], raw=raw) == {}
+        assert expects(crowd, a, also=others, excluding=[*others, "sea"], raw=raw) == {}
 
 
 @searching
 @given(words, words, words)
-def test_not_leaves_out_what_answers_it(crowd, a, b, c):
-    wanted, unwanted = answers(crowd, a), answers(crowd, b)
-    surprises = [{hit.item: hit for hit in crowd.search(query, k=EVERYTHING)} for query in (a, b)]
-    left = answers(crowd, a, excluding=b)
+def test_not_excludes_what_matches(crowd, a, b, c):
+    wanted, unwanted = expects(crowd, a), expects(crowd, b)
+    lists = [{hit.item: hit for hit in crowd.search(query, k=EVERYTHING)} for query in (a, b)]
+    left = expects(crowd, a, excluding=b)
     assert all(unwanted[item] > EXCLUSION_EXPECT and unwanted[item] >= expect * 0.999 for item, expect in left.items())
     gone = wanted.keys() - left.keys()
     assert all(unwanted[item] <= max(EXCLUSION_EXPECT, wanted[item]) * 1.001 for item in gone)
     assert {item: wanted[item] for item in left} == pytest.approx(left, rel=1e-3)
-    assert surprises[0].keys() == surprises[1].keys()
-    assert_same(answers(crowd, a, excluding=[b, c]), answers(crowd, a, excluding=[c, b, c]))
-    assert answers(crowd, a, excluding=[b, c]).keys() == left.keys() & answers(crowd, a, excluding=c).keys()
+    assert lists[0].keys() == lists[1].keys()
+    assert_same(expects(crowd, a, excluding=[b, c]), expects(crowd, a, excluding=[c, b, c]))
+    assert expects(crowd, a, excluding=[b, c]).keys() == left.keys() & expects(crowd, a, excluding=c).keys()
 
 
 @searching
 @given(words, words, words, st.sampled_from([1, 3, 10, 40]), raw)
-def test_the_first_of_many_are_the_many_of_few(crowd, a, b, c, k, raw):
+def test_results_are_a_prefix_of_deeper_results(crowd, a, b, c, k, raw):
     everything = [hit.item for hit in crowd.search(a, also=b, excluding=c, k=EVERYTHING, raw=raw)]
     few = [hit.item for hit in crowd.search(a, also=b, excluding=c, k=k, raw=raw)]
     assert few == everything[:k]
 
 
-def test_filters_hold_for_all_queries(crowd):
+def test_filters_apply_to_all_queries(crowd):
     for filters in ({"modality": "audio"}, {"ext": "wav"}):
         hits = crowd.search("red", also="dark", k=EVERYTHING, **filters)
         assert [hit.modality for hit in hits] == ["audio"] * 20
@@ -117,7 +117,7 @@ def test_filters_hold_for_all_queries(crowd):
         assert {hit.item for hit in left} < {hit.item for hit in hits}
 
 
-def test_a_file_can_meet_two_queries_at_two_moments(tmp_path):
+def test_two_queries_can_match_at_two_moments(tmp_path):
     both = np.concatenate([tone(80.0, 4.0), tone(4000.0, 4.0)])
     sound(tmp_path / "in" / "both.wav", both)
     sound(tmp_path / "in" / "low.wav", tone(80.0, 8.0))
@@ -131,10 +131,10 @@ def test_a_file_can_meet_two_queries_at_two_moments(tmp_path):
         assert [hit.path.name for hit in library.search("a high whistle", excluding="a low rumble")] == ["high.wav"]
 
 
-# results to lean on -----------------------------------------------------------------------------------------------
+# Feedback ----------------------------------------------------------------------------------------------------------
 
 
-def test_more_like_pulls_and_less_like_pushes(crowd):
+def test_more_like_raises_and_less_like_lowers(crowd):
     before = crowd.search("dark", k=EVERYTHING)
     places = {hit.item: place for place, hit in enumerate(before, 1)}
     liked = before[11].item
@@ -147,7 +147,7 @@ def test_more_like_pulls_and_less_like_pushes(crowd):
     assert scores[disliked] < before[0].score
 
 
-def test_leaning_moves_the_query_by_the_documented_weights(crowd):
+def test_feedback_moves_the_query_by_the_documented_weights(crowd):
     before = crowd.search("dark", k=5)
     rows = []
     for hit in (before[1], before[2], before[4]):
@@ -160,19 +160,19 @@ def test_leaning_moves_the_query_by_the_documented_weights(crowd):
     assert hit.score == pytest.approx(float((crowd.vectors(item) @ moved).max()), abs=1e-5)
 
 
-def test_numbers_count_in_the_list_of_the_whole_question(crowd):
-    question = {"also": "red", "excluding": "blue", "modality": "image"}
-    second = crowd.search("dark", k=2, **question)[1]
+def test_numbers_refer_to_the_whole_request(crowd):
+    options = {"also": "red", "excluding": "blue", "modality": "image"}
+    second = crowd.search("dark", k=2, **options)[1]
     item = next(item for item in crowd.items() if item.id == second.item)
-    leaning = crowd.vector("dark") + 0.75 * crowd.vectors(item)[0]
-    hit = crowd.search("dark", k=1, more_like=2, why=True, **question)[0]
+    moved = crowd.vector("dark") + 0.75 * crowd.vectors(item)[0]
+    hit = crowd.search("dark", k=1, more_like=2, why=True, **options)[0]
     item = next(item for item in crowd.items() if item.id == hit.item)
-    assert hit.score == pytest.approx(float(crowd.vectors(item)[0] @ leaning) / np.linalg.norm(leaning), abs=1e-5)
+    assert hit.score == pytest.approx(float(crowd.vectors(item)[0] @ moved) / np.linalg.norm(moved), abs=1e-5)
     assert [term.operand for term in hit.why.terms] == ["text:dark", "result:2"]
 
 
 @pytest.mark.parametrize(
-    ("more", "less", "said"),
+    ("more", "less", "message"),
     [
         ([1, 2], [2], "result 2 cannot be both"),
         ([0], [], "no result has the number 0: count them from 1"),
@@ -180,12 +180,12 @@ def test_numbers_count_in_the_list_of_the_whole_question(crowd):
         ([500], [], "there is no result 500: the same search without it finds 100"),
     ],
 )
-def test_numbers_that_no_result_has_are_refused(crowd, more, less, said):
-    with pytest.raises(BadQuery, match=said):
+def test_invalid_result_numbers_are_refused(crowd, more, less, message):
+    with pytest.raises(BadQuery, match=message):
         crowd.search("dark", more_like=more, less_like=less)
 
 
-# what scores are made of ------------------------------------------------------------------------------------------
+# Explanations ------------------------------------------------------------------------------------------------------
 
 operands = st.builds(
     lambda word, weight: bindsearch.text(word) * weight,
@@ -196,7 +196,7 @@ operands = st.builds(
 
 @searching
 @given(st.lists(operands, min_size=1, max_size=4), raw, st.sampled_from([(), (2,), (1, 3)]))
-def test_the_terms_add_up_to_the_score(crowd, parts, raw, more):
+def test_contributions_add_up_to_the_score(crowd, parts, raw, more):
     query = sum(parts[1:], start=parts[0])
     try:
         hits = crowd.search(query, k=8, raw=raw, more_like=more, why=True)
@@ -211,8 +211,8 @@ def test_the_terms_add_up_to_the_score(crowd, parts, raw, more):
         assert all(other.expect >= first.expect * 0.999 for other in others) or raw
 
 
-def test_why_changes_nothing_else(crowd):
-    plain, told = crowd.search("red", k=5), crowd.search("red", k=5, why=True)
+def test_why_only_adds_explanations(crowd):
+    plain, explained = crowd.search("red", k=5), crowd.search("red", k=5, why=True)
     assert [hit.why for hit in plain] == [None] * 5
     assert "why" not in plain[0].as_json()
-    assert [{**hit.as_json(), "why": None} for hit in plain] == [{**hit.as_json(), "why": None} for hit in told]
+    assert [{**hit.as_json(), "why": None} for hit in plain] == [{**hit.as_json(), "why": None} for hit in explained]

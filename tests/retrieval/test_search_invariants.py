@@ -1,4 +1,4 @@
-"""Laws of searching that hold for any query, any number of results and any filters."""
+"""Invariants of searching for any query, any number of results and any filters."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ few = settings(max_examples=25, deadline=None)
 
 @pytest.fixture(scope="module")
 def crowd(tmp_path_factory):
-    """A library of 40 pictures, 12 sounds of several windows, and 12 texts, in two folders of which one has a note."""
+    """A library of 40 pictures, 12 sounds of several windows, and 12 texts; one of its two folders has metadata."""
     folder = tmp_path_factory.mktemp("laws")
     chance = np.random.default_rng(1)
     for number in range(40):
@@ -53,7 +53,7 @@ filters = st.fixed_dictionaries(
 
 
 def admitted(library, given) -> set:
-    """The files that pass, found without searching."""
+    """Return the files that pass the filters, without searching."""
     return {
         item.paths[0]
         for item in library.items()
@@ -65,7 +65,7 @@ def admitted(library, given) -> set:
 
 @few
 @given(words, st.integers(1, 90), filters, st.booleans())
-def test_as_many_as_asked_for_or_all_that_pass(crowd, query, k, given, raw):
+def test_k_results_or_all_that_pass(crowd, query, k, given, raw):
     hits = crowd.search(query, k=k, raw=raw, **given)
     pass_through = admitted(crowd, given)
     assert len(hits) == min(k, len(pass_through))
@@ -75,7 +75,7 @@ def test_as_many_as_asked_for_or_all_that_pass(crowd, query, k, given, raw):
 
 @few
 @given(words, st.integers(1, 64), st.integers(1, 64), filters, st.booleans())
-def test_the_first_of_many_are_the_few(crowd, query, one, other, given, raw):
+def test_results_are_a_prefix_of_deeper_results(crowd, query, one, other, given, raw):
     few, many = sorted((one, other))
     first, all_of_them = (crowd.search(query, k=k, raw=raw, **given) for k in (few, many))
     assert [hit.path for hit in first] == [hit.path for hit in all_of_them][:few]
@@ -84,7 +84,7 @@ def test_the_first_of_many_are_the_few(crowd, query, one, other, given, raw):
 
 @few
 @given(words, filters)
-def test_filters_only_leave_out(crowd, query, given):
+def test_filters_keep_the_order(crowd, query, given):
     whole = [hit.path for hit in crowd.search(query, k=MANY, raw=True)]
     part = [hit.path for hit in crowd.search(query, k=MANY, raw=True, **given)]
     assert part == [path for path in whole if path in set(part)]
@@ -92,8 +92,8 @@ def test_filters_only_leave_out(crowd, query, given):
 
 @few
 @given(words, words, st.booleans())
-def test_and_and_not_divide_a_list(crowd, a, b, raw):
-    """What answers a without b, and what is left out for b's sake, are all of a's list, in its order."""
+def test_and_and_not_keep_the_order(crowd, a, b, raw):
+    """Results of `a` without `b` are results of `a`, in its order; `a` and `b` has the same items as `a`."""
     whole = [hit.path for hit in crowd.search(a, k=MANY, raw=raw)]
     left = [hit.path for hit in crowd.search(a, excluding=b, k=MANY, raw=raw)]
     assert left == [path for path in whole if path in set(left)]
@@ -103,10 +103,10 @@ def test_and_and_not_divide_a_list(crowd, a, b, raw):
 
 @few
 @given(st.integers(0, len(WORDS) - 1), st.floats(0.2, 3), words)
-def test_a_saved_concept_is_what_it_was_saved_as(saved, number, weight, other):
-    saying = bindsearch.text(WORDS[number]) + 0.5 * bindsearch.text(WORDS[number - 1])
+def test_concept_equals_the_query_it_was_saved_from(saved, number, weight, other):
+    query = bindsearch.text(WORDS[number]) + 0.5 * bindsearch.text(WORDS[number - 1])
     saved_vector = saved.vector(bindsearch.concept(f"c{number}"))
-    np.testing.assert_allclose(saved_vector, saved.vector(saying), atol=1e-5)
+    np.testing.assert_allclose(saved_vector, saved.vector(query), atol=1e-5)
     one = saved.search(bindsearch.concept(f"c{number}") * weight + bindsearch.text(other), k=5)
     length = np.linalg.norm(weight * saved_vector + saved.vector(other))
     assume(length > 0.05)
@@ -124,7 +124,7 @@ terms = st.lists(
 
 @few
 @given(terms, filters, st.booleans())
-def test_the_terms_of_a_score_add_up(saved, parts, given, raw):
+def test_contributions_add_up_with_concepts(saved, parts, given, raw):
     query = None
     for word, weight in parts:
         part = (bindsearch.concept(word) if word.startswith("c") and len(word) == 2 else bindsearch.text(word)) * weight
@@ -135,5 +135,5 @@ def test_the_terms_of_a_score_add_up(saved, parts, given, raw):
         assume(False)
     for hit in hits:
         assert sum(term.contribution for term in hit.why.terms) == pytest.approx(hit.score, abs=1e-6)
-        told = saved.why_not(hit.path, bindsearch.SearchRequest.of(query, raw=raw, **given))
-        assert sum(term.contribution for term in told.why.terms) == pytest.approx(told.score, abs=1e-6)
+        explained = saved.why_not(hit.path, bindsearch.SearchRequest.of(query, raw=raw, **given))
+        assert sum(term.contribution for term in explained.why.terms) == pytest.approx(explained.score, abs=1e-6)
