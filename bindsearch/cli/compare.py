@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """\
 Search the library's current space and the other one it holds, and show the results side by side. During a migration
-the other one is the new space, as far as it is complete; after it, the old one that was kept. `was` is the rank that
+the other one is the new space, as far as it is complete; after it, the previous one. `was` is the rank that
 a file of the second list has in the first.
 """
 EPILOG = """\

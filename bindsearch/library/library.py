@@ -132,14 +132,14 @@ class Library:
 
         with ExitStack() as afterwards, writing(self.path):
             edition = self._editions.now()
-            roots = folders_to_index(self.path, edition.ledger, paths)
-            missing = missing_folders(edition.ledger, roots)
-            standing = [root for root in roots if not is_gone(root)]
+            folders = folders_to_index(self.path, edition.ledger, paths)
+            missing = missing_folders(edition.ledger, folders)
+            existing = [folder for folder in folders if not is_gone(folder)]
             strings = None if metadata is None else {str(key): str(value) for key, value in metadata.items()}
             ingest = Ingest(edition.ledger, edition.space, metadata=strings, retry=retry, progress=progress, stop=stop)
-            remember_folders(edition.ledger, standing)  # before the run, which may be killed
+            remember_folders(edition.ledger, existing)  # before the run, which may be killed
             afterwards.callback(self._renew, edition, progress)  # also if the run fails: what is committed stays
-            report = ingest.run(standing)
+            report = ingest.run(existing)
             if not report.stopped:
                 follow(edition, progress=progress)
             report.deferred.update(missing)
@@ -157,7 +157,7 @@ class Library:
             return forget(self._editions.now(), tops)
 
     def forget_gone(self) -> int:
-        """Remove the vectors of deleted files, which are kept until now; return the number of items removed."""
+        """Remove the stored vectors of deleted files; return the number of items removed."""
         with writing(self.path):
             for edition in self._editions.others().values():
                 forget_gone(edition)

@@ -33,7 +33,7 @@ def expects(library, query, **more) -> dict[int, float]:
 
 def assert_same(one: dict[int, float], other: dict[int, float]) -> None:
     assert one == pytest.approx(other, rel=1e-3)
-    orders = [sorted(told, key=lambda item: (round(told[item], 9), item)) for told in (one, other)]
+    orders = [sorted(each, key=lambda item: (round(each[item], 9), item)) for each in (one, other)]
     assert orders[0] == orders[1]
 
 
@@ -56,7 +56,7 @@ def test_and_is_commutative_and_never_better(crowd, a, b, raw):
 @given(words, words)
 def test_and_takes_the_larger_e_value(crowd, a, b):
     alone = [expects(crowd, a), expects(crowd, b)]
-    expected = {item: max(told[item] for told in alone) for item in alone[0]}
+    expected = {item: max(each[item] for each in alone) for item in alone[0]}
     both = expects(crowd, a, also=b)
     assert both == pytest.approx(expected, rel=1e-3)
     assert list(both.values()) == sorted(both.values())
@@ -69,8 +69,8 @@ def test_and_is_idempotent(crowd, a, raw):
     twice = crowd.search(a, also=[a, a], k=EVERYTHING, raw=raw)
     assert {hit.item: hit.path for hit in once} == {hit.item: hit.path for hit in twice}
     assert [hit.score for hit in twice] == pytest.approx([hit.score for hit in once], abs=1e-6)
-    told = {hit.item: hit.expect for hit in once}  # by item: plain cosines may be equal, and their order free
-    assert {hit.item: hit.expect for hit in twice} == pytest.approx(told, rel=1e-3)
+    expected = {hit.item: hit.expect for hit in once}  # by item: equal cosines may come in any order
+    assert {hit.item: hit.expect for hit in twice} == pytest.approx(expected, rel=1e-3)
 
 
 def test_and_is_associative(crowd):
