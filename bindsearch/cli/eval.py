@@ -1,4 +1,4 @@
-"""`bindsearch eval`: measure a space on data with a known truth."""
+"""`bindsearch eval`: evaluate a space on labelled data sets."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from bindsearch.evaluation.tasks import Confusion
 
 DESCRIPTION = """\
-Measure an embedding space on data sets with a known truth: ESC-50, UrbanSound8K, Clotho, AudioCaps, VGGSound,
-AudioSet, Flickr8k and 30k, COCO, ImageNet, Caltech101, a folder a class, or a collection of named sounds.
-Nothing is trained and no library is needed. docs/evaluation.md says what each figure means.
+Evaluate an embedding space on labelled data sets: ESC-50, UrbanSound8K, Clotho, AudioCaps, VGGSound,
+AudioSet, Flickr8k and 30k, COCO, ImageNet, Caltech101, a folder per class, or a collection of named sounds.
+Nothing is trained and no library is needed. docs/evaluation.md explains the figures.
 """
 EPILOG = """\
 examples:
@@ -36,8 +36,8 @@ examples:
   bindsearch eval ~/data/ESC-50 --against ~/training --confusion esc50.png
   bindsearch eval mteb NFCorpus ~/data/mine --through library     # tasks of the package mteb, or folders like BEIR's
 
-Sets of pictures and sets of sounds that share concepts, given together, also say how well text and sound meet
-beside the pairs that were trained.
+Given together, image sets and sound sets that share concepts also show how well text and sound align, compared
+with the pairs that were trained.
 """
 HEADER = ("data", "task", "measure", "score", "95 % interval", "chance", "permuted", "no copies")
 SHOWN_COPIES = 10
@@ -54,8 +54,8 @@ def add(verbs: Verbs) -> None:
         gathers="paths",
     )
     parser.add_argument("paths", nargs="+", metavar="PATH", help="a data set, or a folder of data sets")
-    parser.add_argument("--space", metavar="NAME", help="the space to measure, if not the built-in one")
-    parser.add_argument("--as", dest="layout", metavar="LAYOUT", help="how the data lies, if it is not recognised")
+    parser.add_argument("--space", metavar="NAME", help="the space to evaluate (the built-in one)")
+    parser.add_argument("--as", dest="layout", metavar="LAYOUT", help="the layout of the data, if it is not recognised")
     parser.add_argument(
         "--part",
         choices=("dev", "all"),
@@ -66,13 +66,13 @@ def add(verbs: Verbs) -> None:
     parser.add_argument(
         "--against",
         metavar="PATH",
-        help="find copies in this library, folder or tar file, and give the scores without them",
+        help="find copies in this library, folder or tar file, and add the scores without them",
     )
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="what chance begins with (0)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the random generator (0)")
     parser.add_argument(
-        "--confusion", type=picture, metavar="FILE", help="draw what was taken for what into this picture"
+        "--confusion", type=picture, metavar="FILE", help="draw the confusion matrix into this image file"
     )
-    parser.add_argument("--classes", action="store_true", help="show each class as well")
+    parser.add_argument("--classes", action="store_true", help="show each class, too")
     parser.add_argument(
         "--through",
         choices=("encoder", "library"),
@@ -84,20 +84,20 @@ def add(verbs: Verbs) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure and show; give 3 if some files could not be read."""
+    """Evaluate and print; return 3 if some files could not be read."""
     if args.paths[0] == eval_mteb.WORD:
         return eval_mteb.run(args)
     from bindsearch.core.paths import absolute
-    from bindsearch.evaluation.evaluate import Options, evaluate
+    from bindsearch.evaluation.evaluate import EvaluationOptions, evaluate
     from bindsearch.registry import default_space
     from bindsearch.spaces.space import Space
 
     absolute(args.paths)  # '' would be the current folder
     space = Space.named(args.space or default_space())
     against = Path(args.against).expanduser() if args.against else None
-    options = Options(args.layout, args.part, args.limit, args.seed, against)
+    options = EvaluationOptions(args.layout, args.part, args.limit, args.seed, against)
     with Bar(sys.stderr, quiet=args.quiet) as bar:
-        done = evaluate([Path(path).expanduser() for path in args.paths], space, options, show=bar.show)
+        done = evaluate([Path(path).expanduser() for path in args.paths], space, options, on_progress=bar.show)
     screen = Screen.of(sys.stdout)
     for line in _records(done) if args.json else _lines(done, args, screen):
         screen.write(line)
@@ -139,8 +139,8 @@ def _about(done: Evaluation, screen: Screen) -> Iterator[str]:
     for each in done.sets:
         kind = {"audio": "sound", "image": "picture"}[each.dataset.modality]
         part = "held out" if done.options.part == "dev" else "all"
-        told = f"{escaped(each.dataset.name)}: {counted(len(each.dataset.examples), kind)} ({part})"
-        yield screen.styled(told + _labels(len(each.dataset.labels)), "dim")
+        line = f"{escaped(each.dataset.name)}: {counted(len(each.dataset.examples), kind)} ({part})"
+        yield screen.styled(line + _labels(len(each.dataset.labels)), "dim")
     yield ""
 
 
@@ -159,7 +159,7 @@ def _cells(score: Score, done: Evaluation) -> tuple[str, ...]:
 
 
 def figure(value: float) -> str:
-    """Write a share in three digits; a dash for what could not be measured."""
+    """Format a share with three digits; a dash for NaN."""
     return "–" if math.isnan(value) else f"{value:.3f}"
 
 
@@ -175,28 +175,28 @@ def _table(rows: Sequence[tuple[str, ...]], screen: Screen, *, quiet: bool) -> I
 
 def _emerged(done: Evaluation) -> str:
     assert done.emergence is not None
-    told = done.emergence.compared()
-    pairs = ", ".join(f"{name} {value:.0%}" for name, value in told.items())
+    compared = done.emergence.compared()
+    pairs = ", ".join(f"{name} {value:.0%}" for name, value in compared.items())
     share = done.emergence.share
     verdict = f"text→sound reaches {share:.0%} of the weaker trained pair"
     if math.isnan(share):
-        verdict = "the trained pairs are not surely above chance themselves: nothing to compare with"
+        verdict = "the trained pairs are not significantly above chance themselves: nothing to compare with"
     count = counted(len(done.emergence.concepts), "concept")
     return f"emergence on {count}, mAP from chance (0 %) to perfect (100 %): {pairs}; {verdict}"
 
 
 def _per_class(confusion: Confusion) -> Iterator[str]:
-    told = confusion.per_class()
-    width = max(columns(escaped(name)) for name in told)
+    per_class = confusion.per_class()
+    width = max(columns(escaped(name)) for name in per_class)
     yield f"\n{escaped(confusion.data)}, top-1 of each class:"
-    for name, (share, count) in sorted(told.items(), key=lambda each: (-each[1][0], each[0])):
+    for name, (share, count) in sorted(per_class.items(), key=lambda each: (-each[1][0], each[0])):
         yield f"  {padded(escaped(name), width)}  {share:.3f}  of {count}"
 
 
 def _copies(found: Overlap, done: Evaluation) -> Iterator[str]:
     count = sum(len(each.dataset.examples) for each in done.sets)
     where = shown(done.options.against or "")
-    yield f"copies: {len(found.copied):,} of {count:,} have one among the {found.compared:,} files in {where}"
+    yield f"copies: {len(found.copied):,} of {count:,} have a copy among the {found.compared:,} files in {where}"
     for copy in found.copies[:SHOWN_COPIES]:
         yield f"  {shown(copy.of)} = {shown(copy.copy)} ({copy.how})"
     if len(found.copies) > SHOWN_COPIES:
@@ -204,10 +204,10 @@ def _copies(found: Overlap, done: Evaluation) -> Iterator[str]:
 
 
 def _draw(confusions: Sequence[Confusion], path: Path) -> None:
-    """Draw one matrix into the file that is named, several into files beside it."""
+    """Draw one matrix into the given file, further ones into numbered files beside it."""
     from bindsearch.evaluation.confusion_plot import save
 
     if not confusions:
-        raise BadQuery("there is no confusion to draw: no set with one label a file was measured")
+        raise BadQuery("there is no confusion matrix to draw: no data set has exactly one label per file")
     for number, confusion in enumerate(confusions):
         save(confusion, path if number == 0 else path.with_stem(f"{path.stem}-{number + 1}"))

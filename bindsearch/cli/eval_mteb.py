@@ -1,4 +1,4 @@
-"""`bindsearch eval mteb`: the tasks of another package, with a space as the model or a library as the engine."""
+"""`bindsearch eval mteb`: the tasks of the mteb package, with a space as model or a library as search engine."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from bindsearch.cli.screen import Screen, columns, escaped, padded
 from bindsearch.errors import BadQuery
 
 if TYPE_CHECKING:
-    from bindsearch.integrations.mteb_run import Scored
+    from bindsearch.integrations.mteb_run import TaskScore
 
 WORD = "mteb"
 HEADER = ("task", "type", "split", "subset", "measure", "score")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the tasks that are named behind `mteb`, and show their main scores."""
+    """Run the named tasks, and print their main scores."""
     from bindsearch.integrations.mteb_run import run_tasks
     from bindsearch.registry import default_space
     from bindsearch.spaces.space import Space
 
     names = args.paths[1:]
     if not names:
-        raise BadQuery("name a task of mteb's, or a folder with corpus.jsonl: `bindsearch eval mteb NAME`")
+        raise BadQuery("name a task of mteb, or a folder with corpus.jsonl: `bindsearch eval mteb NAME`")
     space = Space.named(args.space or default_space())
     screen = Screen.of(sys.stdout)
     done = []
-    for scored in run_tasks(names, space, way=args.through, on_progress=lambda name: None):
+    for scored in run_tasks(names, space, through=args.through, on_progress=lambda name: None):
         done.append(scored)
         if args.json:
             screen.write(json.dumps(scored.as_json()))
@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     return DONE
 
 
-def _write(done: list[Scored], screen: Screen, *, quiet: bool) -> None:
+def _write(done: list[TaskScore], screen: Screen, *, quiet: bool) -> None:
     rows = [
         (*map(escaped, (each.task, each.kind, each.split, each.subset, each.measure)), f"{each.main:.3f}")
         for each in done

@@ -1,1 +1,1 @@
-"""How good a space is on data with a known truth: readers, measures, emergence, contamination."""
+"""Measures a space on labelled data sets: their readers, metrics, emergence and contamination."""

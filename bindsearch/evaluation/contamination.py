@@ -19,8 +19,8 @@ from bindsearch.duplicates import audio_fingerprint, image_fingerprint
 from bindsearch.duplicates.audio_fingerprint import AudioFingerprint
 from bindsearch.duplicates.image_fingerprint import Thumbnail
 from bindsearch.errors import MediaError
-from bindsearch.evaluation.dataset import Dataset, Media, MediaCache
-from bindsearch.evaluation.media_files import PICTURES, SOUNDING, Store
+from bindsearch.evaluation.dataset import Dataset, Media, MediaExtractor
+from bindsearch.evaluation.media_files import IMAGE_SUFFIXES, SOUND_SUFFIXES, MediaStore
 from bindsearch.storage.ledger import Ledger
 from bindsearch.storage.manifest import MANIFEST, read_manifest
 from bindsearch.types import Modality, Piece
@@ -143,8 +143,8 @@ def _is_same_file(one: str, other: str) -> bool:
 
 def _media_in(against: Path, modalities: set[Modality]) -> Iterator[Media]:
     """Yield the media of a library, of a folder and everything below it, or of a tar file."""
-    suffixes = (PICTURES if Modality.IMAGE in modalities else frozenset()) | (
-        SOUNDING if Modality.AUDIO in modalities else frozenset()
+    suffixes = (IMAGE_SUFFIXES if Modality.IMAGE in modalities else frozenset()) | (
+        SOUND_SUFFIXES if Modality.AUDIO in modalities else frozenset()
     )
     if (against / MANIFEST).is_file():
         paths = [path for path in _library_paths(against) if path.suffix.lower() in suffixes]
@@ -152,7 +152,7 @@ def _media_in(against: Path, modalities: set[Modality]) -> Iterator[Media]:
     elif not against.exists():
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(against))
     else:
-        yield from Store(against, suffixes=suffixes, tars_below=True).files.values()
+        yield from MediaStore(against, suffixes=suffixes, tars_below=True).files.values()
 
 
 def _library_paths(folder: Path) -> list[Path]:
@@ -165,12 +165,12 @@ def _library_paths(folder: Path) -> list[Path]:
 
 def _fingerprints(media: list[Media], on_progress: ProgressCallback) -> _Fingerprints:
     fingerprints = _Fingerprints(media)
-    with closing(MediaCache()) as cache:
+    with closing(MediaExtractor()) as extractor:
         for each in media:
             on_progress(each.name)
             try:
                 fingerprints.digests.setdefault(hashlib.sha256(each.read()).hexdigest(), []).append(str(each))
-                with cache.lend(each) as path:
+                with extractor.extract(each) as path:
                     fingerprints.add(each, path)
             except (MediaError, OSError) as error:
                 fingerprints.failed[str(each)] = str(error)

@@ -1,4 +1,4 @@
-"""A data set as evaluation sees it: media with a known truth."""
+"""Data sets for evaluation: media with known labels, captions or names."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from typing import Literal
 from bindsearch.errors import BadQuery, UnreadableMedia
 from bindsearch.types import Modality
 
-Component = Literal["dev", "all"]
+SplitPart = Literal["dev", "all"]
 
 
 class Truth(StrEnum):
-    """What is known of the media of a data set."""
+    """The kind of ground truth of a data set."""
 
     CLASSES = "classes"
-    """What each is, out of a list of labels."""
+    """One or more labels of a fixed list for each medium."""
     CAPTIONS = "captions"
-    """Sentences about each one alone."""
+    """Sentences that describe one medium each."""
     NAMES = "names"
-    """What each is called; few share a name."""
+    """A name for each medium; few media share one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Media:
 
     @property
     def name(self) -> str:
-        """The file's own name."""
+        """The name of the file, without its folder."""
         return (self.member or str(self.path)).rpartition("/")[2]
 
     def read(self) -> bytes:
@@ -58,20 +58,20 @@ class Media:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One picture or sound, and what is known of it."""
+    """One image or sound with its ground truth."""
 
     media: Media
     words: tuple[str, ...]
     """Its labels, its captions, or its name."""
     recording: str = ""
-    """Examples of one recording are no independent evidence."""
+    """Examples of one recording are not independent."""
     held_out: bool = True
-    """Whether the pocket model was trained without it."""
+    """Whether it was held out when the pocket model was trained."""
 
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """Media of one modality with one kind of truth."""
+    """Media of one modality with one kind of ground truth."""
 
     name: str
     layout: str
@@ -79,17 +79,17 @@ class Dataset:
     truth: Truth
     examples: tuple[Example, ...]
     labels: tuple[str, ...] = ()
-    """Of classes: all that the set knows, be there an example of each or not."""
+    """All labels of a set of classes, with or without examples."""
     notes: tuple[str, ...] = field(default=())
 
-    def part(self, part: Component) -> Dataset:
-        """Keep all, or what the pocket model was trained without."""
+    def part(self, part: SplitPart) -> Dataset:
+        """Return the whole data set, or what was held out when the pocket model was trained."""
         if part == "all":
             return self
         return replace(self, examples=tuple(example for example in self.examples if example.held_out))
 
     def first(self, limit: int | None) -> Dataset:
-        """Keep a number of examples, spread evenly over the set."""
+        """Return a data set of at most `limit` examples, spread evenly over this one."""
         if limit is None or limit >= len(self.examples):
             return self
         count = len(self.examples)
@@ -98,7 +98,7 @@ class Dataset:
 
 @lru_cache(maxsize=32)
 def members(tar: Path) -> dict[str, tuple[int, int]]:
-    """Return where the files in a tar file begin, and how long they are. Raises `BadQuery` for what is none."""
+    """Return offset and size of the files in a tar file. Raises `BadQuery` if it is not an uncompressed tar file."""
     import tarfile
 
     try:
@@ -108,8 +108,8 @@ def members(tar: Path) -> dict[str, tuple[int, int]]:
         raise BadQuery(f"{tar}: not a tar file, or a compressed one: {error}") from error
 
 
-class MediaCache:
-    """Lends media as files: members of tar files are written to a temporary folder while they are in use."""
+class MediaExtractor:
+    """Provides media as files; members of tar files are written to a temporary folder while they are used."""
 
     def __init__(self) -> None:
         self._folder = TemporaryDirectory(prefix="bindsearch-")
@@ -119,8 +119,8 @@ class MediaCache:
         self._folder.cleanup()
 
     @contextmanager
-    def lend(self, media: Media) -> Iterator[Path]:
-        """Return a path to read a medium from. Raises `UnreadableMedia`."""
+    def extract(self, media: Media) -> Iterator[Path]:
+        """Provide a path to read a medium from. Raises `UnreadableMedia`."""
         if not media.member:
             yield media.path
             return

@@ -1,9 +1,9 @@
-"""How well text and sound meet beside the pairs that were trained, on the concepts that have pictures and sounds.
+"""Measures how well text and sound align, compared with the trained pairs, on concepts with both pictures and sounds.
 
-All pairs are asked the same question with the same measures: one side's vectors find the other side's of the same
-concept. The control shuffles the concepts: the sounds (or texts) of concept a are taken for those of concept p(a), p a
-seeded permutation, and everything else stays as it is. Every concept counts the same, however many files it has: then
-the control's expectation is chance for P@10, whatever the space does.
+All pairs of modalities get the same retrieval task with the same metrics: the vectors of one side find those of the
+other side with the same concept. The control permutes the concepts: the sounds (or texts) of concept a count as those
+of concept p(a), where p is a seeded permutation, and everything else stays as it is. Every concept has the same weight,
+whatever its number of files, so that the expected P@10 of the control is chance, whatever the space does.
 """
 
 from __future__ import annotations
@@ -14,75 +14,75 @@ from dataclasses import dataclass
 import numpy as np
 
 from bindsearch.evaluation.dataset import Example, Truth
-from bindsearch.evaluation.embedding import Embedded, labels
-from bindsearch.evaluation.retrieval_task import Codes, RetrievalTask, Score, answer
-from bindsearch.evaluation.tasks import recordings
+from bindsearch.evaluation.embedding import Embedded, embed_labels
+from bindsearch.evaluation.retrieval_task import Codes, RetrievalTask, Score, score_task
+from bindsearch.evaluation.tasks import recording_codes
 from bindsearch.spaces.space import Space
 from bindsearch.types import Modality, Vectors
 
-FEWEST = 2
-"""Concepts that have both pictures and sounds."""
+MIN_CONCEPTS = 2
+"""Minimum number of concepts with both pictures and sounds."""
 METRICS = ("P@10", "mAP")
-COMPARED = "mAP"
+COMPARED_METRIC = "mAP"
 
 
 @dataclass(frozen=True, slots=True)
 class Emergence:
-    """The three pairs on the same concepts."""
+    """The scores of all pairs of modalities on the same concepts."""
 
     concepts: tuple[str, ...]
     scores: tuple[Score, ...]
 
     def compared(self) -> dict[str, float]:
-        """By pair, how far above chance its mAP is: 0 is chance and 1 is perfect."""
-        return {score.task: score.above_chance for score in self.scores if score.metric == COMPARED}
+        """Return for each pair the position of its mAP between chance (0) and perfect (1)."""
+        return {score.task: score.above_chance for score in self.scores if score.metric == COMPARED_METRIC}
 
     @property
     def share(self) -> float:
-        """What text to sound reaches of what the weaker of the two trained pairs reaches, both above chance.
+        """How far text to sound is above chance, as a share of how far the weaker of the two trained pairs is.
 
-        NaN where a trained pair is itself not surely above chance: there is nothing to compare with.
+        NaN if a trained pair is not significantly above chance itself: there is nothing to compare with.
         """
-        told = {score.task: score for score in self.scores if score.metric == COMPARED}
-        between = max((told["sound→image"], told["image→sound"]), key=lambda score: score.above_chance)
-        trained = (told["text→image"], between)
+        by_task = {score.task: score for score in self.scores if score.metric == COMPARED_METRIC}
+        between = max((by_task["sound→image"], by_task["image→sound"]), key=lambda score: score.above_chance)
+        trained = (by_task["text→image"], between)
         if any(score.low <= score.chance for score in trained):
             return float("nan")
-        return told["text→sound"].above_chance / min(score.above_chance for score in trained)
+        return by_task["text→sound"].above_chance / min(score.above_chance for score in trained)
 
 
 @dataclass(frozen=True, slots=True)
-class _Side:
+class _Concepts:
     rows: Vectors
     codes: Codes
     groups: Codes
 
 
 def emergence(sets: Sequence[Embedded], space: Space, *, seed: int) -> Emergence | None:
-    """Measure all pairs on the concepts that pictures and sounds share; None where they share too few."""
-    sounds, pictures = (_called(sets, modality) for modality in (Modality.AUDIO, Modality.IMAGE))
+    """Measure all pairs on the concepts that pictures and sounds share; None if they share too few."""
+    sounds, pictures = (_named(sets, modality) for modality in (Modality.AUDIO, Modality.IMAGE))
     shared = sorted({name for name, _, _ in sounds} & {name for name, _, _ in pictures})
-    if len(shared) < FEWEST:
+    if len(shared) < MIN_CONCEPTS:
         return None
-    heard, seen = _side(sounds, shared), _side(pictures, shared)
+    sound_rows, image_rows = _side(sounds, shared), _side(pictures, shared)
     every = np.arange(len(shared))
-    told_heard = _Side(labels(shared, space, modality=Modality.AUDIO), every, every)
-    told_seen = _Side(labels(shared, space, modality=Modality.IMAGE), every, every)
+    sound_texts = _Concepts(embed_labels(shared, space, modality=Modality.AUDIO), every, every)
+    image_texts = _Concepts(embed_labels(shared, space, modality=Modality.IMAGE), every, every)
     pairs = {
-        "text→sound": (told_heard, heard),
-        "text→image": (told_seen, seen),
-        "sound→image": (heard, seen),
-        "image→sound": (seen, heard),
+        "text→sound": (sound_texts, sound_rows),
+        "text→image": (image_texts, image_rows),
+        "sound→image": (sound_rows, image_rows),
+        "image→sound": (image_rows, sound_rows),
     }
     scores: list[Score] = []
     for name, (one, other) in pairs.items():
-        question = RetrievalTask(one.rows, one.codes, other.rows, other.codes, one.groups, by_concept=True)
-        scores += answer(question, METRICS, data="shared concepts", task=name, seed=seed)
+        retrieval = RetrievalTask(one.rows, one.codes, other.rows, other.codes, one.groups, by_concept=True)
+        scores += score_task(retrieval, METRICS, data="shared concepts", task=name, seed=seed)
     return Emergence(tuple(shared), tuple(scores))
 
 
-def _called(sets: Sequence[Embedded], modality: Modality) -> list[tuple[str, Example, Vectors]]:
-    """Return what has one name, of one modality, over all sets."""
+def _named(sets: Sequence[Embedded], modality: Modality) -> list[tuple[str, Example, Vectors]]:
+    """Return name, example and vector of all examples of one modality with exactly one name."""
     return [
         (example.words[0].lower(), example, row)
         for each in sets
@@ -92,7 +92,7 @@ def _called(sets: Sequence[Embedded], modality: Modality) -> list[tuple[str, Exa
     ]
 
 
-def _side(called: Sequence[tuple[str, Example, Vectors]], shared: Sequence[str]) -> _Side:
-    kept = [each for each in called if each[0] in set(shared)]
+def _side(named: Sequence[tuple[str, Example, Vectors]], shared: Sequence[str]) -> _Concepts:
+    kept = [each for each in named if each[0] in set(shared)]
     codes = np.searchsorted(shared, [name for name, _, _ in kept]).astype(np.intp)
-    return _Side(np.stack([row for _, _, row in kept]), codes, recordings(example for _, example, _ in kept))
+    return _Concepts(np.stack([row for _, _, row in kept]), codes, recording_codes(example for _, example, _ in kept))

@@ -1,4 +1,4 @@
-"""Data sets and a space in, figures out."""
+"""Evaluates a space on data sets."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from bindsearch.core.progress import Progress
 from bindsearch.errors import BadQuery
 from bindsearch.evaluation.contamination import Overlap, find_overlap
-from bindsearch.evaluation.dataset import Component, Dataset
+from bindsearch.evaluation.dataset import Dataset, SplitPart
 from bindsearch.evaluation.embedding import Embedded, embed
 from bindsearch.evaluation.emergence import Emergence, emergence
 from bindsearch.evaluation.layouts import read
@@ -22,20 +22,20 @@ from bindsearch.spaces.prompt_templates import TEMPLATES
 from bindsearch.spaces.space import Space
 from bindsearch.types import Modality
 
-Show = Callable[[Progress], None]
+OnProgress = Callable[[Progress], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
-    """What is measured, and how."""
+class EvaluationOptions:
+    """What to measure, and how."""
 
     layout: str | None = None
-    part: Component = "all"
+    part: SplitPart = "all"
     limit: int | None = None
-    """At most so many examples of each set, spread evenly over it."""
+    """Maximum number of examples of each set, spread evenly over it."""
     seed: int = 0
     against: Path | None = None
-    """A library, a folder or a tar file, in which copies of what is measured are looked for."""
+    """A library, a folder or a tar file in which to find copies of the measured media."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,118 +43,118 @@ class Evaluation:
     """All figures of one evaluation."""
 
     space: Space
-    options: Options
+    options: EvaluationOptions
     sets: tuple[Embedded, ...]
     scores: tuple[Score, ...]
     confusions: tuple[Confusion, ...]
     emergence: Emergence | None
     overlap: Overlap | None = None
     clean: tuple[Score, ...] = ()
-    """The scores without what was found to be a copy."""
+    """The scores without the media that have copies."""
     notes: tuple[str, ...] = field(default=())
 
     @property
     def failed(self) -> dict[str, str]:
-        """Media that could not be read, and why."""
-        return {name: why for each in self.sets for name, why in each.failed.items()}
+        """Media that could not be read -> reason."""
+        return {name: reason for each in self.sets for name, reason in each.failed.items()}
 
     def without_copies(self, score: Score) -> Score | None:
-        """Find the same measure without copies."""
+        """Return the same score without copies, if there is one."""
         same = (each for each in self.clean if (each.data, each.task, each.metric) == _key(score))
         return next(same, None)
 
     def as_json(self) -> list[dict[str, Any]]:
-        """Plain values, a record a line: what was measured, then each figure, then the rest."""
+        """Return JSON records: first what was measured, then each score, then the rest."""
         spec, options = self.space.spec, self.options
         head: dict[str, Any] = {"kind": "evaluation", "space": spec.name, "fingerprint": spec.fingerprint}
         head |= {"part": options.part, "seed": options.seed, "notes": list(self.notes), "failed": self.failed}
         head["templates"] = {str(modality): list(TEMPLATES[modality]) for modality in (Modality.IMAGE, Modality.AUDIO)}
-        head["sets"] = [_described(each.dataset) for each in self.sets]
+        head["sets"] = [_dataset_as_json(each.dataset) for each in self.sets]
         lines = [head, *({"kind": "score"} | self._score(score) for score in self.scores)]
         if self.emergence:
             met = self.emergence
             lines += [{"kind": "emergence"} | self._score(score) for score in met.scores]
-            lines.append({"kind": "emerged", "concepts": list(met.concepts), "share": _number(met.share)})
+            lines.append({"kind": "emerged", "concepts": list(met.concepts), "share": _json_number(met.share)})
         for confusion in self.confusions:
-            lines.append({"kind": "classes", "data": confusion.data} | _classes(confusion))
+            lines.append({"kind": "classes", "data": confusion.data} | _confusion_as_json(confusion))
         if self.overlap:
             lines.append({"kind": "copies"} | self.overlap.as_json())
         return lines
 
     def _score(self, score: Score) -> dict[str, Any]:
         clean = self.without_copies(score)
-        return score.as_json() | ({"without_copies": _number(clean.score)} if clean else {})
+        return score.as_json() | ({"without_copies": _json_number(clean.score)} if clean else {})
 
 
-def evaluate(paths: Sequence[Path], space: Space, options: Options, *, show: Show) -> Evaluation:
-    """Measure a space on all data sets at some paths.
+def evaluate(paths: Sequence[Path], space: Space, options: EvaluationOptions, *, on_progress: OnProgress) -> Evaluation:
+    """Evaluate a space on all data sets at some paths.
 
-    Raises `BadQuery` where nothing can be measured, `SpaceError`, and `OSError`.
+    Raises `BadQuery` if nothing can be measured, `SpaceError`, and `OSError`.
     """
     notes: list[str] = []
-    sets = _chosen(read(paths, layout=options.layout), space, options, notes)
-    told = _Counter(sum(len(dataset.examples) for dataset in sets), show)
-    embedded = [embed(dataset, space, on_progress=told) for dataset in sets]
-    scores, confusions = _measured(embedded, space, options, notes)
+    sets = _select_sets(read(paths, layout=options.layout), space, options, notes)
+    counter = _Counter(sum(len(dataset.examples) for dataset in sets), on_progress)
+    embedded = [embed(dataset, space, on_progress=counter) for dataset in sets]
+    scores, confusions = _score_sets(embedded, space, options, notes)
     met = emergence(embedded, space, seed=options.seed)
     if met is None and {Modality.AUDIO, Modality.IMAGE} <= {each.dataset.modality for each in embedded}:
-        notes.append("emergence beside trained pairs is not measured: pictures and sounds share no two concepts")
+        notes.append("emergence is not measured: pictures and sounds share fewer than two concepts")
     if options.against is None:
         return Evaluation(space, options, tuple(embedded), scores, confusions, met, notes=tuple(notes))
-    comparing = _Counter(None, show)
+    comparing = _Counter(None, on_progress)
     found = find_overlap([each.dataset for each in embedded], options.against, on_progress=comparing)
-    clean = [_without(each, found.copied) for each in embedded]
-    cleaned, _ = _measured(clean, space, options, [])
+    clean = [_without_media(each, found.copied) for each in embedded]
+    cleaned, _ = _score_sets(clean, space, options, [])
     again = emergence(clean, space, seed=options.seed) if met else None
     cleaned += again.scores if again else ()
     return Evaluation(space, options, tuple(embedded), scores, confusions, met, found, cleaned, tuple(notes))
 
 
-def _chosen(found: Sequence[Dataset], space: Space, options: Options, notes: list[str]) -> list[Dataset]:
-    """Keep the part that is asked for, of what the space can take."""
-    chosen, learned = [], []
+def _select_sets(found: Sequence[Dataset], space: Space, options: EvaluationOptions, notes: list[str]) -> list[Dataset]:
+    """Return the requested part of the data sets that the space can embed."""
+    selected, trained_on = [], []
     for dataset in found:
         notes += [f"{dataset.name}: {note}" for note in dataset.notes]
         kept = dataset.part(options.part).first(options.limit)
         if not kept.examples:
-            learned.append(dataset.name)
+            trained_on.append(dataset.name)
         elif not {dataset.modality, Modality.TEXT} <= space.spec.modalities:
-            notes.append(f"{dataset.name}: space {space.spec.name} does not take {dataset.modality} and text; left out")
+            notes.append(f"{dataset.name}: space {space.spec.name} has no {dataset.modality} or no text; skipped")
         else:
-            chosen.append(kept)
-            if options.part == "all" and space.spec.name == "pocket" and _has_training(dataset):
+            selected.append(kept)
+            if options.part == "all" and space.spec.name == "pocket" and _has_training_media(dataset):
                 notes.append(f"{dataset.name}: the pocket model may have been trained on some of it; see --part dev")
-    if learned:
-        names = ", ".join(dict.fromkeys(learned))
-        notes.append(f"left out, as nothing of it was held out when the pocket model was trained: {names}")
-    if not chosen:
+    if trained_on:
+        names = ", ".join(dict.fromkeys(trained_on))
+        notes.append(f"skipped, because the pocket model was trained on all of it: {names}")
+    if not selected:
         raise BadQuery("nothing to measure: " + ("; ".join(notes) or "the data sets are empty"))
-    return chosen
+    return selected
 
 
-def _has_training(dataset: Dataset) -> bool:
+def _has_training_media(dataset: Dataset) -> bool:
     return any(not example.held_out for example in dataset.examples)
 
 
-def _measured(
-    sets: Sequence[Embedded], space: Space, options: Options, notes: list[str]
+def _score_sets(
+    sets: Sequence[Embedded], space: Space, options: EvaluationOptions, notes: list[str]
 ) -> tuple[tuple[Score, ...], tuple[Confusion, ...]]:
-    answers = [measure(each, space, seed=options.seed) for each in sets]
-    notes += [told.note for told in answers if told.note]
-    scores = tuple(score for told in answers for score in told.scores)
-    return scores, tuple(told.confusion for told in answers if told.confusion)
+    results = [measure(each, space, seed=options.seed) for each in sets]
+    notes += [each.note for each in results if each.note]
+    scores = tuple(score for each in results for score in each.scores)
+    return scores, tuple(each.confusion for each in results if each.confusion)
 
 
-def _without(embedded: Embedded, copied: frozenset[str]) -> Embedded:
+def _without_media(embedded: Embedded, copied: frozenset[str]) -> Embedded:
     examples = embedded.dataset.examples
-    return embedded.kept([place for place, example in enumerate(examples) if str(example.media) not in copied])
+    return embedded.select([place for place, example in enumerate(examples) if str(example.media) not in copied])
 
 
 class _Counter:
-    """Turns names of media into progress."""
+    """Turns the names of media into reports of progress."""
 
-    def __init__(self, total: int | None, show: Show) -> None:
-        self._done, self._total, self._show = 0, total, show
+    def __init__(self, total: int | None, on_progress: OnProgress) -> None:
+        self._done, self._total, self._show = 0, total, on_progress
 
     def __call__(self, name: str) -> None:
         self._show(Progress(self._done, self._total, 0, Path(name)))
@@ -165,16 +165,16 @@ def _key(score: Score) -> tuple[str, str, str]:
     return score.data, score.task, score.metric
 
 
-def _described(dataset: Dataset) -> dict[str, Any]:
-    told = {"name": dataset.name, "layout": dataset.layout, "modality": str(dataset.modality)}
-    return told | {"truth": str(dataset.truth), "examples": len(dataset.examples), "labels": len(dataset.labels)}
+def _dataset_as_json(dataset: Dataset) -> dict[str, Any]:
+    head = {"name": dataset.name, "layout": dataset.layout, "modality": str(dataset.modality)}
+    return head | {"truth": str(dataset.truth), "examples": len(dataset.examples), "labels": len(dataset.labels)}
 
 
-def _classes(confusion: Confusion) -> dict[str, Any]:
+def _confusion_as_json(confusion: Confusion) -> dict[str, Any]:
     shares = confusion.per_class().items()
     per_class = {name: {"top-1": round(share, 6), "count": count} for name, (share, count) in shares}
     return {"labels": list(confusion.labels), "per_class": per_class, "confusion": confusion.counts.tolist()}
 
 
-def _number(value: float) -> float | None:
+def _json_number(value: float) -> float | None:
     return None if np.isnan(value) else round(value, 6)

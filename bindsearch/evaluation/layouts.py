@@ -1,4 +1,4 @@
-"""The layouts of data sets that are recognised, and what is read of each."""
+"""The layouts of data sets on disk: how each is recognised and read."""
 
 from __future__ import annotations
 
@@ -12,45 +12,49 @@ from types import MappingProxyType
 from bindsearch.errors import BadQuery
 from bindsearch.evaluation import readers_image as image, readers_sound as sound
 from bindsearch.evaluation.dataset import Dataset, Example, Truth, members
-from bindsearch.evaluation.media_files import PICTURES, SOUNDING, Store, left_out, spoken
+from bindsearch.evaluation.media_files import IMAGE_SUFFIXES, SOUND_SUFFIXES, MediaStore, as_words, note_ignored
 from bindsearch.types import Modality
 
-DEEPEST = 2
-"""So many folders down, sets are looked for where the folder itself is none."""
+MAX_DEPTH = 2
+"""If a folder is no data set itself, data sets are searched for this many levels below it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """One way in which a data set lies on disk."""
+    """One way in which data sets are stored."""
 
     name: str
-    looks_like: str
+    description: str
     recognises: Callable[[Path], object]
     read: Callable[[Path], list[Dataset]]
 
 
 def is_foldered(root: Path) -> bool:
-    """Whether a folder, or a tar file, holds folders with media of one modality, and no media beside them."""
+    """Whether a folder or tar file holds two or more folders with media, and no media beside them."""
     return len(_classes_of(root)) > 1
 
 
 def folders(root: Path) -> list[Dataset]:
-    """Read a folder a class, called by the class; pictures or sounds, whichever are more."""
+    """Read one folder per class, named after the class: its images or its sounds, whichever are more."""
     inside = root.is_dir() or _is_tar(root)
-    seen, heard = (Store(root, suffixes=suffixes).files if inside else {} for suffixes in (PICTURES, SOUNDING))
+    seen, heard = (
+        MediaStore(root, suffixes=suffixes).files if inside else {} for suffixes in (IMAGE_SUFFIXES, SOUND_SUFFIXES)
+    )
     files, modality = (seen, Modality.IMAGE) if len(seen) >= len(heard) else (heard, Modality.AUDIO)
-    examples = [Example(media, (spoken(path.split("/")[-2]),), path) for path, media in files.items() if "/" in path]
+    examples = [Example(media, (as_words(path.split("/")[-2]),), path) for path, media in files.items() if "/" in path]
     labels = sorted({example.words[0] for example in examples})
     if len(labels) < 2:
-        raise BadQuery(f"{root}: has no two folders with media, as this layout needs")
+        raise BadQuery(f"{root}: this layout needs two or more folders with media")
     name = root.resolve().name.removesuffix(".tar")
     measured = "pictures" if modality == Modality.IMAGE else "sounds and videos"
-    notes = left_out(root, (each.media for each in examples), because=f"only {measured} in folders are measured")
+    notes = note_ignored(root, (each.media for each in examples), because=f"only {measured} in folders are measured")
     return [Dataset(name, "folders", modality, Truth.CLASSES, tuple(examples), tuple(labels), notes)]
 
 
 def _classes_of(root: Path) -> set[str]:
-    paths = [*Store(root, suffixes=PICTURES | SOUNDING).files] if root.is_dir() or _is_tar(root) else []
+    paths = (
+        [*MediaStore(root, suffixes=IMAGE_SUFFIXES | SOUND_SUFFIXES).files] if root.is_dir() or _is_tar(root) else []
+    )
     if any("/" not in path for path in paths):
         return set()
     depths = {path.count("/") for path in paths}
@@ -58,14 +62,14 @@ def _classes_of(root: Path) -> set[str]:
 
 
 def is_collection(root: Path) -> bool:
-    """Whether a folder has a manifest of named sounds, or holds sounds and nothing else."""
+    """Whether a folder has a manifest of named sounds, or holds nothing but sounds."""
     if sound.collection_table(root) is not None:
         return True
     if not root.is_dir():
         return False
     files = [path for path in root.iterdir() if path.is_file() and not path.name.startswith(".")]
-    sounds = [path for path in files if path.suffix.lower() in SOUNDING]
-    others = [path for path in files if path.suffix.lower() in PICTURES | {".csv", ".json", ".tar"}]
+    sounds = [path for path in files if path.suffix.lower() in SOUND_SUFFIXES]
+    others = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES | {".csv", ".json", ".tar"}]
     return len(sounds) > 1 and not others
 
 
@@ -81,16 +85,16 @@ _ALL = (
     Layout("imagenet", "folders called n01440764, with LOC_synset_mapping.txt", image.is_imagenet, image.imagenet),
     Layout("caltech101", "Caltech101's folders, or images.tar with them", image.is_caltech101, image.caltech101),
     Layout("names", "manifest.csv with audio and name, or a folder of sounds", is_collection, sound.collection),
-    Layout("folders", "a folder a class, with pictures or with sounds", is_foldered, folders),
+    Layout("folders", "a folder for each class, with pictures or sounds", is_foldered, folders),
 )
 LAYOUTS: Mapping[str, Layout] = MappingProxyType({layout.name: layout for layout in _ALL})
-"""By name, in the order in which they are tried."""
+"""By name, in the order of recognition."""
 
 
 def read(paths: Sequence[Path], *, layout: str | None = None) -> list[Dataset]:
-    """Read the data sets at some paths. A folder of data sets gives all of them.
+    """Read the data sets at some paths; a folder of data sets gives all of them.
 
-    Raises `BadQuery` for a layout that does not exist or is not recognised, and `OSError`.
+    Raises `BadQuery` for an unknown layout, or if none is recognised, and `OSError`.
     """
     found = [dataset for path in paths for dataset in _read_one(path, layout)]
     return [dataset for dataset in found if dataset.examples]
@@ -99,35 +103,35 @@ def read(paths: Sequence[Path], *, layout: str | None = None) -> list[Dataset]:
 def _read_one(path: Path, layout: str | None) -> list[Dataset]:
     if layout is not None:
         if layout not in LAYOUTS:
-            raise BadQuery(f"no layout is called {layout!r}; there are {', '.join(LAYOUTS)}")
+            raise BadQuery(f"no layout is called {layout!r}; available: {', '.join(LAYOUTS)}")
         return LAYOUTS[layout].read(path)
     if not path.exists():
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
     found: dict[Path, tuple[Path, Layout]] = {}
-    for place, known in _found(path, DEEPEST):
-        found.setdefault(place.resolve(), (place, known))  # links may lead to one set by many ways
+    for place, recognised in _find_sets(path, MAX_DEPTH):
+        found.setdefault(place.resolve(), (place, recognised))  # several links may lead to the same set
     if not found:
-        raise BadQuery(f"{path}: no layout of a data set that is known here. Known are:\n{described()}")
-    return [dataset for place, known in found.values() for dataset in known.read(place)]
+        raise BadQuery(f"{path}: no layout of a data set is recognised. Known layouts:\n{describe_layouts()}")
+    return [dataset for place, recognised in found.values() for dataset in recognised.read(place)]
 
 
-def _found(path: Path, depth: int) -> list[tuple[Path, Layout]]:
-    """Find the data sets at a path, else those below it."""
+def _find_sets(path: Path, depth: int) -> list[tuple[Path, Layout]]:
+    """Return the data set at a path, or else those below it."""
     if path.is_file() and not _is_tar(path) and not image.coco_table(path):
         return []
-    known = next((layout for layout in LAYOUTS.values() if layout.recognises(path)), None)
-    if known:
-        return [(path, known)]
+    recognised = next((layout for layout in LAYOUTS.values() if layout.recognises(path)), None)
+    if recognised:
+        return [(path, recognised)]
     if not path.is_dir() or depth == 0:
         return []
     below = sorted(each for each in path.iterdir() if each.is_dir() and not each.name.startswith("."))
-    return [place for each in below for place in _found(each, depth - 1)]
+    return [place for each in below for place in _find_sets(each, depth - 1)]
 
 
-def described() -> str:
-    """Say what each layout looks like, a line each."""
+def describe_layouts() -> str:
+    """Return one line of description per layout."""
     width = max(len(name) for name in LAYOUTS)
-    return "\n".join(f"  {name:{width}}  {layout.looks_like}" for name, layout in LAYOUTS.items())
+    return "\n".join(f"  {name:{width}}  {layout.description}" for name, layout in LAYOUTS.items())
 
 
 def _is_tar(path: Path) -> bool:

@@ -1,4 +1,4 @@
-"""The media files of a data set, found by name: in folders, and in tar files beside the tables."""
+"""Finds the media files of a data set by name: in folders, and in tar files beside the tables."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from bindsearch.evaluation.dataset import Media, members
 from bindsearch.media.formats import SUFFIXES
 from bindsearch.types import Modality
 
-SOUNDING = SUFFIXES[Modality.AUDIO] | SUFFIXES[Modality.VIDEO]
-PICTURES = SUFFIXES[Modality.IMAGE]
-SHOWN = 3
-"""So many missing files are named."""
-KINDS = 5
-"""So many kinds of files that are left out are named."""
+SOUND_SUFFIXES = SUFFIXES[Modality.AUDIO] | SUFFIXES[Modality.VIDEO]
+IMAGE_SUFFIXES = SUFFIXES[Modality.IMAGE]
+SHOWN_MISSING = 3
+"""Number of missing files that a note names."""
+SHOWN_SUFFIXES = 5
+"""Number of suffixes of ignored files that a note names."""
 
 
-class Store:
-    """All media below a folder, in an order that does not change.
+class MediaStore:
+    """All media below a folder, in a reproducible order.
 
-    Tar files beside the tables are read as if unpacked there; `tars_below`, those in other folders too.
+    Tar files beside the tables are read as if they were unpacked there; with `tars_below`, those in other folders, too.
     """
 
     def __init__(self, root: Path, *, suffixes: Iterable[str], tars_below: bool = False) -> None:
@@ -39,7 +39,7 @@ class Store:
         self.missing: list[str] = []
 
     def find(self, *names: str) -> Media | None:
-        """Find a file by its path, its name, or its name without suffix, whichever of some names comes first."""
+        """Return the file of the first name that matches by path, file name, or file name without suffix."""
         for name in names:
             stem = PurePosixPath(name).name
             found = self.files.get(name) or self._by_name.get(stem) or self._by_stem.get(stem)
@@ -49,14 +49,14 @@ class Store:
         self.missing.append(names[0])
         return None
 
-    def told(self) -> tuple[str, ...]:
-        """Say what was asked for and is not there. Raises `BadQuery` where nothing is there at all."""
+    def notes(self) -> tuple[str, ...]:
+        """Return a note about missing files. Raises `BadQuery` if all are missing."""
         if not self.missing:
             return ()
-        shown = ", ".join(self.missing[:SHOWN]) + (", …" if len(self.missing) > SHOWN else "")
+        shown = ", ".join(self.missing[:SHOWN_MISSING]) + (", …" if len(self.missing) > SHOWN_MISSING else "")
         if not self.files:
-            raise BadQuery(f"{self._root}: the table is here, but none of its media: {shown}")
-        return (f"{len(self.missing):,} files that the table names are not here: {shown}",)
+            raise BadQuery(f"{self._root}: has a table, but none of its media: {shown}")
+        return (f"{len(self.missing):,} files of the table are missing: {shown}",)
 
 
 def _listed(root: Path, tars_below: bool) -> Iterator[tuple[str, Media]]:
@@ -74,8 +74,8 @@ def _listed(root: Path, tars_below: bool) -> Iterator[tuple[str, Media]]:
                 yield path.relative_to(root).as_posix(), Media(path)
 
 
-def left_out(root: Path, taken: Iterable[Media], *, because: str) -> tuple[str, ...]:
-    """Say how many files below a folder are not among those that are taken, and of which kinds they are."""
+def note_ignored(root: Path, taken: Iterable[Media], *, because: str) -> tuple[str, ...]:
+    """Return a note about the files below a folder that are not used, with their suffixes."""
     used = frozenset(taken)
     others = Counter(
         PurePosixPath(name).suffix.lower() or "without ending"
@@ -85,13 +85,14 @@ def left_out(root: Path, taken: Iterable[Media], *, because: str) -> tuple[str, 
     if not others:
         return ()
     most = sorted(others.items(), key=lambda pair: (-pair[1], pair[0]))
-    shown = ", ".join(f"{count:,} {suffix}" for suffix, count in most[:KINDS]) + (", …" if len(most) > KINDS else "")
+    shown = ", ".join(f"{count:,} {suffix}" for suffix, count in most[:SHOWN_SUFFIXES])
+    shown += ", …" if len(most) > SHOWN_SUFFIXES else ""
     count = others.total()
-    return (f"{count:,} {'file is' if count == 1 else 'files are'} left out, as {because}: {shown}",)
+    return (f"{count:,} {'file is' if count == 1 else 'files are'} ignored, because {because}: {shown}",)
 
 
-def rows(table: Path, *, columns: Iterable[str] = (), delimiter: str = ",") -> list[Mapping[str, str]]:
-    """Read a table with a header. Raises `BadQuery` where a column is missing."""
+def read_table(table: Path, *, columns: Iterable[str] = (), delimiter: str = ",") -> list[Mapping[str, str]]:
+    """Read a table with a header. Raises `BadQuery` if a column is missing."""
     try:
         with table.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file, delimiter=delimiter, skipinitialspace=True)
@@ -99,15 +100,15 @@ def rows(table: Path, *, columns: Iterable[str] = (), delimiter: str = ",") -> l
                 {str(key).strip(): (value or "") for key, value in row.items() if key} for row in reader
             ]
     except (UnicodeDecodeError, csv.Error) as error:
-        raise BadQuery(f"{table}: no table of text: {error}") from error
-    lacking = [name for name in columns if found and name not in found[0]]
-    if lacking or not found:
-        raise BadQuery(f"{table}: " + (f"has no column {', '.join(lacking)}" if found else "has no rows"))
+        raise BadQuery(f"{table}: cannot be read as a table: {error}") from error
+    missing_columns = [name for name in columns if found and name not in found[0]]
+    if missing_columns or not found:
+        raise BadQuery(f"{table}: " + (f"has no column {', '.join(missing_columns)}" if found else "has no rows"))
     return found
 
 
-def header(table: Path) -> frozenset[str]:
-    """Return the names of a table's columns; none where it cannot be read."""
+def column_names(table: Path) -> frozenset[str]:
+    """Return the names of a table's columns; none if it cannot be read."""
     try:
         with table.open(newline="", encoding="utf-8-sig") as file:
             return frozenset(name.strip() for name in next(csv.reader(file), []))
@@ -115,6 +116,6 @@ def header(table: Path) -> frozenset[str]:
         return frozenset()
 
 
-def spoken(name: str) -> str:
-    """Say a label as a person would: `clock_tick` is `clock tick`."""
+def as_words(name: str) -> str:
+    """Turn a label into words: `clock_tick` becomes `clock tick`."""
     return re.sub(r"[\s_]+", " ", name).strip()

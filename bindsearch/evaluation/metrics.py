@@ -1,7 +1,7 @@
-"""Measures of ranked lists, with what chance would give, and intervals by resampling. Needs numpy alone.
+"""Metrics of ranked lists, their values for a random order, and bootstrap intervals.
 
-`own` is a matrix of truth in the order of the ranking: row by query, column by rank, True where the item belongs to
-the query. Every measure gives one value a query; a query without items of its own gives NaN and counts nowhere.
+`relevant` holds the relevance of the ranked items: one row per query, one column per rank, True if the item is relevant
+to the query. A metric has one value per query; a query without relevant items gives NaN and is ignored.
 """
 
 from __future__ import annotations
@@ -17,61 +17,61 @@ from numpy.typing import NDArray
 
 from bindsearch.types import Scores
 
-Own = NDArray[np.bool_]
-Order = NDArray[np.intp]
+Relevance = NDArray[np.bool_]
+Ranking = NDArray[np.intp]
 Values = NDArray[np.float64]
 RESAMPLES = 2000
-LEVEL = 0.95
+CONFIDENCE = 0.95
 
 
-def ordered(scores: Scores, *, seed: int = 0) -> Order:
-    """Rank items for each query, best first; ties by chance, so that a space that tells nothing apart gains nothing.
+def rank_items(scores: Scores, *, seed: int = 0) -> Ranking:
+    """Return the items of each query, best first. Ties are broken at random, so that constant scores give chance.
 
     *Shape:* (queries, items)
     """
     shuffled = np.random.default_rng(seed).permutation(scores.shape[1])
-    order: Order = shuffled[np.argsort(-scores[:, shuffled], axis=1, kind="stable")]
+    order: Ranking = shuffled[np.argsort(-scores[:, shuffled], axis=1, kind="stable")]
     return order
 
 
-def hit(own: Own, k: int) -> Values:
-    """Hit@k: 1 where one of the first k is right."""
-    return _known(own, own[:, :k].any(axis=1).astype(np.float64))
+def hit(relevant: Relevance, k: int) -> Values:
+    """Return Hit@k: 1 if one of the first k is relevant."""
+    return _defined(relevant, relevant[:, :k].any(axis=1).astype(np.float64))
 
 
-def recall(own: Own, k: int) -> Values:
-    """R@k: right ones among the first k, as a share of all right ones, or of k where there are more than k."""
-    return _known(own, own[:, :k].sum(axis=1) / np.clip(own.sum(axis=1), 1, k))
+def recall(relevant: Relevance, k: int) -> Values:
+    """Return R@k: relevant items among the first k, as a share of all relevant ones, but of k at most."""
+    return _defined(relevant, relevant[:, :k].sum(axis=1) / np.clip(relevant.sum(axis=1), 1, k))
 
 
-def precision(own: Own, k: int) -> Values:
-    """P@k: the share of right ones among the first k."""
-    return _known(own, own[:, :k].mean(axis=1))
+def precision(relevant: Relevance, k: int) -> Values:
+    """Return P@k: the share of relevant items among the first k."""
+    return _defined(relevant, relevant[:, :k].mean(axis=1))
 
 
-def average_precision(own: Own) -> Values:
-    """AP: the mean, over the right ones, of the precision down to each; its mean over queries is mAP."""
-    precisions = own.cumsum(axis=1) / np.arange(1, own.shape[1] + 1)
-    return _known(own, (precisions * own).sum(axis=1) / np.maximum(1, own.sum(axis=1)))
+def average_precision(relevant: Relevance) -> Values:
+    """Return AP: the mean of the precision at each relevant item; its mean over queries is mAP."""
+    precisions = relevant.cumsum(axis=1) / np.arange(1, relevant.shape[1] + 1)
+    return _defined(relevant, (precisions * relevant).sum(axis=1) / np.maximum(1, relevant.sum(axis=1)))
 
 
-def ndcg(own: Own, k: int) -> Values:
-    """NDCG@k: right ones count by the inverse logarithm of their rank, as a share of the best possible."""
-    discounts = 1 / np.log2(np.arange(2, own.shape[1] + 2))
+def ndcg(relevant: Relevance, k: int) -> Values:
+    """Return nDCG@k: relevant items weighted by the inverse logarithm of their rank, as a share of the maximum."""
+    discounts = 1 / np.log2(np.arange(2, relevant.shape[1] + 2))
     ideal = np.concatenate([[0.0], discounts[:k].cumsum()])
-    best = ideal[np.minimum(own.sum(axis=1), len(ideal) - 1)]
-    return _known(own, (own[:, :k] @ discounts[:k]) / np.maximum(best, 1e-300))
+    best = ideal[np.minimum(relevant.sum(axis=1), len(ideal) - 1)]
+    return _defined(relevant, (relevant[:, :k] @ discounts[:k]) / np.maximum(best, 1e-300))
 
 
-def _known(own: Own, values: Any) -> Values:
-    return np.where(own.any(axis=1), values, np.nan)
+def _defined(relevant: Relevance, values: Any) -> Values:
+    return np.where(relevant.any(axis=1), values, np.nan)
 
 
-# What a random order gives, exactly: `right` of `items` are right. ------------------------------------------------
+# Exact expected values for a random order: `right` of `items` are relevant. ---------------------------------------
 
 
 def hit_by_chance(right: Values, items: int, k: int) -> Values:
-    """Hit@k of a random order: one minus the chance to miss k times without putting back."""
+    """Return Hit@k of a random order: one minus the probability of k misses without replacement."""
     missed = np.ones_like(right, dtype=np.float64)
     for drawn in range(min(k, items)):
         missed *= np.clip((items - right - drawn) / (items - drawn), 0, 1)
@@ -79,24 +79,24 @@ def hit_by_chance(right: Values, items: int, k: int) -> Values:
 
 
 def recall_by_chance(right: Values, items: int, k: int) -> Values:
-    """R@k of a random order."""
+    """Return R@k of a random order."""
     return min(k, items) * right / items / np.clip(right, 1, k)
 
 
 def precision_by_chance(right: Values, items: int, k: int) -> Values:
-    """P@k of a random order."""
+    """Return P@k of a random order."""
     return np.asarray(right / items, dtype=np.float64)
 
 
 def average_precision_by_chance(right: Values, items: int) -> Values:
-    """AP of a random order."""
+    """Return AP of a random order."""
     harmonic = (1 / np.arange(1, items + 1)).sum()
     others = (right - 1) / max(1, items - 1)
     return np.asarray((harmonic + others * (items - harmonic)) / items, dtype=np.float64)
 
 
 def ndcg_by_chance(right: Values, items: int, k: int) -> Values:
-    """NDCG@k of a random order."""
+    """Return nDCG@k of a random order."""
     discounts = 1 / np.log2(np.arange(2, items + 2))
     ideal = np.concatenate([[0.0], discounts[:k].cumsum()])
     best = ideal[np.minimum(right.astype(int), len(ideal) - 1)]
@@ -105,10 +105,10 @@ def ndcg_by_chance(right: Values, items: int, k: int) -> Values:
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A measure, and what it would be by chance."""
+    """A metric, and its value for a random order."""
 
     name: str
-    of: Callable[[Own], Values]
+    of: Callable[[Relevance], Values]
     by_chance: Callable[[Values, int], Values]
 
 
@@ -127,7 +127,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
         "top-5": Metric("top-5", partial(hit, k=5), partial(hit_by_chance, k=5)),
     }
 )
-"""By name. Top-n is hit@n where the items are labels."""
+"""By name. Top-n is hit@n with labels as items."""
 
 
 # Intervals --------------------------------------------------------------------------------------------------------
@@ -136,31 +136,31 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
 def interval(
     values: Values, groups: NDArray[np.intp] | None = None, *, weights: Values | None = None, seed: int = 0
 ) -> tuple[float, float]:
-    """Return the bootstrap's 95 % interval of the weighted mean of values.
+    """Return the 95 % bootstrap interval of the weighted mean of values.
 
-    Values of one group (clips of one recording, captions of one photo) are drawn together. NaN is left out.
+    Values of one group (clips of one recording, captions of one photo) are drawn together. NaN is ignored.
     """
     kept = ~np.isnan(values)
     if not kept.any():
         return float("nan"), float("nan")
     codes = np.arange(len(values)) if groups is None else groups
-    _, whose = np.unique(codes[kept], return_inverse=True)
-    heavy = np.ones(int(kept.sum())) if weights is None else weights[kept]
-    sums = np.bincount(whose, weights=values[kept] * heavy)
-    totals = np.bincount(whose, weights=heavy)
-    chance = np.random.default_rng(seed)
-    means = [_drawn(sums, totals, chance) for _ in range(RESAMPLES)]
-    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    _, group_of = np.unique(codes[kept], return_inverse=True)
+    kept_weights = np.ones(int(kept.sum())) if weights is None else weights[kept]
+    sums = np.bincount(group_of, weights=values[kept] * kept_weights)
+    totals = np.bincount(group_of, weights=kept_weights)
+    rng = np.random.default_rng(seed)
+    means = [_resampled_mean(sums, totals, rng) for _ in range(RESAMPLES)]
+    low, high = np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return float(low), float(high)
 
 
-def _drawn(sums: NDArray[Any], totals: NDArray[Any], chance: np.random.Generator) -> float:
-    rows = chance.integers(0, len(sums), len(sums))
+def _resampled_mean(sums: NDArray[Any], totals: NDArray[Any], rng: np.random.Generator) -> float:
+    rows = rng.integers(0, len(sums), len(sums))
     return float(sums[rows].sum() / totals[rows].sum())
 
 
 def mean(values: Values, weights: Values | None = None) -> float:
-    """Return the weighted mean of the values that are there; NaN if none is."""
+    """Return the weighted mean of the values that are not NaN; NaN if there are none."""
     kept = ~np.isnan(values)
     if not kept.any():
         return float("nan")

@@ -1,4 +1,4 @@
-"""Readers of sets of sounds."""
+"""Readers of sound data sets."""
 
 from __future__ import annotations
 
@@ -8,27 +8,36 @@ from pathlib import Path
 
 from bindsearch.errors import BadQuery
 from bindsearch.evaluation.dataset import Dataset, Example, Media, Truth
-from bindsearch.evaluation.media_files import PICTURES, SOUNDING, Store, header, left_out, rows, spoken
-from bindsearch.evaluation.split import HEARD_COLLECTIONS, URBAN_FOLD, esc_held_out
+from bindsearch.evaluation.media_files import (
+    IMAGE_SUFFIXES,
+    SOUND_SUFFIXES,
+    MediaStore,
+    as_words,
+    column_names,
+    note_ignored,
+    read_table,
+)
+from bindsearch.evaluation.split import TRAINING_COLLECTIONS, URBAN_FOLD, esc_held_out
 from bindsearch.types import Modality
 
 _NUMBERED = re.compile(r"[ _-]*\(?\d*\)?$")
 
 
 def esc50_table(root: Path) -> Path | None:
-    """Find ESC-50's table, in its own layout or in the short one."""
-    for table, told in ((root / "meta" / "esc50.csv", "filename"), (root / "clips.csv", "file")):
-        if {told, "category"} <= header(table):
+    """Return ESC-50's table, in the original or the short layout."""
+    for table, column in ((root / "meta" / "esc50.csv", "filename"), (root / "clips.csv", "file")):
+        if {column, "category"} <= column_names(table):
             return table
     return None
 
 
 def esc50(root: Path) -> list[Dataset]:
-    """Read ESC-50: 50 classes, clips of 5 s. Recordings are told apart by the column `src_file` or `recording`."""
-    table, store = _needed(esc50_table(root), root, "meta/esc50.csv or clips.csv"), Store(root, suffixes=SOUNDING)
+    """Read ESC-50: 50 classes, clips of 5 s. The column `src_file` or `recording` names the recording."""
+    table = _require(esc50_table(root), root, "meta/esc50.csv or clips.csv")
+    store = MediaStore(root, suffixes=SOUND_SUFFIXES)
     examples, labels = [], []
-    for row in rows(table):
-        label, recording = spoken(row["category"]), row.get("recording") or row.get("src_file") or ""
+    for row in read_table(table):
+        label, recording = as_words(row["category"]), row.get("recording") or row.get("src_file") or ""
         labels.append(label)
         media = store.find(row.get("filename") or row["file"])
         if media:
@@ -37,33 +46,34 @@ def esc50(root: Path) -> list[Dataset]:
 
 
 def urbansound8k_table(root: Path) -> Path | None:
-    """Find UrbanSound8K's table."""
+    """Return UrbanSound8K's table."""
     return _first(root, ("metadata/UrbanSound8K.csv", "UrbanSound8K.csv"), "slice_file_name")
 
 
 def urbansound8k(root: Path) -> list[Dataset]:
     """Read UrbanSound8K: 10 classes; clips of one recording share `fsID`."""
-    table = _needed(urbansound8k_table(root), root, "metadata/UrbanSound8K.csv")
-    store, examples, labels = Store(root, suffixes=SOUNDING), [], []
-    for row in rows(table, columns=("slice_file_name", "fold", "class")):
+    table = _require(urbansound8k_table(root), root, "metadata/UrbanSound8K.csv")
+    store, examples, labels = MediaStore(root, suffixes=SOUND_SUFFIXES), [], []
+    for row in read_table(table, columns=("slice_file_name", "fold", "class")):
         media = store.find(f"audio/fold{row['fold']}/{row['slice_file_name']}", row["slice_file_name"])
-        labels.append(spoken(row["class"]))
+        labels.append(as_words(row["class"]))
         if media:
             examples.append(Example(media, (labels[-1],), row.get("fsID", ""), row["fold"] == URBAN_FOLD))
     return [_classes("UrbanSound8K", "urbansound8k", examples, labels, store)]
 
 
 def clotho_table(root: Path) -> Path | None:
-    """Find Clotho's captions, those for evaluation before others."""
+    """Return Clotho's captions, preferably those for evaluation."""
     names = [f"clotho_captions_{part}.csv" for part in ("evaluation", "validation", "development")]
     return _first(root, names, "caption_1")
 
 
 def clotho(root: Path) -> list[Dataset]:
-    """Read Clotho: five captions a sound."""
-    table, store = _needed(clotho_table(root), root, "clotho_captions_evaluation.csv"), Store(root, suffixes=SOUNDING)
+    """Read Clotho: five captions per sound."""
+    table = _require(clotho_table(root), root, "clotho_captions_evaluation.csv")
+    store = MediaStore(root, suffixes=SOUND_SUFFIXES)
     examples = []
-    for row in rows(table, columns=("file_name",)):
+    for row in read_table(table, columns=("file_name",)):
         captions = tuple(row[name] for name in sorted(row) if name.startswith("caption_") and row[name])
         media = store.find(row["file_name"])
         if media and captions:
@@ -72,27 +82,27 @@ def clotho(root: Path) -> list[Dataset]:
 
 
 def audiocaps_table(root: Path) -> Path | None:
-    """Find AudioCaps' table, that for testing before others."""
+    """Return AudioCaps' table, preferably that of the test set."""
     return _first(root, ("test.csv", "val.csv", "train.csv"), "youtube_id")
 
 
 def audiocaps(root: Path) -> list[Dataset]:
-    """Read AudioCaps: a row a caption. Sounds are called by film, with or without the second, or by row."""
-    table, store = _needed(audiocaps_table(root), root, "test.csv"), Store(root, suffixes=SOUNDING)
-    said: dict[Media, list[str]] = {}
-    films: dict[Media, str] = {}
-    for row in rows(table, columns=("youtube_id", "caption")):
-        film = row["youtube_id"]
-        media = store.find(*_film_names(film, row.get("start_time") or "0"), row.get("audiocap_id") or film)
+    """Read AudioCaps: one row per caption. Sounds are named by video, with or without the second, or by row."""
+    table, store = _require(audiocaps_table(root), root, "test.csv"), MediaStore(root, suffixes=SOUND_SUFFIXES)
+    captions_of: dict[Media, list[str]] = {}
+    videos: dict[Media, str] = {}
+    for row in read_table(table, columns=("youtube_id", "caption")):
+        video = row["youtube_id"]
+        media = store.find(*_clip_names(video, row.get("start_time") or "0"), row.get("audiocap_id") or video)
         if media:
-            said.setdefault(media, []).append(row["caption"])
-            films[media] = film
-    examples = [Example(media, tuple(captions), films[media]) for media, captions in said.items()]
+            captions_of.setdefault(media, []).append(row["caption"])
+            videos[media] = video
+    examples = [Example(media, tuple(captions), videos[media]) for media, captions in captions_of.items()]
     return [_captions("AudioCaps", "audiocaps", examples, store)]
 
 
 def vggsound_table(root: Path) -> Path | None:
-    """Find VGGSound's table, which has no header."""
+    """Return VGGSound's table, which has no header."""
     for table in (root / "vggsound.csv", root / "test.csv"):
         if table.is_file():
             with table.open(newline="", encoding="utf-8-sig") as file:
@@ -103,101 +113,103 @@ def vggsound_table(root: Path) -> Path | None:
 
 
 def vggsound(root: Path) -> list[Dataset]:
-    """Read VGGSound: its test part; one label a film. Films are heard, not seen."""
-    table, store = _needed(vggsound_table(root), root, "vggsound.csv"), Store(root, suffixes=SOUNDING)
+    """Read the test part of VGGSound: one label per video, of which only the sound is used."""
+    table, store = _require(vggsound_table(root), root, "vggsound.csv"), MediaStore(root, suffixes=SOUND_SUFFIXES)
     examples, labels = [], []
     with table.open(newline="", encoding="utf-8-sig") as file:
-        for film, start, label, split in csv.reader(file):
+        for video, start, label, split in csv.reader(file):
             labels.append(label)
-            media = store.find(*_film_names(film, start)) if split == "test" else None
+            media = store.find(*_clip_names(video, start)) if split == "test" else None
             if media:
-                examples.append(Example(media, (label,), film))
+                examples.append(Example(media, (label,), video))
     return [_classes("VGGSound", "vggsound", examples, labels, store)]
 
 
 def audioset_table(root: Path) -> Path | None:
-    """Find AudioSet's table of segments, that for evaluation before others."""
+    """Return AudioSet's table of segments, preferably that for evaluation."""
     names = [f"{part}_segments.csv" for part in ("eval", "balanced_train", "unbalanced_train")]
     found = next((root / name for name in names if (root / name).is_file()), None)
     return found if (root / "class_labels_indices.csv").is_file() else None
 
 
 def audioset(root: Path) -> list[Dataset]:
-    """Read AudioSet: several labels a segment."""
-    table = _needed(audioset_table(root), root, "eval_segments.csv and class_labels_indices.csv")
-    store, examples = Store(root, suffixes=SOUNDING), []
-    names = {row["mid"]: row["display_name"] for row in rows(root / "class_labels_indices.csv", columns=("mid",))}
+    """Read AudioSet: several labels per segment."""
+    table = _require(audioset_table(root), root, "eval_segments.csv and class_labels_indices.csv")
+    store, examples = MediaStore(root, suffixes=SOUND_SUFFIXES), []
+    names = {row["mid"]: row["display_name"] for row in read_table(root / "class_labels_indices.csv", columns=("mid",))}
     with table.open(newline="", encoding="utf-8-sig") as file:
         for row in csv.reader((line for line in file if not line.startswith("#")), skipinitialspace=True):
             labels = tuple(names[mid] for mid in row[3].split(",") if mid in names) if len(row) > 3 else ()
-            media = store.find(*_film_names(row[0], row[1])) if labels else None
+            media = store.find(*_clip_names(row[0], row[1])) if labels else None
             if media:
                 examples.append(Example(media, labels, row[0]))
     return [_classes("AudioSet", "audioset", examples, list(names.values()), store)]
 
 
-def _film_names(film: str, start: str) -> tuple[str, ...]:
-    """Return the ways in which those who gather pieces of films call them."""
+def _clip_names(video: str, start: str) -> tuple[str, ...]:
+    """Return the file names that download tools give to clips of videos."""
     second = int(float(start))
     ends = ("", f"_{second}", f"_{second:06d}", f"_{second * 1000}", f"_{second * 1000}_{second * 1000 + 10_000}")
-    return tuple(f"{before}{film}{end}.wav" for before in ("", "Y") for end in ends)
+    return tuple(f"{before}{video}{end}.wav" for before in ("", "Y") for end in ends)
 
 
 def collection_table(root: Path) -> Path | None:
-    """Find the manifest of a collection of named sounds."""
+    """Return the manifest of a collection of named sounds."""
     table = root / "manifest.csv"
-    return table if {"audio", "name"} <= header(table) else None
+    return table if {"audio", "name"} <= column_names(table) else None
 
 
 def collection(root: Path) -> list[Dataset]:
-    """Read named sounds, by a manifest or by the files' own names, and the pictures that a manifest pairs with them."""
+    """Read named sounds by a manifest, with the pictures that it pairs with them, or else by file names."""
     table = collection_table(root)
     if table is None:
         return [_by_file_name(root)]
-    name, held = root.resolve().name, root.resolve().name not in HEARD_COLLECTIONS
-    store, seen = Store(root, suffixes=SOUNDING), Store(root, suffixes=PICTURES)
+    name, held_out = root.resolve().name, root.resolve().name not in TRAINING_COLLECTIONS
+    store, images = MediaStore(root, suffixes=SOUND_SUFFIXES), MediaStore(root, suffixes=IMAGE_SUFFIXES)
     sounds, pictures = {}, {}
-    for row in rows(table):
-        called = (_without_number(row["name"]),)
+    for row in read_table(table):
+        words = (_without_number(row["name"]),)
         if row["audio"] and (media := store.find(row["audio"])):
-            sounds[media] = Example(media, called, str(media), held)
-        if row.get("image") and (media := seen.find(row["image"])):
-            pictures[media] = Example(media, called, str(media), held)
-    found = [Dataset(name, "names", Modality.AUDIO, Truth.NAMES, tuple(sounds.values()), notes=store.told())]
+            sounds[media] = Example(media, words, str(media), held_out)
+        if row.get("image") and (media := images.find(row["image"])):
+            pictures[media] = Example(media, words, str(media), held_out)
+    found = [Dataset(name, "names", Modality.AUDIO, Truth.NAMES, tuple(sounds.values()), notes=store.notes())]
     if pictures:
-        found.append(Dataset(name, "names", Modality.IMAGE, Truth.NAMES, tuple(pictures.values()), notes=seen.told()))
+        found.append(
+            Dataset(name, "names", Modality.IMAGE, Truth.NAMES, tuple(pictures.values()), notes=images.notes())
+        )
     return found
 
 
 def _by_file_name(root: Path) -> Dataset:
-    store = Store(root, suffixes=SOUNDING)
+    store = MediaStore(root, suffixes=SOUND_SUFFIXES)
     name = root.resolve().name
-    held = name not in HEARD_COLLECTIONS
-    called = [(media, _without_number(media.name.rpartition(".")[0])) for media in store.files.values()]
-    examples = [Example(media, (words,), str(media), held) for media, words in called]
-    notes = left_out(root, store.files.values(), because="only sounds and videos are measured")
+    held_out = name not in TRAINING_COLLECTIONS
+    named = [(media, _without_number(media.name.rpartition(".")[0])) for media in store.files.values()]
+    examples = [Example(media, (words,), str(media), held_out) for media, words in named]
+    notes = note_ignored(root, store.files.values(), because="only sounds and videos are measured")
     return Dataset(name, "names", Modality.AUDIO, Truth.NAMES, tuple(examples), notes=notes)
 
 
 def _without_number(name: str) -> str:
-    """`rain_on_roof-2` and `rain on roof (2)` are both rain on a roof; a name of digits alone stays."""
-    return spoken(_NUMBERED.sub("", name)) or spoken(name)
+    """Remove a number from the end: `rain_on_roof-2` becomes `rain on roof`; a name of digits alone stays."""
+    return as_words(_NUMBERED.sub("", name)) or as_words(name)
 
 
 def _first(root: Path, names: list[str] | tuple[str, ...], column: str) -> Path | None:
-    return next((root / name for name in names if column in header(root / name)), None)
+    return next((root / name for name in names if column in column_names(root / name)), None)
 
 
-def _needed(table: Path | None, root: Path, what: str) -> Path:
+def _require(table: Path | None, root: Path, what: str) -> Path:
     if table is None:
-        raise BadQuery(f"{root}: has no {what}, as this layout needs")
+        raise BadQuery(f"{root}: this layout needs {what}")
     return table
 
 
-def _classes(name: str, layout: str, examples: list[Example], labels: list[str], store: Store) -> Dataset:
+def _classes(name: str, layout: str, examples: list[Example], labels: list[str], store: MediaStore) -> Dataset:
     known = tuple(sorted(set(labels)))
-    return Dataset(name, layout, Modality.AUDIO, Truth.CLASSES, tuple(examples), known, store.told())
+    return Dataset(name, layout, Modality.AUDIO, Truth.CLASSES, tuple(examples), known, store.notes())
 
 
-def _captions(name: str, layout: str, examples: list[Example], store: Store) -> Dataset:
-    return Dataset(name, layout, Modality.AUDIO, Truth.CAPTIONS, tuple(examples), notes=store.told())
+def _captions(name: str, layout: str, examples: list[Example], store: MediaStore) -> Dataset:
+    return Dataset(name, layout, Modality.AUDIO, Truth.CAPTIONS, tuple(examples), notes=store.notes())

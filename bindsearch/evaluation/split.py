@@ -1,4 +1,4 @@
-"""What was held out when the pocket model was trained: its training and its measuring both ask here."""
+"""The held-out split of the pocket model, used by its training and its evaluation."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import hashlib
 import re
 from pathlib import Path
 
-CALTECH_SHARE = 6
-"""One photo of Caltech101 in so many is held out."""
-ESC_SHARE = 4
-"""One recording of ESC-50 in so many is held out."""
+CALTECH_PHOTOS_PER_HELD_OUT = 6
+"""One photo of Caltech101 in 6 is held out."""
+ESC_RECORDINGS_PER_HELD_OUT = 4
+"""One recording of ESC-50 in 4 is held out."""
 URBAN_FOLD = "10"
 """The fold of UrbanSound8K that is held out."""
-COLLECTIONS = ("aura", "kakapo")
-"""Collections of named sounds that stay unheard."""
-HEARD_COLLECTIONS = (
+HELD_OUT_COLLECTIONS = ("aura", "kakapo")
+"""Collections of named sounds that are held out."""
+TRAINING_COLLECTIONS = (
     *("atmoify", "oviya_babycry", "pairs_animalsfree", "pairs_gcompris", "pairs_postace", "pairs_soundsofnature"),
     *("pairs_yuxiaohui", "relaxandsleep", "soundeffect_duckick", "tierruf"),
 )
@@ -24,31 +24,31 @@ _ESC_CLIP = re.compile(r"\d-\d+-[A-Z]-\d+\.\w+")
 
 
 def flickr_dev(captions: Path) -> frozenset[str]:
-    """Return the photos of Flickr8k that are for measuring only, from a table with the columns image and split."""
+    """Return the held-out photos of Flickr8k, from a table with the columns image and split."""
     with captions.open(newline="", encoding="utf-8") as file:
         return frozenset(row["image"] for row in csv.DictReader(file) if row["split"] == "dev")
 
 
 def caltech_held_out(name: str) -> bool:
-    """Whether a photo of Caltech101 is for measuring only; `name` is `folder/file`."""
-    return int(hashlib.sha256(name.encode()).hexdigest(), 16) % CALTECH_SHARE == 0
+    """Whether a photo of Caltech101 is held out; `name` is `folder/file`."""
+    return int(hashlib.sha256(name.encode()).hexdigest(), 16) % CALTECH_PHOTOS_PER_HELD_OUT == 0
 
 
 def esc_held_out(recording: str) -> bool:
-    """Whether a recording of ESC-50 is for measuring only; all clips that were cut from it go with it."""
-    return hashlib.sha256(recording.encode()).digest()[0] % ESC_SHARE == 0
+    """Whether a recording of ESC-50 is held out, with all clips that were cut from it."""
+    return hashlib.sha256(recording.encode()).digest()[0] % ESC_RECORDINGS_PER_HELD_OUT == 0
 
 
 def is_esc_clip(name: str) -> bool:
-    """Whether a file is called as ESC-50 calls its clips."""
+    """Whether a file name has the form of ESC-50's clips."""
     return _ESC_CLIP.fullmatch(name) is not None
 
 
 def sound_held_out(clip: str, recording: str) -> bool:
-    """Whether a sound is for measuring only.
+    """Whether a sound is held out.
 
-    ESC-50: by recording. UrbanSound8K: one fold. Named sounds (`collection/member`): whole collections.
+    ESC-50 is split by recording, UrbanSound8K by fold, named sounds (`collection/member`) by collection.
     """
     if is_esc_clip(clip):
         return esc_held_out(recording)
-    return f"/fold{URBAN_FOLD}/" in clip or clip.startswith(tuple(f"{name}/" for name in COLLECTIONS))
+    return f"/fold{URBAN_FOLD}/" in clip or clip.startswith(tuple(f"{name}/" for name in HELD_OUT_COLLECTIONS))

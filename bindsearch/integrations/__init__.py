@@ -1,1 +1,1 @@
-"""Adapters to other projects' interfaces."""
+"""Adapters to the interfaces of other projects."""

@@ -1,6 +1,6 @@
-"""A space as a model of the `mteb` package, and a library as its search engine.
+"""Adapts a space as a model of the `mteb` package, and a library as its search engine.
 
-The package knows models by the methods that they have, so nothing of it is imported to be one.
+The package recognises models by their methods, so that nothing of it has to be imported here.
 """
 
 from __future__ import annotations
@@ -24,28 +24,28 @@ from bindsearch.spaces.space import Space, Thing
 from bindsearch.types import Modality, Piece, Vectors
 
 Row = Mapping[str, Any]
-"""A query or a document: what it is called, and a value for each modality that it has."""
+"""A query or a document: its id, and a value for each of its modalities."""
 
 MEDIA = (Modality.TEXT, Modality.IMAGE, Modality.AUDIO, Modality.VIDEO)
-TOGETHER = 64
+BATCH_ROWS = 64
 _SUFFIXES = {Modality.TEXT: ".txt", Modality.IMAGE: ".png", Modality.AUDIO: ".wav", Modality.VIDEO: ".mp4"}
 
 
 class SpaceModel:
-    """Keeps mteb's `EncoderProtocol`: one unit vector for each input."""
+    """Implements mteb's `EncoderProtocol`: one unit vector for each input."""
 
     def __init__(self, space: Space) -> None:
         self.space = space
 
     @property
     def mteb_model_meta(self) -> Any:
-        """What the package wants to know of a model."""
+        """Metadata of the model for the package."""
         return _meta(self.space, "")
 
-    def encode(self, inputs: Any, **given: Any) -> Vectors:
+    def encode(self, inputs: Any, **kwargs: Any) -> Vectors:
         """Embed all rows of a data loader. *Shape:* (rows, dim)"""
         rows, blocks = _rows(inputs), []
-        while batch := list(islice(rows, TOGETHER)):
+        while batch := list(islice(rows, BATCH_ROWS)):
             blocks.append(np.stack([vector_of(row, self.space) for row in batch]))
         return np.concatenate(blocks) if blocks else np.empty((0, self.space.spec.dim), dtype=np.float32)
 
@@ -63,20 +63,20 @@ class SpaceModel:
 
 
 class LibrarySearch:
-    """Keeps mteb's `SearchProtocol`: documents become files, which a library indexes and searches."""
+    """Implements mteb's `SearchProtocol`: documents become files, which a library indexes and searches."""
 
     def __init__(self, space: Space) -> None:
         self.space = space
         self._folder: TemporaryDirectory[str] | None = None
         self._names: dict[str, str] = {}
-        """File -> document."""
+        """Path of a file -> id of its document."""
 
     @property
     def mteb_model_meta(self) -> Any:
-        """What the package wants to know of a model."""
+        """Metadata of the model for the package."""
         return _meta(self.space, "-library")
 
-    def index(self, corpus: Any, **given: Any) -> None:
+    def index(self, corpus: Any, **kwargs: Any) -> None:
         """Write every document into a folder of its own, and index them all."""
         self.close()
         self._folder = TemporaryDirectory(prefix="bindsearch-mteb-")
@@ -90,9 +90,9 @@ class LibrarySearch:
             library.index(documents)
 
     def search(
-        self, queries: Any, *, top_k: int, top_ranked: Mapping[str, Sequence[str]] | None = None, **given: Any
+        self, queries: Any, *, top_k: int, top_ranked: Mapping[str, Sequence[str]] | None = None, **kwargs: Any
     ) -> dict[str, dict[str, float]]:
-        """Search for every query; give a score that orders as the library does. With `top_ranked`, among these only."""
+        """Search for every query and return scores in the library's order; only among `top_ranked` if given."""
         assert self._folder is not None
         found: dict[str, dict[str, float]] = {}
         total = len(self._names)
@@ -105,27 +105,27 @@ class LibrarySearch:
         return found
 
     def _scored(self, hits: bindsearch.Hits, among: set[str] | None) -> Iterator[tuple[str, float]]:
-        """Return the documents of hits, the first hit of each; scores fall with the place in the list."""
-        seen: set[str] = set()
+        """Yield each document of the hits once, with a score that decreases with its rank."""
+        returned: set[str] = set()
         for place, hit in enumerate(hits):
             for path in (hit.path, *hit.copies):
                 name = self._names.get(os.path.realpath(path))
-                if name is not None and name not in seen and (among is None or name in among):
-                    seen.add(name)
+                if name is not None and name not in returned and (among is None or name in among):
+                    returned.add(name)
                     yield name, 1.0 / (1 + place)
 
     def close(self) -> None:
-        """Remove what was written."""
+        """Remove the temporary files."""
         if self._folder is not None:
             self._folder.cleanup()
             self._folder = None
 
 
 def vector_of(row: Row, space: Space) -> Vectors:
-    """Embed all that a row has: a long text by its passages, media whole. *Shape:* (dim,)"""
+    """Embed all modalities of a row: a long text as the mean of its passages, media as a whole. *Shape:* (dim,)"""
     parts = [_embedded(row[kind], kind, space) for kind in MEDIA if row.get(kind) is not None]
     if not parts:
-        raise UnsupportedMedia(f"an input has none of {', '.join(MEDIA)}: only {', '.join(row)}")
+        raise UnsupportedMedia(f"an input needs one of {', '.join(MEDIA)}, but has only {', '.join(row)}")
     mean: Vectors = unit(np.mean(parts, axis=0, keepdims=True))[0]
     return mean
 
@@ -144,7 +144,7 @@ def _embedded(value: Any, kind: Modality, space: Space) -> Vectors:
 
 
 def _thing(value: Any, rate: int) -> Thing:
-    """Return what a space embeds: a picture, the bytes or the path of a file, or samples at the space's rate."""
+    """Return something that a space embeds: an image, the bytes or path of a file, or samples at the space's rate."""
     if not isinstance(value, Mapping):
         return value  # type: ignore[no-any-return]
     if value.get("bytes"):
@@ -159,20 +159,20 @@ def _resampled(sound: Mapping[str, Any], rate: int) -> Vectors:
 
     samples = np.asarray(sound["array"], dtype=np.float32)
     mono = samples.mean(axis=0) if samples.ndim > 1 else samples
-    given = int(sound["sampling_rate"])
-    resampled: Vectors = mono if given == rate else soxr.resample(mono, given, rate)
+    rate_of_sound = int(sound["sampling_rate"])
+    resampled: Vectors = mono if rate_of_sound == rate else soxr.resample(mono, rate_of_sound, rate)
     return resampled
 
 
 def _rows(inputs: Any) -> Iterator[Row]:
-    """Return the rows of a data loader or of a data set, with sounds and films as the files that they are."""
+    """Yield the rows of a data loader or data set, with sounds and videos as undecoded files."""
     dataset = _undecoded(getattr(inputs, "dataset", inputs))
     for row in dataset:
         yield {**row, "text": _text(row)} if row.get("text") is not None else row
 
 
 def _text(row: Row) -> str:
-    """Return a document with its title before it, as the package's own models read it."""
+    """Return a document preceded by its title, as the package's own models get it."""
     title = "" if row.get("body") is not None else row.get("title") or ""
     return f"{title} {row['text']}".strip()
 
@@ -188,7 +188,7 @@ def _undecoded(dataset: Any) -> Any:
 
 
 def _written(row: Row, stem: Path) -> Iterator[Path]:
-    """Write what a row has as files, one for each modality."""
+    """Write the values of a row to files, one for each modality."""
     for kind in MEDIA:
         if row.get(kind) is not None:
             path = stem.with_suffix(_SUFFIXES[kind])
@@ -222,7 +222,7 @@ def _write_wave(sound: Mapping[str, Any], path: Path) -> None:
 
 
 def _query(row: Row, stem: Path) -> Query:
-    """Return the sum of all that a query has."""
+    """Return the sum of all modalities of a query."""
     parts = [text(row["text"])] if (row.get("text") or "").strip() else []
     media = {kind: value for kind, value in row.items() if kind in MEDIA and kind != "text"}
     parts += [file(path) for path in _written(media, stem)]

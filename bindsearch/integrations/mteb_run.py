@@ -11,12 +11,13 @@ from bindsearch.integrations.mteb_model import LibrarySearch, SpaceModel
 from bindsearch.integrations.mteb_tasks import package, task_of
 from bindsearch.spaces.space import Space
 
-Way = Literal["encoder", "library"]
+Through = Literal["encoder", "library"]
+"""Whether a space is evaluated as an encoder, or a library as a search engine."""
 
 
 @dataclass(frozen=True, slots=True)
-class Scored:
-    """What a task gave for one part of its data."""
+class TaskScore:
+    """The scores of a task for one split and subset of its data."""
 
     task: str
     kind: str
@@ -26,11 +27,11 @@ class Scored:
     measure: str
     """The name of the main score."""
     scores: dict[str, float]
-    """All scores that are numbers."""
+    """All numeric scores."""
     package: str
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values, ready for `json.dumps`."""
+        """Return plain values, ready for `json.dumps`."""
         return {
             "task": self.task,
             "type": self.kind,
@@ -43,28 +44,30 @@ class Scored:
         }
 
 
-def run_tasks(names: Sequence[str], space: Space, *, way: Way, on_progress: Callable[[str], None]) -> Iterator[Scored]:
+def run_tasks(
+    names: Sequence[str], space: Space, *, through: Through, on_progress: Callable[[str], None]
+) -> Iterator[TaskScore]:
     """Run tasks, by name or folder, one after the other. Raises `BadQuery`, `MissingExtra`."""
     mteb = package()
     for task in [task_of(name) for name in names]:
         on_progress(task.metadata.name)
         with closing(LibrarySearch(space)) as search:
-            model = search if way == "library" else SpaceModel(space)
+            model = search if through == "library" else SpaceModel(space)
             done = mteb.evaluate(model, task, cache=None, co2_tracker=False, show_progress_bar=False)
         for result in done.task_results:
-            yield from _scored(task, result)
+            yield from _task_scores(task, result)
 
 
-def _scored(task: Any, result: Any) -> Iterator[Scored]:
+def _task_scores(task: Any, result: Any) -> Iterator[TaskScore]:
     for split, subsets in result.scores.items():
-        for told in subsets:
-            numbers = {name: float(value) for name, value in told.items() if isinstance(value, int | float)}
-            yield Scored(
+        for values in subsets:
+            numbers = {name: float(value) for name, value in values.items() if isinstance(value, int | float)}
+            yield TaskScore(
                 task.metadata.name,
                 str(task.metadata.type),
                 split,
-                str(told["hf_subset"]),
-                float(told["main_score"]),
+                str(values["hf_subset"]),
+                float(values["main_score"]),
                 str(task.metadata.main_score),
                 numbers,
                 str(result.mteb_version),

@@ -1,8 +1,8 @@
-"""Tasks of the `mteb` package: those that it names, and folders of one's own in the layout of BEIR.
+"""Tasks of the `mteb` package: its own, and tasks made from folders in the layout of BEIR.
 
 corpus.jsonl     {"_id": "d1", "text": "...", "title": "..."} or with the path of an "image", "audio" or "video"
 queries.jsonl    the same, without titles
-qrels.tsv        query-id, corpus-id and score, under a line that says so; also as qrels/test.tsv
+qrels.tsv        columns query-id, corpus-id and score, with a header; also as qrels/test.tsv
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ LETTERS = {"text": "t", "image": "i", "audio": "a", "video": "v"}
 
 
 def task_of(name: str) -> Any:
-    """Return a task of the package's by its name, or one of a folder. Raises `BadQuery`, `MissingExtra`."""
+    """Return a task of the package by its name, or one made from a folder. Raises `BadQuery`, `MissingExtra`."""
     mteb = package()
     folder = Path(name).expanduser()
     if folder.is_dir():
@@ -30,7 +30,7 @@ def task_of(name: str) -> Any:
         return mteb.get_task(name)
     except KeyError as error:
         hint = str(error.args[0] if error.args else error).splitlines()[0]
-        raise BadQuery(f"{hint}; it is no folder with corpus.jsonl either") from error
+        raise BadQuery(f"{hint}; nor is it a folder with corpus.jsonl") from error
 
 
 def package() -> Any:
@@ -43,18 +43,18 @@ def package() -> Any:
 
 
 def local_task(folder: Path) -> Any:
-    """Make a retrieval task of a folder. Raises `BadQuery`."""
+    """Make a retrieval task from a folder. Raises `BadQuery`."""
     from mteb.abstasks.retrieval import AbsTaskRetrieval
     from mteb.abstasks.task_metadata import TaskMetadata
 
     queries, corpus = _table(folder, "queries"), _table(folder, "corpus")
-    asked, held = _kinds(queries, "queries"), _kinds(corpus, "corpus")
-    modalities = [kind for kind in LETTERS if kind in (*asked, *held)]
-    told = TaskMetadata(
+    query_kinds, corpus_kinds = _kinds(queries, "queries"), _kinds(corpus, "corpus")
+    modalities = [kind for kind in LETTERS if kind in (*query_kinds, *corpus_kinds)]
+    task_metadata = TaskMetadata(
         name=_name(folder),
         description=f"The folder {folder.name}.",
         type="Retrieval" if modalities == ["text"] else "Any2AnyRetrieval",
-        category=f"{_letters(asked)}2{_letters(held)}",
+        category=f"{_letters(query_kinds)}2{_letters(corpus_kinds)}",
         modalities=modalities,
         dataset={"path": str(folder), "revision": "local"},
         eval_splits=["test"],
@@ -64,12 +64,12 @@ def local_task(folder: Path) -> Any:
     relevant = _relevant(folder)
 
     class Local(AbsTaskRetrieval):  # type: ignore[misc]
-        metadata = told
+        metadata = task_metadata
 
-        def load_data(self, **given: Any) -> None:
+        def load_data(self, **kwargs: Any) -> None:
             split = {
-                "queries": _dataset(queries, asked, folder),
-                "corpus": _dataset(corpus, held, folder),
+                "queries": _dataset(queries, query_kinds, folder),
+                "corpus": _dataset(corpus, corpus_kinds, folder),
                 "relevant_docs": {query: dict(documents) for query, documents in relevant.items()},
                 "top_ranked": None,
             }
@@ -94,14 +94,14 @@ def _table(folder: Path, name: str) -> list[dict[str, Any]]:
         rows = [json.loads(line) for line in lines if line.strip()]
         return [{**row, "_id": str(row["_id"])} for row in rows]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BadQuery(f"{path}: cannot be read as lines of JSON with an _id each ({error})") from error
+        raise BadQuery(f"{path}: cannot be read as JSON lines with an _id each ({error})") from error
 
 
 def _kinds(rows: list[dict[str, Any]], name: str) -> tuple[str, ...]:
-    """Return the modalities that every row of a table has. Raises `BadQuery` where they differ."""
+    """Return the modalities that every row of a table has. Raises `BadQuery` if they differ."""
     kinds = {tuple(kind for kind in LETTERS if row.get(kind) is not None) for row in rows}
     if len(kinds) != 1 or kinds == {()}:
-        raise BadQuery(f"all rows of {name}.jsonl need the same of {', '.join(LETTERS)}")
+        raise BadQuery(f"all rows of {name}.jsonl need the same modalities, of {', '.join(LETTERS)}")
     return kinds.pop()
 
 
@@ -120,11 +120,11 @@ def _relevant(folder: Path) -> Mapping[str, Mapping[str, int]]:
 
 
 def _dataset(rows: list[dict[str, Any]], kinds: tuple[str, ...], folder: Path) -> Any:
-    """Return a table as the package wants it; media stay the files that they are until they are embedded."""
+    """Return a table in the form of the package; media stay files until they are embedded."""
     from datasets import Dataset, Features, Image, Value
 
-    whole = {"path": Value("string")}  # the package's own kinds of sounds and films need decoders of their own
-    types = {"image": Image(), "audio": whole, "video": whole}
+    media_file = {"path": Value("string")}  # the package's own types for sound and video need extra decoders
+    types = {"image": Image(), "audio": media_file, "video": media_file}
     titled = "text" in kinds and any(row.get("title") for row in rows)
     columns = {"id": Value("string")} | {kind: types.get(kind, Value("string")) for kind in kinds}
     return Dataset.from_list(

@@ -52,7 +52,7 @@ TOWERS = {
 def architecture(name: str) -> Architecture:
     """Return an architecture by name. Raises `UnknownSpace`."""
     if name not in TOWERS:
-        raise UnknownSpace(f"there is no tower named {name!r}; available: {', '.join(TOWERS)}")
+        raise UnknownSpace(f"no tower is called {name!r}; available: {', '.join(TOWERS)}")
     return TOWERS[name]
 
 

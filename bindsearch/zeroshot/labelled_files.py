@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bindsearch.errors import BadQuery, MediaError
-from bindsearch.evaluation.media_files import rows, spoken
+from bindsearch.evaluation.media_files import as_words, read_table
 from bindsearch.zeroshot.classifier import Classifier, Example
 
 PATH_COLUMNS = ("path", "file", "filename", "file_name", "name", "image", "audio", "video")
@@ -44,7 +44,7 @@ def read_labelled(place: Path) -> list[LabelledFile]:
 
 def folder_label(path: Path) -> str:
     """Return the label that a file's folder name stands for."""
-    return spoken(path.parent.name)
+    return as_words(path.parent.name)
 
 
 def labels_of(labelled: Iterable[LabelledFile]) -> list[str]:
@@ -97,11 +97,11 @@ def _folders(place: Path) -> list[LabelledFile]:
     top = Path(os.path.abspath(place))
     files = [entry.path for entry in walk([top]) if isinstance(entry, ScannedFile) and not entry.broken_link]
     parts = [(path, path.relative_to(top).parts) for path in files]
-    return [LabelledFile(path, spoken(inside[0])) for path, inside in parts if len(inside) > 1]
+    return [LabelledFile(path, as_words(inside[0])) for path, inside in parts if len(inside) > 1]
 
 
 def _table(place: Path) -> Iterable[LabelledFile]:
-    read = rows(place)
+    read = read_table(place)
     path, label = (_column(place, read[0], names) for names in (PATH_COLUMNS, LABEL_COLUMNS))
     group = next((name for name in GROUP_COLUMNS if name in read[0]), None)
     tops = [place.parent / below for below in MEDIA_FOLDERS]
@@ -109,7 +109,7 @@ def _table(place: Path) -> Iterable[LabelledFile]:
         if row[path].strip() and row[label].strip():
             name = Path(row[path].strip()).expanduser()
             found = next((top / name for top in tops if (top / name).exists()), place.parent / name)
-            yield LabelledFile(found, spoken(row[label]), row[group] if group else "")
+            yield LabelledFile(found, as_words(row[label]), row[group] if group else "")
 
 
 def _column(place: Path, row: Mapping[str, str], names: Sequence[str]) -> str:

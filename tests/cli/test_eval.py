@@ -81,7 +81,7 @@ def test_copies_are_told(run, colours, tmp_path):
     (tmp_path / "training" / "a.png").write_bytes((colours / "red" / "0.png").read_bytes())
     ran = run("eval", colours, "--against", tmp_path / "training")
     assert "no copies" in ran.out
-    assert "copies: 1 of 5 have one among the 1 files" in ran.out
+    assert "copies: 1 of 5 have a copy among the 1 files" in ran.out
     assert [line for line in ran.lines if line.endswith("(the same bytes)")]
     records = [json.loads(line) for line in run("eval", colours, "--against", tmp_path / "training", "--json").lines]
     (copies,) = [each for each in records if each["kind"] == "copies"]
@@ -100,7 +100,7 @@ def test_what_cannot_be_read_is_complained_about(run, colours):
     ("words", "status", "told"),
     [
         (["nowhere"], 2, "nowhere: no such file"),
-        (["samples/notes"], 2, "no layout of a data set that is known here"),
+        (["samples/notes"], 2, "no layout of a data set is recognised"),
         (["samples/sounds", "--as", "esc"], 2, "no layout is called 'esc'"),
         (["samples/sounds", "--as", "esc50"], 2, "has no meta/esc50.csv or clips.csv"),
         (["samples/sounds", "--space", "no"], 2, "no space is called 'no'"),

@@ -83,7 +83,7 @@ def test_audioset(tmp_path):
     found = only(tmp_path)
     assert (found.layout, found.labels) == ("audioset", ("Dog", "Speech, male"))
     assert words(found) == {"Yabc.wav": ("Speech, male", "Dog")}
-    assert "1 files that the table names are not here" in found.notes[0]
+    assert "1 files of the table are missing" in found.notes[0]
 
 
 SPLIT = ["image,caption,split", "1.jpg,a red thing,train", '1.jpg,"red, as it is",train', "2.jpg,blue,dev"]
@@ -160,7 +160,7 @@ def test_folders_say_which_files_they_leave_out(tmp_path):
     for name in ("notes.txt", "more.TXT", "README"):
         (root / "sky" / name).write_text("what is this?", encoding="utf-8")
     assert only(root).notes == (
-        "4 files are left out, as only pictures in folders are measured: 2 .txt, 1 .wav, 1 without ending",
+        "4 files are ignored, because only pictures in folders are measured: 2 .txt, 1 .wav, 1 without ending",
     )
 
 
@@ -190,7 +190,7 @@ def test_named_sounds_by_file_name(tmp_path):
     assert {example.words[0] for example in only(tmp_path).examples} == {"rain on roof", "wind", "808"}
     assert only(tmp_path).notes == ()
     (tmp_path / "notes.txt").write_text("recorded in May", encoding="utf-8")
-    assert only(tmp_path).notes == ("1 file is left out, as only sounds and videos are measured: 1 .txt",)
+    assert only(tmp_path).notes == ("1 file is ignored, because only sounds and videos are measured: 1 .txt",)
 
 
 def test_a_folder_of_sets_gives_them_all(tmp_path):
@@ -219,7 +219,7 @@ def test_a_layout_can_be_forced(tmp_path):
 
 @pytest.mark.parametrize("layout", sorted(set(LAYOUTS) - {"names", "imagenet", "caltech101"}))
 def test_a_forced_layout_that_is_not_there_says_what_it_needs(tmp_path, layout):
-    with pytest.raises(BadQuery, match="as this layout needs"):
+    with pytest.raises(BadQuery, match="this layout needs"):
         read([tmp_path], layout=layout)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
-from bindsearch.evaluation.metrics import METRICS, interval, mean, ordered
+from bindsearch.evaluation.metrics import METRICS, interval, mean, rank_items
 
 TOLD = [True, False, True, False, False, True]
 """Right ones at ranks 1, 3 and 6."""
@@ -27,7 +27,7 @@ BY_HAND = {
 
 
 def slow(name: str, told: list[bool]) -> float:
-    right = [rank for rank, own in enumerate(told, 1) if own]
+    right = [rank for rank, relevant in enumerate(told, 1) if relevant]
     k = int(name.rpartition("@")[2].rpartition("-")[2]) if name != "mAP" else 0
     early = [rank for rank in right if rank <= k]
     if name == "mAP":
@@ -76,14 +76,14 @@ def test_mean_of_nothing_is_nothing():
 @given(st.lists(st.lists(st.integers(-3, 3), min_size=4, max_size=4), min_size=1, max_size=6), st.integers(0, 9))
 def test_order_is_by_score(scores, seed):
     table = np.array(scores, dtype=np.float32)
-    order = ordered(table, seed=seed)
+    order = rank_items(table, seed=seed)
     assert np.array_equal(np.sort(order, axis=1), np.tile(np.arange(4), (len(scores), 1)))
     assert (np.diff(np.take_along_axis(table, order, axis=1), axis=1) <= 0).all()
 
 
 def test_ties_are_broken_by_chance():
     """A space that gives all the same score finds the first of ten one time in ten, not always and not never."""
-    firsts = [int(ordered(np.zeros((1, 10), np.float32), seed=seed)[0, 0]) for seed in range(300)]
+    firsts = [int(rank_items(np.zeros((1, 10), np.float32), seed=seed)[0, 0]) for seed in range(300)]
     assert 10 <= firsts.count(0) <= 55
 
 

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, strategies as st
 
 from bindsearch.core.vectors import unit
-from bindsearch.evaluation.retrieval_task import RetrievalTask, answer, shuffles
+from bindsearch.evaluation.retrieval_task import RetrievalTask, concept_permutations, score_task
 
 
 def asked(question, names, *, seed=0):
-    return {score.metric: score for score in answer(question, names, data="made", task="made", seed=seed)}
+    return {score.metric: score for score in score_task(question, names, data="made", task="made", seed=seed)}
 
 
 def perfect(classes, each):
@@ -42,14 +42,14 @@ def test_an_empty_space_is_at_chance():
 @given(st.integers(2, 30), st.integers(0, 100))
 def test_shuffles_are_permutations(classes, seed):
     concepts = np.arange(classes) * 2
-    tables = shuffles(concepts, 1, seed=seed)
+    tables = concept_permutations(concepts, 1, seed=seed)
     assert all(sorted(table[concepts].tolist()) == concepts.tolist() for table in tables)
 
 
 def test_shuffles_keep_as_many_in_place_as_chance_does():
     """One of all is expected to stay, so that the control is chance and not below it."""
     concepts = np.arange(12)
-    tables = [table for seed in range(20) for table in shuffles(concepts, 1, seed=seed)]
+    tables = [table for seed in range(20) for table in concept_permutations(concepts, 1, seed=seed)]
     assert np.mean([(table == concepts).sum() for table in tables]) == pytest.approx(1, abs=0.15)
 
 
@@ -78,7 +78,7 @@ def test_queries_without_items_are_not_counted():
     found = asked(question, ["R@1"])["R@1"]
     assert (found.queries, found.items, found.score) == (2, 2, 1)
     assert (
-        answer(
+        score_task(
             RetrievalTask(eye[2:], np.array([2]), eye[:2], np.arange(2), np.zeros(1, int)),
             ["R@1"],
             data="",

@@ -99,7 +99,7 @@ def test_both_ways_agree(tmp_path, home):
 
 def test_no_task_is_said(capsys):
     assert main(["eval", "mteb"]) != 0
-    assert "name a task of mteb's, or a folder with corpus.jsonl" in capsys.readouterr().err
+    assert "name a task of mteb, or a folder with corpus.jsonl" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(importlib.util.find_spec("mteb") is not None, reason="is about a machine without mteb")
