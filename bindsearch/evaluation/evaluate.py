@@ -126,7 +126,7 @@ def _select_sets(found: Sequence[Dataset], space: Space, options: EvaluationOpti
                 notes.append(f"{dataset.name}: the pocket model may have been trained on some of it; see --part dev")
     if trained_on:
         names = ", ".join(dict.fromkeys(trained_on))
-        notes.append(f"skipped, because the pocket model was trained on all of it: {names}")
+        notes.append(f"skipped, because nothing of it was held out when the pocket model was trained: {names}")
     if not selected:
         raise BadQuery("nothing to measure: " + ("; ".join(notes) or "the data sets are empty"))
     return selected

@@ -102,7 +102,7 @@ def test_what_cannot_be_read_is_complained_about(run, colours):
         (["nowhere"], 2, "nowhere: no such file"),
         (["samples/notes"], 2, "no layout of a data set is recognised"),
         (["samples/sounds", "--as", "esc"], 2, "no layout is called 'esc'"),
-        (["samples/sounds", "--as", "esc50"], 2, "has no meta/esc50.csv or clips.csv"),
+        (["samples/sounds", "--as", "esc50"], 2, "this layout needs meta/esc50.csv or clips.csv"),
         (["samples/sounds", "--space", "no"], 2, "no space is called 'no'"),
         (["samples/sounds", "--part", "test"], 2, "unknown value 'test'"),
         (["samples/sounds", "--limit", "0"], 2, "at least 1"),

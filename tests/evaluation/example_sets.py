@@ -1,4 +1,4 @@
-"""Small data sets of coloured pictures and of tones, in the layouts of the real ones."""
+"""Small data sets of coloured pictures and tones, in the layouts of the real ones."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from media.media_makers import sine, wav
 from PIL import Image
 
 RECORDINGS = (("100", "106"), ("101", "113"))
-"""Of each class of the ESC-50 made here: one that was trained on, and one that was held out."""
+"""For each class of the synthetic ESC-50: a recording used in training, and a held-out one."""
 HERTZ = {"low": 110.0, "middle": 660.0, "high": 3520.0}
 
 
 def picture(path: Path, colour: str | tuple[int, int, int], *, seed: int = 0) -> Path:
-    """A colour with a little noise, so that no two are alike."""
+    """Write a picture of one colour with a little noise, so that no two are equal."""
     path.parent.mkdir(parents=True, exist_ok=True)
     flat = np.asarray(Image.new("RGB", (48, 36), colour), dtype=np.int16)
     noise = np.random.default_rng(seed).integers(-12, 13, flat.shape)
@@ -41,13 +41,13 @@ def table(path: Path, rows: Sequence[Mapping[str, object]]) -> Path:
     return path
 
 
-def lines(path: Path, told: Iterable[str]) -> Path:
+def lines(path: Path, rows_of_text: Iterable[str]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n".join(told) + "\n", encoding="utf-8")
+    path.write_text("\n".join(rows_of_text) + "\n", encoding="utf-8")
     return path
 
 
-def packed(tar: Path, files: Mapping[str, Path]) -> Path:
+def pack(tar: Path, files: Mapping[str, Path]) -> Path:
     """Move files into a tar file."""
     tar.parent.mkdir(parents=True, exist_ok=True)
     with tarfile.open(tar, "w") as opened:
@@ -61,7 +61,7 @@ def packed(tar: Path, files: Mapping[str, Path]) -> Path:
 
 
 def esc50(root: Path, *, short: bool = False) -> Path:
-    """Two classes, two recordings each, of one of which there are two clips."""
+    """Write two classes with two recordings each, one of which has two clips."""
     rows = []
     for number, (label, hertz) in enumerate((("clock_tick", 3520.0), ("sea_waves", 110.0))):
         for take in range(3):
@@ -70,7 +70,7 @@ def esc50(root: Path, *, short: bool = False) -> Path:
             tone(root / "audio" / name, hertz * (1 + take / 50))
             rows.append({"file": name, "category": label, "fold": 1, "recording": recording})
     if short:
-        packed(root / "clips.tar", {row["file"]: root / "audio" / row["file"] for row in rows})
+        pack(root / "clips.tar", {row["file"]: root / "audio" / row["file"] for row in rows})
         (root / "audio").rmdir()
         table(root / "clips.csv", rows)
     else:
@@ -80,7 +80,7 @@ def esc50(root: Path, *, short: bool = False) -> Path:
 
 
 def folders(root: Path, classes: Mapping[str, Sequence[str | tuple[int, int, int]]]) -> Path:
-    """A folder a class, with pictures of some colours."""
+    """Write one folder per class, with pictures of some colours."""
     for row, (name, colours) in enumerate(classes.items()):
         for number, colour in enumerate(colours):
             picture(root / name / f"{number}.png", colour, seed=100 * row + number)
@@ -90,10 +90,10 @@ def folders(root: Path, classes: Mapping[str, Sequence[str | tuple[int, int, int
 def coco(root: Path) -> Path:
     picture(root / "val2017" / "000001.jpg", "red")
     picture(root / "val2017" / "000002.jpg", "blue")
-    told = {
+    annotations = {
         "images": [{"id": 1, "file_name": "000001.jpg"}, {"id": 2, "file_name": "000002.jpg"}],
         "annotations": [{"image_id": 2, "caption": "blue"}, {"image_id": 1, "caption": "red"}],
     }
     (root / "annotations").mkdir()
-    (root / "annotations" / "captions_val2017.json").write_text(json.dumps(told))
+    (root / "annotations" / "captions_val2017.json").write_text(json.dumps(annotations))
     return root

@@ -1,4 +1,4 @@
-"""What was held out when the pocket model was trained stays what it was."""
+"""The held-out split of the pocket model does not change."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ HELD_OUT = {"esc50": 110, "flickr8k": 1000, "caltech101": 1239, "imagenet_sample
 
 
 def test_esc50_by_recording():
-    told = [str(number) for number in range(400)]
-    held = [name for name in told if esc_held_out(name)]
-    assert held == [name for name in told if int(hashlib.sha256(name.encode()).hexdigest()[:2], 16) % 4 == 0]
+    recordings = [str(number) for number in range(400)]
+    held = [name for name in recordings if esc_held_out(name)]
+    assert held == [name for name in recordings if int(hashlib.sha256(name.encode()).hexdigest()[:2], 16) % 4 == 0]
     assert 70 < len(held) < 130
 
 

@@ -1,4 +1,4 @@
-"""A small task made here, end to end through the real package `mteb`, without a network."""
+"""Small local tasks run end to end through the real package `mteb`, without a network."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def task(folder: Path, corpus: list[dict], queries: list[dict], relevant: list[t
 
 
 def texts(folder: Path, *, right: bool = True) -> Path:
-    """Thirty texts about things of six colours; which is wanted is said rightly, or turned by one colour."""
+    """Write a task of thirty texts about things of six colours, with right relevance or shifted by one colour."""
     named = [(colour, thing) for colour in COLOURS for thing in THINGS]
     answers = COLOURS if right else [*COLOURS[3:], *COLOURS[:3]]
     return task(
@@ -66,62 +66,62 @@ def sounds(folder: Path) -> Path:
     )
 
 
-def evaluated(folders: list[Path], home: Path, *, way: str) -> dict[str, dict]:
-    """Run the command in a process of its own, with no network, and give what it says of each task."""
+def run_eval(folders: list[Path], home: Path, *, through: str) -> dict[str, dict]:
+    """Run the command in a process of its own, without a network, and return the scores by task."""
     offline = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "HF_HOME": str(home / "hub"), "MTEB_CACHE": str(home)}
-    names = ["eval", "mteb", *map(str, folders), "--space", "toy", "--through", way, "--json"]
+    names = ["eval", "mteb", *map(str, folders), "--space", "toy", "--through", through, "--json"]
     done = subprocess.run(
         [sys.executable, "-m", "bindsearch", *names], capture_output=True, text=True, env=os.environ | offline
     )
     assert done.returncode == 0, done.stderr
-    return {told["task"]: told for told in map(json.loads, done.stdout.splitlines())}
+    return {scores["task"]: scores for scores in map(json.loads, done.stdout.splitlines())}
 
 
 @needs_mteb
-@pytest.mark.parametrize("way", ["encoder", "library"])
-def test_tasks_made_here_run_through_the_package(tmp_path, home, way):
+@pytest.mark.parametrize("through", ["encoder", "library"])
+def test_local_tasks_run_through_the_package(tmp_path, home, through):
     folders = [texts(tmp_path / "texts"), pictures(tmp_path / "pictures"), sounds(tmp_path / "sounds")]
-    told = evaluated([*folders, texts(tmp_path / "wrong", right=False)], home, way=way)
-    assert set(told) == {"texts", "pictures", "sounds", "wrong"}
+    scores = run_eval([*folders, texts(tmp_path / "wrong", right=False)], home, through=through)
+    assert set(scores) == {"texts", "pictures", "sounds", "wrong"}
     for name in ("texts", "pictures", "sounds"):
-        assert told[name]["score"] > 0.95, name
-        assert told[name]["measure"] == "ndcg_at_10"
-    assert told["wrong"]["score"] < 0.5
-    assert told["texts"]["scores"]["recall_at_5"] > 0.9
+        assert scores[name]["score"] > 0.95, name
+        assert scores[name]["measure"] == "ndcg_at_10"
+    assert scores["wrong"]["score"] < 0.5
+    assert scores["texts"]["scores"]["recall_at_5"] > 0.9
 
 
 @needs_mteb
-def test_both_ways_agree(tmp_path, home):
+def test_encoder_and_library_agree(tmp_path, home):
     folder = texts(tmp_path / "texts")
-    one, other = (evaluated([folder], home, way=way)["texts"]["scores"] for way in ("encoder", "library"))
+    one, other = (run_eval([folder], home, through=through)["texts"]["scores"] for through in ("encoder", "library"))
     assert one["map_at_10"] == pytest.approx(other["map_at_10"], abs=0.05)
 
 
-def test_no_task_is_said(capsys):
+def test_a_missing_task_is_reported(capsys):
     assert main(["eval", "mteb"]) != 0
     assert "name a task of mteb, or a folder with corpus.jsonl" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(importlib.util.find_spec("mteb") is not None, reason="is about a machine without mteb")
-def test_the_missing_package_is_named(capsys):
+def test_a_missing_package_is_named(capsys):
     assert main(["eval", "mteb", "NFCorpus", "--space", "toy"]) == 1
     assert "pip install 'bindsearch[mteb]'" in capsys.readouterr().err
 
 
 @needs_mteb
 @pytest.mark.parametrize(
-    ("spoil", "said"),
+    ("spoil", "message"),
     [
         ("corpus.jsonl", "cannot be read as lines of JSON"),
         ("qrels.tsv", "has no qrels.tsv"),
         ("queries.jsonl", "cannot be read as lines of JSON"),
     ],
 )
-def test_a_folder_that_is_no_task_is_said(tmp_path, spoil, said):
+def test_an_invalid_task_folder_is_reported(tmp_path, spoil, message):
     from bindsearch.errors import BadQuery
     from bindsearch.integrations.mteb_tasks import local_task
 
     folder = texts(tmp_path / "texts")
     (folder / spoil).unlink()
-    with pytest.raises(BadQuery, match=said):
+    with pytest.raises(BadQuery, match=message):
         local_task(folder)
