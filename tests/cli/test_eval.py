@@ -63,7 +63,7 @@ def test_confusion_is_drawn(run, colours, tmp_path):
 
 def test_without_classes_there_is_no_confusion(run, tmp_path):
     ran = run("eval", made.coco(tmp_path), "--confusion", tmp_path / "out.png")
-    assert (ran.status, "no confusion to draw" in ran.err) == (2, True)
+    assert (ran.status, "no confusion matrix to draw" in ran.err) == (2, True)
 
 
 def test_emergence_is_told(run, tmp_path):
