@@ -1,10 +1,12 @@
-"""A file on its way through decoding and encoding."""
+"""One file on its way through decoding and encoding."""
 
 from __future__ import annotations
 
 import queue
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 import numpy as np
 
@@ -17,62 +19,110 @@ from bindsearch.spaces.space import Space
 from bindsearch.storage.records import Content, Run
 from bindsearch.types import Modality, Piece, Span, Vectors
 
-PIECES_AHEAD = 16
-"""Prepared pieces that one decoding file may hold before it waits."""
-SNIPPET = 200
-"""Characters of a passage that are kept for showing."""
+MAX_QUEUED_PIECES = 16
+"""Prepared pieces that a decoding file may hold before its thread waits."""
+SNIPPET_CHARACTERS = 200
+"""Length of the part of a passage that is stored for display."""
+NOTHING_TO_ENCODE = "contains nothing that this space can encode"
+
+
+class FileOutcome(StrEnum):
+    """What the committer does with a file."""
+
+    VANISHED = "vanished"
+    """The file is gone: its path is unlinked."""
+    DEFERRED = "deferred"
+    """The file could not be read this time: nothing is written, and the next run retries it."""
+    REFUSED = "refused"
+    """The file cannot be read under this name: the path is linked to no content, with the reason."""
+    IGNORED = "ignored"
+    """The file is of no kind that the space takes: the path is linked to no content."""
+    KNOWN = "known"
+    """Its content is an item, or in quarantine, already: the path is linked."""
+    FAILED = "failed"
+    """Its content cannot be decoded or encoded: it is quarantined."""
+    DECODED = "decoded"
+    """Its content becomes a new item."""
 
 
 @dataclass(frozen=True, slots=True)
 class PreparedPiece:
-    """What a decoding thread hands over: a prepared piece, or None at the end."""
+    """A piece of media, prepared for the encoder."""
 
-    piece: Piece | None
-    prepared: object = None
+    piece: Piece
+    prepared: object
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedFile:
+    """How decoding a file ended, once all of its pieces have been handed over."""
+
+    duration: float | None = None
+    covered: float = 1.0
+    """Share of the duration that lies inside segments."""
+    failure: str = ""
+    """Why the content cannot be decoded."""
+    deferral: str = ""
+    """Why the file could not be read this time."""
+    vanished: bool = False
+    unusable: UnusableSpace | None = None
+    """Why the space cannot prepare anything, whatever the file."""
+
+
+Decoded = PreparedPiece | DecodedFile
+"""What a decoding thread hands over: pieces, then one `DecodedFile`."""
 
 
 @dataclass
 class FileJob:
-    """A file on its way through decoding and encoding."""
+    """One file on its way through decoding and encoding; changed by the encoding thread only."""
 
     file: IdentifiedFile
-    pieces: queue.Queue[PreparedPiece] = field(default_factory=lambda: queue.Queue(PIECES_AHEAD))
     decoding: bool = False
+    """Whether a decoding thread fills the queue `pieces`."""
+    pieces: queue.Queue[Decoded] = field(default_factory=lambda: queue.Queue(MAX_QUEUED_PIECES))
+    result: DecodedFile = field(default_factory=DecodedFile)
     modalities: list[Modality] = field(default_factory=list)
     spans: list[Span] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
     vectors: list[Vectors | None] = field(default_factory=list)
-    failure: str = ""
-    deferral: str = ""
-    unusable: UnusableSpace | None = None
-    """Why nothing can be prepared for the space, whatever the file."""
-    duration: float | None = None
-    covered: float = 1.0
+    encode_failure: str = ""
+    """Why a piece cannot be encoded."""
+    encode_deferral: str = ""
+    """Why a piece could not be encoded this time."""
 
-    def enlist(self, piece: Piece) -> int:
-        """Take note of a piece that is to be encoded; give its place."""
+    def add_piece(self, piece: Piece) -> int:
+        """Add a piece that is to be encoded; return its position."""
         self.modalities.append(piece.modality)
         self.spans.append(piece.span)
-        self.texts.append(" ".join(piece.content.split())[:SNIPPET] if isinstance(piece.content, str) else "")
+        text = " ".join(piece.content.split())[:SNIPPET_CHARACTERS] if isinstance(piece.content, str) else ""
+        self.texts.append(text)
         self.vectors.append(None)
         return len(self.spans) - 1
 
-    def outcome(self) -> str:
-        """Say in one word what is to be done with the file."""
-        file = self.file
-        if file.vanished:
-            return "vanished"
-        if file.deferral or self.deferral:
-            return "trouble"
-        if file.refused:
-            return "refused"
-        if file.kind is None:
-            return "ignored"
+    @property
+    def deferral(self) -> str:
+        """Why the file could not be read this time; empty if it could."""
+        return self.file.deferral or self.result.deferral or self.encode_deferral
+
+    @property
+    def failure(self) -> str:
+        """Why the content is quarantined; empty if it is not."""
+        return self.result.failure or self.encode_failure or ("" if self.spans else NOTHING_TO_ENCODE)
+
+    def outcome(self) -> FileOutcome:
+        """Return what is to be done with the file once it has been decoded and encoded."""
+        if self.file.vanished or self.result.vanished:
+            return FileOutcome.VANISHED
+        if self.deferral:
+            return FileOutcome.DEFERRED
+        if self.file.refused:
+            return FileOutcome.REFUSED
+        if self.file.kind is None:
+            return FileOutcome.IGNORED
         if not self.decoding:
-            return "known"
-        if not self.failure and not self.spans:
-            self.failure = "holds nothing that this space can see, hear or read"
-        return "failed" if self.failure else "decoded"
+            return FileOutcome.KNOWN
+        return FileOutcome.FAILED if self.failure else FileOutcome.DECODED
 
     def content(self) -> Content:
         """Return what was decoded and encoded, ready for the ledger."""
@@ -81,41 +131,47 @@ class FileJob:
             modality=self.file.kind.modality,
             format=self.file.kind.format,
             size=self.file.found.size,
-            duration=self.duration,
-            covered=self.covered,
+            duration=self.result.duration,
+            covered=self.result.covered,
             runs=[self._run(modality) for modality in dict.fromkeys(self.modalities)],
         )
 
     def _run(self, modality: Modality) -> Run:
-        places = [place for place, kind in enumerate(self.modalities) if kind == modality]
-        rows = [row for place in places if (row := self.vectors[place]) is not None]
-        texts = [self.texts[place] for place in places] if modality == Modality.TEXT else []
-        return Run(modality, [self.spans[place] for place in places], np.stack(rows), texts)
+        positions = [position for position, kind in enumerate(self.modalities) if kind == modality]
+        rows = [row for position in positions if (row := self.vectors[position]) is not None]
+        texts = [self.texts[position] for position in positions] if modality == Modality.TEXT else []
+        return Run(modality, [self.spans[position] for position in positions], np.stack(rows), texts)
 
 
-def decode_into(job: FileJob, space: Space, halt: threading.Event) -> None:
-    """Decode a job's file, preparing its pieces, until it ends, fails or the run is halted."""
-    assert job.file.kind is not None
-    path, spec = job.file.found.path, space.spec
+def decode_to_queue(file: IdentifiedFile, space: Space, target: queue.Queue[Decoded], halt: threading.Event) -> None:
+    """Put the prepared pieces of a file into a queue, then how it ended, unless the run is halted."""
+    put(target, decode_file(file, space, lambda piece: put(target, piece, halt)), halt)
+
+
+def decode_file(file: IdentifiedFile, space: Space, emit: Callable[[PreparedPiece], bool]) -> DecodedFile:
+    """Decode a file and prepare its pieces for the encoder; stop early if `emit` returns false."""
     try:
-        with decode(path, job.file.kind, spec.windowing, wanted=spec.modalities) as decoding:
-            for piece in decoding:
-                if not put(job.pieces, PreparedPiece(piece, space.encoder.prepare(piece)), halt):
-                    return
-            job.duration, job.covered = decoding.duration, decoding.covered
-        if stamp_of(path) != job.file.stamp:
-            job.deferral = CHANGED_MEANWHILE
+        result = _decode_pieces(file, space, emit)
+        return result if stamp_of(file.found.path) == file.stamp else DecodedFile(deferral=CHANGED_MEANWHILE)
     except FileNotFoundError:
-        job.file.vanished = True
+        return DecodedFile(vanished=True)
     except MediaError as error:
-        job.failure = str(error)
+        return DecodedFile(failure=str(error))
     except OSError as error:
-        job.deferral = error.strerror or str(error)
+        return DecodedFile(deferral=error.strerror or str(error))
     except MemoryError:
-        job.deferral = NO_MEMORY
+        return DecodedFile(deferral=NO_MEMORY)
     except UnusableSpace as error:
-        job.unusable = error
-    except Exception as error:  # a decoder's bug must not stop the run: the file is put aside with its words
-        job.failure = f"cannot be decoded, for a reason that is not known ({type(error).__name__}: {error})"
-    finally:
-        put(job.pieces, PreparedPiece(None), halt)
+        return DecodedFile(unusable=error)
+    except Exception as error:  # a bug in a decoder must not stop the run: the file is quarantined with the error
+        return DecodedFile(failure=f"cannot be decoded: unexpected error ({type(error).__name__}: {error})")
+
+
+def _decode_pieces(file: IdentifiedFile, space: Space, emit: Callable[[PreparedPiece], bool]) -> DecodedFile:
+    assert file.kind is not None
+    spec = space.spec
+    with decode(file.found.path, file.kind, spec.windowing, wanted=spec.modalities) as decoding:
+        for piece in decoding:
+            if not emit(PreparedPiece(piece, space.encoder.prepare(piece))):
+                break
+        return DecodedFile(decoding.duration, decoding.covered)

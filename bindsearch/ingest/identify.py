@@ -1,4 +1,4 @@
-"""Which content a file holds, and whether it still does."""
+"""What kind of file a path holds, which content, and what linking the path changes."""
 
 from __future__ import annotations
 
@@ -19,13 +19,15 @@ NO_MEMORY = "there was not enough memory to read it; the next run tries again"
 
 @dataclass(slots=True)
 class IdentifiedFile:
-    """A file that was looked at: what kind it is, and the digest of its content."""
+    """A file with its kind and the digest of its content, or why there is none."""
 
     found: ScannedFile
     kind: MediaKind | None = None
     digest: bytes = NO_CONTENT
     refused: str = ""
+    """Why the file cannot be read under this name."""
     deferral: str = ""
+    """Why the file could not be read this time."""
     vanished: bool = False
 
     @property
@@ -36,22 +38,22 @@ class IdentifiedFile:
 
 @dataclass(frozen=True, slots=True)
 class PathChange:
-    """What linking a path to a content means, seen from just before it."""
+    """What linking a path to a content changes, as the ledger is before it."""
 
     digest: bytes
     quarantined: str
     had: bytes
-    """What the path held before, if anything."""
+    """The content that the path had before, if any."""
     known: bool
     """Whether the content is an item or in quarantine."""
     live: bool
-    """Whether another path holds it."""
+    """Whether another path has the content."""
     moved_from: PathRecord | None
-    """A path that held the content and is no more: the file was moved from there."""
+    """A vanished path that had the content: the file was moved from there."""
 
     @classmethod
-    def seen(cls, txn: WriteTransaction, path: Path, digest: bytes) -> PathChange:
-        """Look at the ledger before a path is linked."""
+    def of(cls, txn: WriteTransaction, path: Path, digest: bytes) -> PathChange:
+        """Compare with the ledger as it is before the path is linked."""
         before = txn.path(path)
         others = [record for record in txn.owners(digest) if record.path != path]
         quarantined = txn.quarantined(digest) or ""
@@ -66,7 +68,7 @@ class PathChange:
 
 
 def identify_file(found: ScannedFile, halt: threading.Event) -> IdentifiedFile:
-    """Identify a file and digest its content."""
+    """Identify a file and hash its content. Failures are part of the result; nothing is raised."""
     file = IdentifiedFile(found)
     if found.broken_link:
         return file
@@ -84,12 +86,12 @@ def identify_file(found: ScannedFile, halt: threading.Event) -> IdentifiedFile:
         file.deferral = error.strerror or str(error)
     except MemoryError:
         file.deferral = NO_MEMORY
-    except Exception as error:  # as in decoding: one strange file must not stop the run
-        file.refused = f"cannot be recognised, for a reason that is not known ({type(error).__name__}: {error})"
+    except Exception as error:  # as in decoding: one file must not stop the run
+        file.refused = f"cannot be identified: unexpected error ({type(error).__name__}: {error})"
     return file
 
 
 def _origin(path: Path, others: Sequence[PathRecord]) -> PathRecord | None:
-    """Pick the vanished path that a file most likely came from: one of the same name first."""
+    """Return the vanished path that a file most likely came from: one of the same name first."""
     gone = [record for record in others if is_gone(record.path)]
     return min(gone, key=lambda record: record.path.name != path.name, default=None)

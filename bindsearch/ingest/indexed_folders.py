@@ -1,4 +1,4 @@
-"""Where a library looks for files: the folders and files that it was given, and what it forgets of them."""
+"""The indexed folders: the files and folders that `index` was given, which later runs scan again."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from bindsearch.core.paths import PathOrPaths, absolute, as_list, topmost
 from bindsearch.errors import BadQuery
 from bindsearch.storage.ledger import Ledger
 
-ROOT_IS_GONE = (
-    "is not there any more: its files stay in the library in case it comes back; if it was moved, index its new "
-    "place, and if it is gone for good, `bindsearch forget` it"
+FOLDER_IS_GONE = (
+    "no longer exists: its files stay in the library in case it comes back; if it was moved, index its new place; if it "
+    "is gone for good, `bindsearch forget` it"
 )
 
 
 def existing_paths(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
-    """Return the absolute paths of files and folders. Raises `BadQuery` for one where nothing is, or something else."""
+    """Return absolute paths. Raises `BadQuery` for one that is neither a file nor a folder."""
     tops = topmost(absolute(paths))
     for top in tops:
         if is_gone(top):
@@ -28,32 +28,36 @@ def existing_paths(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
     return tops
 
 
-def folders_to_index(library: Path, ledger: Ledger, places: PathOrPaths | None) -> list[Path]:
-    """Return the folders and files to index: by default those of before, which need not be there any more.
+def folders_to_index(library: Path, ledger: Ledger, paths: PathOrPaths | None) -> list[Path]:
+    """Return the folders and files to index: by default those indexed before, which need not exist any more.
 
     Raises `BadQuery`.
     """
-    if places is None:
+    if paths is None:
         known = _known(ledger)
         if not known:
-            raise BadQuery("nothing was indexed yet: say which folder, as in `bindsearch index ~/Pictures`")
+            raise BadQuery("nothing was indexed yet: name a folder, as in `bindsearch index ~/Pictures`")
         return known
-    roots = existing_paths(as_list(places))
-    if library in roots:
-        raise BadQuery(f"{library} is the library itself: say which folder of media to index")
-    return roots
+    folders = existing_paths(as_list(paths))
+    if library in folders:
+        raise BadQuery(f"{library} is the library itself: name a folder of media to index")
+    return folders
 
 
-def missing_folders(ledger: Ledger, roots: Iterable[Path]) -> dict[Path, str]:
-    """Return the roots that are gone though files are known there, with what to do."""
+def missing_folders(ledger: Ledger, folders: Iterable[Path]) -> dict[Path, str]:
+    """Return the folders that are gone though the ledger knows files there, each with what to do."""
     with ledger.read() as snapshot:
-        return {root: ROOT_IS_GONE for root in roots if is_gone(root) and any(True for _ in snapshot.paths(root))}
+        return {
+            folder: FOLDER_IS_GONE
+            for folder in folders
+            if is_gone(folder) and any(True for _ in snapshot.paths(folder))
+        }
 
 
-def remember_folders(ledger: Ledger, roots: Sequence[Path]) -> None:
-    """Keep the roots for the next run without places. One that is not there now may come back."""
+def remember_folders(ledger: Ledger, folders: Sequence[Path]) -> None:
+    """Store the folders for later runs without paths. One that is missing now may come back."""
     known = _known(ledger)
-    merged = topmost([*known, *roots])
+    merged = topmost([*known, *folders])
     if merged != known:
         ledger.write(lambda txn: txn.set_indexed_folders(merged))
 

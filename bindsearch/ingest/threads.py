@@ -9,7 +9,9 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
-Thing = TypeVar("Thing")
+from bindsearch.ingest.report import Report
+
+Value = TypeVar("Value")
 
 
 class ThreadPools:
@@ -21,18 +23,18 @@ class ThreadPools:
         self.hash = ThreadPoolExecutor(2, "bindsearch-hash")
         self.decode = ThreadPoolExecutor(self.decoders, "bindsearch-decode")
         self._commit = ThreadPoolExecutor(1, "bindsearch-commit")
-        self._committing: Future[None] | None = None
+        self._committing: Future[Report] | None = None
 
-    def commit(self, write: Callable[[], None]) -> None:
-        """Write a batch while the next one is made; raises what the one before raised."""
-        self.finish()
+    def commit(self, write: Callable[[], Report]) -> Report:
+        """Start writing a batch; return the report of the batch before, or raise what writing it raised."""
+        report = self.finish()
         self._committing = self._commit.submit(write)
+        return report
 
-    def finish(self) -> None:
-        """Wait for the batch that is being written; raises what it raised."""
+    def finish(self) -> Report:
+        """Wait for the batch that is being written; return its report, or raise what writing it raised."""
         committing, self._committing = self._committing, None
-        if committing is not None:
-            committing.result()
+        return Report() if committing is None else committing.result()
 
     def shutdown(self) -> None:
         """End all threads."""
@@ -40,8 +42,8 @@ class ThreadPools:
             pool.shutdown(cancel_futures=True)
 
 
-def put(target: queue.Queue[Thing], value: Thing, halt: threading.Event) -> bool:
-    """Put into a bounded queue unless the run ends meanwhile."""
+def put(target: queue.Queue[Value], value: Value, halt: threading.Event) -> bool:
+    """Put a value into a bounded queue. Return false if the run was halted meanwhile."""
     while not halt.is_set():
         try:
             target.put(value, timeout=0.1)

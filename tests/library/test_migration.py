@@ -185,7 +185,7 @@ def test_a_missing_file_of_which_there_is_a_copy_misses_nothing(library, media):
 
 
 def test_a_stopped_migration_goes_on_where_it_was(library, fresh, monkeypatch):
-    monkeypatch.setattr(ingest, "COMMIT_FILES", 1)
+    monkeypatch.setattr(ingest, "MAX_COMMIT_FILES", 1)
     asked = iter([False] * 3 + [True] * 99)
     before = answers(library)
     report = library.migrate("trial", stop=lambda: next(asked))
@@ -246,7 +246,7 @@ def few_files(folder: Path) -> Path:
 
 @pytest.mark.parametrize("act", ["migrate", "rollback", "drop_old"])
 def test_a_failure_at_any_step_loses_nothing(tmp_path, monkeypatch, act):
-    monkeypatch.setattr(ingest, "COMMIT_FILES", 1)
+    monkeypatch.setattr(ingest, "MAX_COMMIT_FILES", 1)
     media = few_files(tmp_path / "media")
     right = {}
     for space in ("toy", "trial"):
