@@ -84,7 +84,7 @@ def add(verbs: Verbs) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Index, showing progress; give 3 if files failed."""
-    from bindsearch.indexing.index_store import AUTO
+    from bindsearch.indexing.generations import AUTO
     from bindsearch.ingest.indexed_folders import existing_paths
     from bindsearch.library.library import Library
     from bindsearch.registry import load_index

@@ -3,7 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
+
+
+class BuildStage(StrEnum):
+    """The stages of an index rebuild, in order."""
+
+    BUILDING = "building"
+    MEASURING = "measuring"
+    WRITING = "writing"
+    SWITCHING = "switching"
+    CLEARING = "clearing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,11 +23,10 @@ class BuildProgress:
 
     modality: str
     kind: str
-    stage: str
-    """`building`, `measuring`, `writing`, `switching`, `clearing`."""
+    stage: BuildStage
     done: int = 0
     total: int = 0
-    """Segments, during the stage `building`."""
+    """Segments, during the stage `BUILDING`."""
 
 
 @dataclass(frozen=True, slots=True)

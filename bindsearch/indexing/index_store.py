@@ -1,15 +1,14 @@
-"""The indexes of a library: they follow the ledger's log, and are saved as generations that switch by rename."""
+"""The indexes of a library: they follow the ledger's log, and are saved as generations that replace each other."""
 
 from __future__ import annotations
 
 import errno
-import json
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -18,65 +17,79 @@ from typing import Any
 import numpy as np
 
 from bindsearch import registry
-from bindsearch.core.files import file_size, sync_folder, write_text_atomically
+from bindsearch.core.files import file_size
 from bindsearch.core.lock import rebuilding
-from bindsearch.core.progress import BuildProgress
+from bindsearch.core.progress import BuildProgress, BuildStage
 from bindsearch.errors import BindsearchError, LibraryBusy, LibraryError, LibraryFull
-from bindsearch.ports import ApproximateIndex, Buildable, Copyable, Index
-from bindsearch.storage.records import RunRef, run_ids
+from bindsearch.indexing.generations import (
+    AUTO,
+    Generation,
+    GenerationManifest,
+    GenerationStore,
+    read_generation_manifest,
+    write_generation_manifest,
+)
+from bindsearch.indexing.transfer import (
+    add_runs,
+    bring_up_to_date,
+    copy_as,
+    copy_index,
+    empty_index,
+    live_runs,
+    remove_ids,
+)
+from bindsearch.ports import ApproximateIndex, Buildable, Index
+from bindsearch.storage.records import run_ids
 from bindsearch.storage.settings import Settings
 from bindsearch.storage.snapshot import Snapshot
-from bindsearch.types import Ids, Modality, Vectors
+from bindsearch.types import Modality, Vectors
 
 REWRITE_SHARE = 0.25
 """A new generation is written when this share of an index has changed since the last one."""
-ADD_BLOCK = 65_536
-AUTO = "auto"
-QUERIES = 64
-"""Vectors of each modality that an index is certified with."""
-TYPED = "typed"
-"""The origin of queries that are words as people type them."""
-PATIENCE = 10.0
-"""Seconds to wait for another process that makes indexes anew."""
+SAMPLE_QUERIES = 64
+"""Vectors of each modality with which the recall of an index is measured."""
+TEXT_QUERIES = "typed"
+"""The origin of the text queries with which recall is measured besides."""
+REBUILD_WAIT_SECONDS = 10.0
+"""How long to wait for another process that rebuilds indexes."""
 
 ProgressCallback = Callable[[BuildProgress], None]
 
 
 @dataclass
 class ModalityIndex:
-    """The index of one modality, and the position of the log up to which it follows the ledger."""
+    """The index of one modality, and the position of the log that it has caught up to."""
 
     modality: Modality
     index: Index
     position: int
     saved_at: int
-    """The position of the generation on disk; -1 where there is none."""
+    """The position of the generation on disk; -1 if there is none."""
     unsaved: int = 0
-    """Segments that came or went since."""
-    forced: str = AUTO
-    """The kind that somebody asked for, or `auto`."""
+    """Segments that were added or removed since."""
+    pinned: str = AUTO
+    """The kind that somebody requested, or `auto`."""
     saved_count: int = 0
     """Segments in the generation on disk."""
     certificate: dict[str, Any] | None = None
-    """What that generation was measured to find, if it may not find everything."""
+    """The measured recall of that generation, if it is approximate."""
 
 
 @dataclass(frozen=True)
-class Generation:
-    """An index on disk, as `status` tells of it."""
+class Rebuild:
+    """The next generation of an index while it is made."""
 
+    source: ModalityIndex
+    index: Index
+    """At first a copy of the source's index, then of the chosen kind."""
+    position: int
     kind: str
-    segments: int
-    bytes: int
-    bytes_per_segment: float
-    why: str | None
-    """Why it is of this kind."""
-    built: str | None
-    """When."""
-    build_s: float | None
-    """How long it took to build and to certify."""
-    certificate: dict[str, Any] | None
-    """What it was measured to find; None where nothing can be missed."""
+    why: str
+    on_progress: ProgressCallback
+
+    def report(self, stage: BuildStage, done: int = 0, total: int = 0) -> None:
+        """Pass the progress on."""
+        self.on_progress(BuildProgress(str(self.source.modality), self.kind, stage, done, total))
 
 
 class IndexStore:
@@ -88,79 +101,71 @@ class IndexStore:
         *,
         dim: int,
         settings: Callable[[], Settings] = Settings,
-        typed: Callable[[], Vectors] | None = None,
+        recall_queries: Callable[[], Vectors] | None = None,
     ) -> None:
         """Open the indexes in a folder.
 
-        `settings` gives what is wished of them now, and `typed` the vectors of words as people type them, which they
-        are
-        certified with besides.
+        `settings` returns the library's current settings, `recall_queries` vectors of typical text queries, with which
+        recall is measured besides vectors of the library.
         """
         self._folder = folder
         self._dim = dim
         self._settings = settings
-        self._typed = typed or (lambda: np.empty((0, dim), dtype=np.float32))
+        self._recall_queries = recall_queries or (lambda: np.empty((0, dim), dtype=np.float32))
         self._lock = threading.Lock()
-        self._shelves: dict[Modality, ModalityIndex] = {}
+        self._indexes: dict[Modality, ModalityIndex] = {}
+        self._generations = {modality: GenerationStore(folder, modality) for modality in Modality}
 
     def follow(self, snapshot: Snapshot) -> dict[Modality, Index]:
-        """Bring the indexes to where the ledger is, and give them by modality; empty ones are left out."""
+        """Bring the indexes up to date with the ledger; return those that are not empty, by modality."""
         with self._lock:
-            if not self._shelves:
-                self._shelves = {modality: self._open(modality) for modality in Modality}
+            if not self._indexes:
+                self._indexes = {modality: self._open(modality) for modality in Modality}
             self._catch_up(snapshot)
-            return {modality: shelf.index for modality, shelf in self._shelves.items() if len(shelf.index)}
+            return {modality: entry.index for modality, entry in self._indexes.items() if len(entry.index)}
 
     def generations(self) -> dict[str, Generation]:
-        """Return what is on disk of each modality that has any segments."""
-        found = {}
-        for modality in Modality:
-            for folder in self._generations(modality)[-1:]:
-                told = _manifest(folder)
-                if told and told["count"]:
-                    size = sum(map(file_size, folder.iterdir()))
-                    facts = {name: told.get(name) for name in ("why", "built", "build_s", "certificate")}
-                    each = round(size / told["count"], 1)
-                    found[str(modality)] = Generation(str(told["kind"]), told["count"], size, each, **facts)
-        return found
+        """Return the generation on disk of each modality that has any segments."""
+        found = {str(modality): store.describe() for modality, store in self._generations.items()}
+        return {modality: generation for modality, generation in found.items() if generation is not None}
 
     def rebuild(self, snapshot: Snapshot, *, kind: str | None = None) -> None:
-        """Make the indexes anew from the ledger alone; of a kind, that is kept until another is asked for, if given.
+        """Rebuild the indexes from the ledger. If `kind` is given, pin it until it is changed.
 
         Raises `UnknownIndex`.
         """
-        fresh = {modality: self._empty(modality) for modality in Modality}
+        fresh = self._all_empty()
         _fill(fresh, snapshot)
-        for modality, shelf in fresh.items():
-            shelf.forced = self._forced(modality) if kind is None else kind
+        for modality, entry in fresh.items():
+            entry.pinned = self._pinned(modality) if kind is None else kind
         with self._lock:
-            self._shelves = fresh
+            self._indexes = fresh
 
     def certificates(self) -> dict[Modality, dict[str, Any]]:
-        """Measure now what those indexes find that may not find everything."""
+        """Measure the recall of all approximate indexes now."""
         with self._lock:
-            indexes = {modality: shelf.index for modality, shelf in self._shelves.items()}
+            indexes = {modality: entry.index for modality, entry in self._indexes.items()}
         measured = {modality: self._certify(index, tune=False) for modality, index in indexes.items()}
-        return {modality: told for modality, told in measured.items() if told is not None}
+        return {modality: certificate for modality, certificate in measured.items() if certificate is not None}
 
     def save(self, *, everything: bool = False, on_progress: ProgressCallback = lambda building: None) -> int:
-        """Write a generation of each index that is due, or of `everything`; give the position all on disk have reached.
+        """Write a generation of each index that is due, or of all; return the position that all on disk have reached.
 
-        Needs no writing lock: searching, and indexing by other processes, go on meanwhile. Only one process at a time
-        makes indexes anew: while another does, nothing is written, or for `everything` `LibraryBusy` is raised.
+        Needs no write lock: other processes go on searching and indexing. Only one process at a time rebuilds
+        indexes: while another does, nothing is written, or, with `everything`, `LibraryBusy` is raised.
         """
-        with _mapped(self._folder):
+        with _write_errors(self._folder):
             self._folder.mkdir(parents=True, exist_ok=True)
             try:
-                with rebuilding(self._folder, patience=PATIENCE if everything else 0.0):
-                    for shelf in self._due(everything=everything):
-                        self._renew(shelf, on_progress)
-                    self._restamp()
+                with rebuilding(self._folder, patience=REBUILD_WAIT_SECONDS if everything else 0.0):
+                    for entry in self._due(everything=everything):
+                        self._renew(entry, on_progress)
+                    self._move_unchanged()
             except LibraryBusy:
                 if everything:
                     raise
         with self._lock:
-            return min((shelf.saved_at for shelf in self._shelves.values()), default=0)
+            return min((entry.saved_at for entry in self._indexes.values()), default=0)
 
     def bytes_used(self) -> int:
         """Bytes of all generations on disk."""
@@ -169,252 +174,198 @@ class IndexStore:
     # -- following the ledger
 
     def _catch_up(self, snapshot: Snapshot) -> None:
-        behind = min(shelf.position for shelf in self._shelves.values())
+        behind = min(entry.position for entry in self._indexes.values())
         position = snapshot.position()
         if behind >= position:
             return
-        if behind < snapshot.log_start() or all(not len(shelf.index) for shelf in self._shelves.values()):
-            self._shelves = {modality: self._empty(modality) for modality in Modality}
-            _fill(self._shelves, snapshot)
+        if behind < snapshot.log_start() or all(not len(entry.index) for entry in self._indexes.values()):
+            self._indexes = self._all_empty()
+            _fill(self._indexes, snapshot)
             return
-        last = {entry.item: entry for entry in snapshot.log(behind)}
-        gone = [run for entry in last.values() for run in entry.runs]
-        came = [run for entry in last.values() if entry.live for run in entry.runs]
-        for modality, shelf in self._shelves.items():
-            if shelf.position < position:
-                shelf.unsaved += _remove(shelf.index, run_ids(gone, modality))
-                shelf.unsaved += _add(shelf.index, snapshot, came, modality)
-                shelf.position = position
+        last = {change.item: change for change in snapshot.log(behind)}
+        gone = [run for change in last.values() for run in change.runs]
+        live = [run for change in last.values() if change.live for run in change.runs]
+        for modality, entry in self._indexes.items():
+            if entry.position < position:
+                entry.unsaved += remove_ids(entry.index, run_ids(gone, modality))
+                entry.unsaved += add_runs(entry.index, snapshot, live, modality)
+                entry.position = position
+
+    def _all_empty(self) -> dict[Modality, ModalityIndex]:
+        return {modality: self._empty(modality) for modality in Modality}
 
     def _empty(self, modality: Modality) -> ModalityIndex:
-        return ModalityIndex(
-            modality, _make(registry.DEFAULT_INDEX, self._dim), 0, saved_at=-1, forced=self._forced(modality)
-        )
+        index = empty_index(registry.DEFAULT_INDEX, self._dim)
+        return ModalityIndex(modality, index, 0, saved_at=-1, pinned=self._pinned(modality))
 
-    def _forced(self, modality: Modality) -> str:
-        manifests = [_manifest(folder) for folder in self._generations(modality)[-1:]]
-        return str(manifests[0].get("forced", AUTO)) if manifests and manifests[0] else AUTO
-
-    # -- generations on disk
+    def _pinned(self, modality: Modality) -> str:
+        manifest = self._generations[modality].newest()
+        return manifest.pinned if manifest else AUTO
 
     def _open(self, modality: Modality) -> ModalityIndex:
-        for folder in reversed(self._generations(modality)):
-            manifest = _manifest(folder)
-            if manifest is None or manifest["dim"] != self._dim:
+        """Load the newest generation that can be read; start empty if there is none."""
+        for folder in reversed(self._generations[modality].folders()):
+            manifest = read_generation_manifest(folder)
+            if manifest is None or manifest.dim != self._dim:
                 continue
             try:
-                index = registry.load_index(manifest["kind"]).load(folder)
+                index = registry.load_index(manifest.kind).load(folder)
             except (OSError, ValueError, KeyError, TypeError, EOFError, BindsearchError):
-                continue  # a cache that cannot be read is made again from the ledger
-            position = manifest["position"]
+                continue  # a cache that cannot be read is rebuilt from the ledger
             return ModalityIndex(
                 modality,
                 index,
-                position,
-                position,
-                forced=str(manifest.get("forced", AUTO)),
-                saved_count=manifest["count"],
-                certificate=manifest.get("certificate"),
+                manifest.position,
+                saved_at=manifest.position,
+                pinned=manifest.pinned,
+                saved_count=manifest.count,
+                certificate=manifest.certificate,
             )
         return self._empty(modality)
 
-    def _generations(self, modality: Modality) -> list[Path]:
-        return sorted(path for path in self._folder.glob(f"{modality}/gen-*") if path.suffix != ".new")
+    # -- which generations are due, and of which kind
 
     def _due(self, *, everything: bool) -> list[ModalityIndex]:
-        """Return the shelves whose generation on disk is missing, old, or not what is wished."""
+        """Return the indexes whose generation on disk is missing, outdated, or does not match the settings."""
         with self._lock:
-            for shelf in self._shelves.values():
-                if not self._generations(shelf.modality):
-                    shelf.saved_at = -1
+            for modality, entry in self._indexes.items():
+                if not self._generations[modality].folders():
+                    entry.saved_at = -1
             return [
-                shelf
-                for shelf in self._shelves.values()
+                entry
+                for entry in self._indexes.values()
                 if everything
-                or shelf.saved_at < 0
-                or shelf.unsaved > REWRITE_SHARE * len(shelf.index)
-                or not self._suits(shelf)
+                or entry.saved_at < 0
+                or entry.unsaved > REWRITE_SHARE * len(entry.index)
+                or not self._matches_settings(entry)
             ]
 
-    def _suits(self, shelf: ModalityIndex) -> bool:
-        """Whether the generation on disk is of the kind, and was certified for the recall, that are wished."""
-        if not shelf.saved_count:
+    def _matches_settings(self, entry: ModalityIndex) -> bool:
+        """Whether the generation on disk is of the chosen kind, and its recall was measured for today's target."""
+        if not entry.saved_count:
             return True
-        kind, _ = self._choice(shelf, shelf.saved_count)
-        recall = (shelf.certificate or {}).get("target", self._settings().recall)
-        return bool(shelf.index.kind == kind and recall == self._settings().recall)
+        kind, _ = self._choice(entry, entry.saved_count)
+        recall = (entry.certificate or {}).get("target", self._settings().recall)
+        return bool(entry.index.kind == kind and recall == self._settings().recall)
 
-    def _choice(self, shelf: ModalityIndex, count: int) -> tuple[str, str]:
-        """Return the kind of index for a shelf with so many segments, and why; memory is shared by segments."""
-        if shelf.forced != AUTO:
-            return shelf.forced, "it was asked for"
+    def _choice(self, entry: ModalityIndex, count: int) -> tuple[str, str]:
+        """Return the kind of index for `count` segments, and why. Memory is shared in proportion to segments."""
+        if entry.pinned != AUTO:
+            return entry.pinned, "it was requested"
         settings = self._settings()
-        rest = sum(len(other.index) for other in self._shelves.values() if other is not shelf)
-        memory = None if settings.memory is None else settings.memory * count // max(1, count + rest)
+        others = sum(len(other.index) for other in self._indexes.values() if other is not entry)
+        memory = None if settings.memory is None else settings.memory * count // max(1, count + others)
         return registry.choose_index(count, self._dim, recall=settings.recall, memory=memory, device=settings.device)
 
-    def _renew(self, shelf: ModalityIndex, on_progress: ProgressCallback) -> None:
-        """Make the next generation of an index beside the one that answers, and switch by rename.
+    # -- writing the next generation
 
-        What comes and goes meanwhile is taken over at the switch; only that is done while searches wait.
+    def _renew(self, entry: ModalityIndex, on_progress: ProgressCallback) -> None:
+        """Make the next generation of an index beside the current one, and switch by rename.
+
+        What changes meanwhile is added at the switch: only then do searches wait.
         """
         began = time.monotonic()
-        with self._lock:
-            position, source = shelf.position, _copied(shelf.index, self._dim)
-            kind, why = self._choice(shelf, len(source))
-        stage = partial(BuildProgress, str(shelf.modality), kind)
-        on_progress(stage("building", 0, len(source)))
-        fresh = source if source.kind == kind else _copy(source, kind, self._dim)
-        if isinstance(fresh, Buildable):
-            fresh.build(on_progress=lambda done, total: on_progress(stage("building", done, total)))
-        on_progress(stage("measuring"))
-        certificate = self._certify(fresh, tune=True)
-        build_s = time.monotonic() - began
-        on_progress(stage("writing"))
-        older = self._generations(shelf.modality)
-        number = int(older[-1].name.removeprefix("gen-")) + 1 if older else 1
-        final = self._folder / shelf.modality / f"gen-{number:06d}"
-        draft = final.with_suffix(".new")
-        for leftover in final.parent.glob("*.new"):
-            shutil.rmtree(leftover)
-        draft.mkdir(parents=True)
-        fresh.save(draft)
-        manifest = {
-            "kind": kind,
-            "dim": self._dim,
-            "count": len(fresh),
-            "position": position,
-            "forced": shelf.forced,
-            "why": why,
-            "built": _now(),
-            "build_s": round(build_s, 3),
-            "certificate": certificate,
-        }
-        _put_manifest(draft, manifest)
-        on_progress(stage("switching"))
-        with self._lock:
-            if self._shelves.get(shelf.modality) is not shelf:
-                return  # it was made anew from the ledger meanwhile; the draft is cleared by the next that is written
-            draft.rename(final)
-            sync_folder(final.parent)
-            shelf.saved_at, shelf.saved_count, shelf.certificate = position, len(fresh), certificate
-            shelf.unsaved = _take_over(fresh, shelf.index)
-            shelf.index = fresh
-        on_progress(stage("clearing"))
-        for folder in older:
-            shutil.rmtree(folder, ignore_errors=True)
+        older = self._generations[entry.modality].folders()
+        rebuild = self._build(self._begin(entry, on_progress))
+        rebuild.report(BuildStage.MEASURING)
+        certificate = self._certify(rebuild.index, tune=True)
+        build_seconds = time.monotonic() - began
+        rebuild.report(BuildStage.WRITING)
+        draft = self._write(rebuild, certificate, build_seconds)
+        rebuild.report(BuildStage.SWITCHING)
+        if self._switch(rebuild, draft, certificate):
+            rebuild.report(BuildStage.CLEARING)
+            for folder in older:
+                shutil.rmtree(folder, ignore_errors=True)
 
-    def _restamp(self) -> None:
-        """Say that generations in which nothing changed are as new as the ledger."""
+    def _begin(self, entry: ModalityIndex, on_progress: ProgressCallback) -> Rebuild:
         with self._lock:
-            for shelf in self._shelves.values():
-                if not shelf.unsaved and 0 <= shelf.saved_at < shelf.position:
-                    folder = self._generations(shelf.modality)[-1]
-                    _put_manifest(folder, (_manifest(folder) or {}) | {"position": shelf.position})
-                    shelf.saved_at = shelf.position
+            source = copy_index(entry.index, self._dim)
+            kind, why = self._choice(entry, len(source))
+            return Rebuild(entry, source, entry.position, kind, why, on_progress)
+
+    def _build(self, rebuild: Rebuild) -> Rebuild:
+        """Return the rebuild with an index of the chosen kind."""
+        source = rebuild.index
+        rebuild.report(BuildStage.BUILDING, 0, len(source))
+        index = source if source.kind == rebuild.kind else copy_as(source, rebuild.kind, self._dim)
+        if isinstance(index, Buildable):
+            index.build(on_progress=partial(rebuild.report, BuildStage.BUILDING))
+        return replace(rebuild, index=index)
+
+    def _write(self, rebuild: Rebuild, certificate: dict[str, Any] | None, build_seconds: float) -> Path:
+        """Save the index as a draft; return its folder. Raises `OSError`."""
+        draft = self._generations[rebuild.source.modality].begin_draft()
+        rebuild.index.save(draft)
+        manifest = GenerationManifest(
+            kind=rebuild.kind,
+            dim=self._dim,
+            count=len(rebuild.index),
+            position=rebuild.position,
+            pinned=rebuild.source.pinned,
+            why=rebuild.why,
+            built=_now(),
+            build_s=round(build_seconds, 3),
+            certificate=certificate,
+        )
+        write_generation_manifest(draft, manifest)
+        return draft
+
+    def _switch(self, rebuild: Rebuild, draft: Path, certificate: dict[str, Any] | None) -> bool:
+        """Publish the draft and search it from now on.
+
+        Return false if the index was rebuilt from the ledger meanwhile; the next rebuild removes the draft.
+        """
+        entry, index = rebuild.source, rebuild.index
+        with self._lock:
+            if self._indexes.get(entry.modality) is not entry:
+                return False
+            self._generations[entry.modality].publish(draft)
+            entry.saved_at, entry.saved_count, entry.certificate = rebuild.position, len(index), certificate
+            entry.unsaved = bring_up_to_date(index, entry.index)
+            entry.index = index
+            return True
+
+    def _move_unchanged(self) -> None:
+        """Move generations in which nothing changed to the position of the ledger."""
+        with self._lock:
+            for entry in self._indexes.values():
+                if not entry.unsaved and 0 <= entry.saved_at < entry.position:
+                    self._generations[entry.modality].move_to(entry.position)
+                    entry.saved_at = entry.position
 
     def _certify(self, index: Index, *, tune: bool) -> dict[str, Any] | None:
-        """Measure an index with vectors of all modalities, and words: those of others lie off its distribution."""
+        """Measure the recall of an approximate index, and with `tune` raise its effort to the target.
+
+        Queries are vectors of all modalities and text queries: those of other modalities lie off its distribution.
+        """
         if not len(index) or not isinstance(index, ApproximateIndex):
             return None
         with self._lock:
-            others = {str(shelf.modality): shelf.index for shelf in self._shelves.values()}
-        queries = {name: other.sample(QUERIES) for name, other in others.items()} | {TYPED: self._typed()}
-        told = registry.certify_index(index, queries, target=self._settings().recall, tune=tune)
-        return told | {"measured": _now()}
+            others = {str(entry.modality): entry.index for entry in self._indexes.values()}
+        queries = {name: other.sample(SAMPLE_QUERIES) for name, other in others.items()}
+        queries[TEXT_QUERIES] = self._recall_queries()
+        certificate = registry.certify_index(index, queries, target=self._settings().recall, tune=tune)
+        return certificate | {"measured": _now()}
 
 
-def live_runs(snapshot: Snapshot) -> Iterator[RunRef]:
-    """Return the runs of all live items, by ascending item."""
-    return (run for _, record in snapshot.live_items() for run in record.runs)
-
-
-def _fill(shelves: dict[Modality, ModalityIndex], snapshot: Snapshot) -> None:
+def _fill(indexes: dict[Modality, ModalityIndex], snapshot: Snapshot) -> None:
     runs = list(live_runs(snapshot))
-    for modality, shelf in shelves.items():
-        shelf.unsaved = _add(shelf.index, snapshot, runs, modality)
-        shelf.position = snapshot.position()
-
-
-def _copied(index: Index, dim: int) -> Index:
-    return index.copy() if isinstance(index, Copyable) else _copy(index, index.kind, dim)
-
-
-def _copy(index: Index, kind: str, dim: int) -> Index:
-    """Make an index of a kind that holds the same."""
-    copy = _make(kind, dim)
-    _take_from(copy, index, index.ids())
-    return copy
-
-
-def _take_from(index: Index, other: Index, ids: Ids) -> None:
-    for start in range(0, len(ids), ADD_BLOCK):
-        part = ids[start : start + ADD_BLOCK]
-        index.add(part, other.vectors(part))
-
-
-def _take_over(index: Index, other: Index) -> int:
-    """Bring an index to what another holds by now; give how many segments differ. An id keeps its vector for ever."""
-    before, after = index.ids(), other.ids()
-    if np.array_equal(before, after):
-        return 0
-    gone = np.setdiff1d(before, after, assume_unique=True)
-    came = np.setdiff1d(after, before, assume_unique=True)
-    if len(gone):
-        index.remove(gone)
-    _take_from(index, other, came)
-    return len(gone) + len(came)
-
-
-def _put_manifest(folder: Path, told: dict[str, Any]) -> None:
-    write_text_atomically(folder / "manifest.json", json.dumps(told, indent=1))
+    for modality, entry in indexes.items():
+        entry.unsaved = add_runs(entry.index, snapshot, runs, modality)
+        entry.position = snapshot.position()
 
 
 def _now() -> str:
     return datetime.now().astimezone().isoformat(timespec="seconds")
 
 
-def _remove(index: Index, ids: Ids) -> int:
-    before = len(index)
-    if len(ids):
-        index.remove(ids)
-    return before - len(index)
-
-
-def _add(index: Index, snapshot: Snapshot, runs: Iterable[RunRef], modality: Modality) -> int:
-    """Add the runs of one modality in blocks of bounded size."""
-    mine = sorted((run for run in runs if run.modality == modality), key=lambda run: run.first)
-    blocks: list[Vectors] = []
-    start = rows = 0
-    for place, run in enumerate(mine):
-        blocks.append(snapshot.vectors(run.first))
-        rows += run.count
-        if place + 1 == len(mine) or rows >= ADD_BLOCK:
-            index.add(run_ids(mine[start : place + 1], modality), np.concatenate(blocks))
-            blocks, start, rows = [], place + 1, 0
-    return sum(run.count for run in mine)
-
-
 @contextmanager
-def _mapped(folder: Path) -> Iterator[None]:
-    """Say in our words that an index could not be written; the last generation stays."""
+def _write_errors(folder: Path) -> Iterator[None]:
+    """Raise `LibraryFull` or `LibraryError` for an index that could not be written; the last generation stays."""
     try:
         yield
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        words = f"the indexes in {folder} cannot be saved ({error.strerror}); the ledger is safe: make room, try again"
-        raise (LibraryFull if full else LibraryError)(words) from error
-
-
-def _manifest(folder: Path) -> dict[str, Any] | None:
-    """Read what a generation says of itself; None if it says nothing that can be used."""
-    try:
-        told = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return told if isinstance(told, dict) and {"kind", "dim", "count", "position"} <= told.keys() else None
-
-
-def _make(kind: str, dim: int) -> Index:
-    make = registry.load_index(kind)
-    return make(dim)  # type: ignore[call-arg]
+        message = f"the indexes in {folder} cannot be saved ({error.strerror}); the ledger is safe: free some space and try again"
+        raise (LibraryFull if full else LibraryError)(message) from error

@@ -1,6 +1,6 @@
-"""Words as people type them, embedded once: what indexes are certified with besides the vectors they hold.
+"""Typical text queries, with which the recall of an index is measured besides vectors of the library.
 
-They are the same for everybody. What somebody really asked is never kept.
+They are the same for everybody. Queries that were really asked are never stored.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from bindsearch.spaces.space import Space
 from bindsearch.spaces.text_vectors import kept_vectors
 from bindsearch.types import Vectors
 
-WORDS = tuple(
+RECALL_QUERIES = tuple(
     """\
 a dog barking in the distance|rain on a roof|birds singing at dawn|waves on a beach|a crowd cheering in a stadium
 church bells|a steam train passing|someone laughing|footsteps on gravel|a door closing|thunder far away|a baby crying
@@ -27,6 +27,6 @@ dark and quiet|something funny|summer|music|nature|machine noise|underwater""".r
 )
 
 
-def typed_vectors(space: Callable[[], Space], folder: Path, dim: int) -> Vectors:
-    """Return the words' vectors; none in a space that has no text. *Shape:* (n, dim)"""
-    return kept_vectors(WORDS, space, folder / "typed", dim=dim)
+def recall_query_vectors(space: Callable[[], Space], folder: Path, dim: int) -> Vectors:
+    """Return the vectors of the queries, embedded once and cached; none in a space without text. *Shape:* (n, dim)"""
+    return kept_vectors(RECALL_QUERIES, space, folder / "typed", dim=dim)

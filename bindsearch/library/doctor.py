@@ -12,7 +12,8 @@ import numpy as np
 from bindsearch.core.file_state import NO_CONTENT, digest_of, is_gone, stamp_of
 from bindsearch.core.files import remove_folder
 from bindsearch.errors import CorruptLibrary
-from bindsearch.indexing.index_store import IndexStore, live_runs
+from bindsearch.indexing.index_store import IndexStore
+from bindsearch.indexing.transfer import live_runs
 from bindsearch.library.edition import OpenEdition
 from bindsearch.ports import Index
 from bindsearch.storage.ledger import Ledger

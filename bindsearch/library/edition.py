@@ -13,7 +13,7 @@ from bindsearch.calibration.null_distribution import CalibrationOptions
 from bindsearch.calibration.store import CalibrationStore
 from bindsearch.errors import MissingWeights
 from bindsearch.indexing.index_store import IndexStore, ProgressCallback
-from bindsearch.indexing.recall_queries import typed_vectors
+from bindsearch.indexing.recall_queries import recall_query_vectors
 from bindsearch.ports import Index
 from bindsearch.spaces.space import Space
 from bindsearch.spaces.text_vectors import kept_vectors
@@ -36,7 +36,7 @@ class OpenEdition:
         self.ledger = Ledger.open(edition.ledger(folder), dim=edition.dim, create=create)
         indexes = edition.index(folder)
         self.index_store = IndexStore(
-            indexes, dim=edition.dim, settings=lambda: read_manifest(folder).settings, typed=self.typical_queries
+            indexes, dim=edition.dim, settings=lambda: read_manifest(folder).settings, recall_queries=self.typical_queries
         )
         self._calibration = CalibrationStore(
             indexes,
@@ -58,7 +58,7 @@ class OpenEdition:
 
     def typical_queries(self) -> Vectors:
         """Return the vectors of typical text queries. *Shape:* (n, dim)"""
-        return typed_vectors(lambda: self.space, self.edition.index(self._folder), self.edition.dim)
+        return recall_query_vectors(lambda: self.space, self.edition.index(self._folder), self.edition.dim)
 
     def calibration(
         self, snapshot: Snapshot, indexes: Mapping[Modality, Index], kinds: frozenset[Modality]

@@ -17,7 +17,7 @@ from bindsearch.core.lock import writing
 from bindsearch.core.paths import PathOrPaths, absolute, as_list, default_library
 from bindsearch.core.progress import BuildProgress, Progress
 from bindsearch.errors import LibraryBusy, LibraryError
-from bindsearch.indexing.index_store import AUTO
+from bindsearch.indexing.generations import AUTO
 from bindsearch.ingest.indexed_folders import folders_to_index, missing_folders, remember_folders
 from bindsearch.ingest.report import Report
 from bindsearch.library.concepts import Concepts

@@ -9,7 +9,7 @@ from typing import Any
 
 from bindsearch.core.file_state import NO_CONTENT, UNSEEN
 from bindsearch.core.files import folder_size
-from bindsearch.indexing.index_store import Generation
+from bindsearch.indexing.generations import Generation
 from bindsearch.library.edition import OpenEdition
 from bindsearch.registry import devices
 from bindsearch.storage.manifest import EditionRole, Manifest

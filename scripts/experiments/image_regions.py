@@ -22,7 +22,7 @@ import bindsearch
 from bindsearch.evaluation.dataset import Media
 from bindsearch.evaluation.readers_image import caltech101, flickr
 from bindsearch.explain.image_regions import relevance_map
-from bindsearch.indexing.recall_queries import WORDS
+from bindsearch.indexing.recall_queries import RECALL_QUERIES
 
 SIZE = (320, 240)
 SHARE = (0.35, 0.55)
@@ -63,7 +63,7 @@ def main() -> None:
     chance, space = random.Random(options.seed), bindsearch.space(options.space)
     things = [each for each in caltech101(options.data / "caltech101")[0].examples if not each.held_out]
     photos = [each for each in flickr(options.data / "flickr8k")[0].examples if not each.held_out]
-    others = space.embed(WORDS, modality="text")
+    others = space.embed(RECALL_QUERIES, modality="text")
     told: dict[str, list[tuple[float, float]]] = {"as shown": [], "not centred": []}
     covered = []
     for _ in range(options.pictures):

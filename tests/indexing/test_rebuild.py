@@ -1,4 +1,4 @@
-"""While indexes are made anew, others search and write; then all changes at once."""
+"""While indexes are rebuilt, other processes search and write; then everything changes at once."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ import threading
 import pytest
 
 import bindsearch
+from bindsearch.core.progress import BuildStage
 from bindsearch.errors import LibraryBusy
 
 pytest.importorskip("faiss", reason="faiss is not installed")
 
-WAIT = 60
+WAIT_SECONDS = 60
 
 
-def write(folder, numbers):
+def write_texts(folder, numbers):
     folder.mkdir(exist_ok=True)
     for number in numbers:
         (folder / f"{number}.txt").write_text(f"green forest {number}")
@@ -22,45 +23,45 @@ def write(folder, numbers):
 
 @pytest.fixture
 def library(tmp_path):
-    write(tmp_path / "media", range(4))
+    write_texts(tmp_path / "media", range(4))
     with bindsearch.open(tmp_path / "my.library") as library:
         library.index(tmp_path / "media")
         yield library
 
 
-class Held:
-    """Makes the indexes anew in a thread, and stands still when the text index comes to a stage."""
+class PausedRebuild:
+    """Rebuilds the indexes in a thread, and pauses when the text index reaches a stage."""
 
     def __init__(self, library, stage):
-        self._stage = stage
-        self._arrived, self._go = threading.Event(), threading.Event()
+        self._pause_at = stage
+        self._paused, self._resume = threading.Event(), threading.Event()
         self.stages = []
-        self._thread = threading.Thread(target=lambda: library.rebuild_index("ivf", progress=self._tell))
+        self._thread = threading.Thread(target=lambda: library.rebuild_index("ivf", progress=self._on_progress))
 
-    def _tell(self, progress):
+    def _on_progress(self, progress):
         building = progress.building
         if building is not None and building.modality == "text":
             self.stages.append(building.stage)
-            if building.stage == self._stage and not self._go.is_set():
-                self._arrived.set()
-                assert self._go.wait(WAIT)
+            if building.stage == self._pause_at and not self._resume.is_set():
+                self._paused.set()
+                assert self._resume.wait(WAIT_SECONDS)
 
     def __enter__(self):
         self._thread.start()
-        assert self._arrived.wait(WAIT)
+        assert self._paused.wait(WAIT_SECONDS)
         return self
 
     def __exit__(self, *_):
-        self._go.set()
-        self._thread.join(WAIT)
+        self._resume.set()
+        self._thread.join(WAIT_SECONDS)
         assert not self._thread.is_alive()
 
 
 @pytest.mark.parametrize("stage", ["building", "measuring", "writing", "switching"])
-def test_others_search_and_index_while_indexes_are_made_anew(library, tmp_path, stage):
-    with Held(library, stage) as held, bindsearch.open(library.path) as other:
+def test_others_search_and_index_during_a_rebuild(library, tmp_path, stage):
+    with PausedRebuild(library, stage) as rebuild, bindsearch.open(library.path) as other:
         assert len(library.search("green forest", k=50)) == 4
-        write(tmp_path / "media", range(4, 9))
+        write_texts(tmp_path / "media", range(4, 9))
         (tmp_path / "media" / "0.txt").unlink()
         report = other.index()
         assert (report.added, report.removed) == (5, 1)
@@ -70,24 +71,29 @@ def test_others_search_and_index_while_indexes_are_made_anew(library, tmp_path, 
             == {hit.path.name for hit in other.search("green forest", k=50)}
             == {f"{number}.txt" for number in range(1, 9)}
         )
-    assert list(dict.fromkeys(held.stages)) == ["building", "measuring", "writing", "switching", "clearing"]
+    assert list(dict.fromkeys(rebuild.stages)) == list(BuildStage)
+    assert list(BuildStage) == ["building", "measuring", "writing", "switching", "clearing"]
     assert {hit.path.name for hit in library.search("green forest", k=50)} == found
     assert library.status().indexes == {"text": "ivf"}
-    assert library.status().generations["text"].segments == 8  # four, then five more and one less: a merge was due
+    assert library.status().generations["text"].segments == 8  # 4, then 5 added and 1 removed: a merge was due
     assert library.doctor() == []
     with bindsearch.open(library.path) as again:
         assert {hit.path.name for hit in again.search("green forest", k=50)} == found
         assert again.doctor() == []
 
 
-def test_only_one_makes_indexes_anew_at_a_time(library, monkeypatch):
-    monkeypatch.setattr("bindsearch.indexing.index_store.PATIENCE", 0.0)
-    with Held(library, "building"), bindsearch.open(library.path) as other, pytest.raises(LibraryBusy, match="anew by"):
+def test_only_one_process_rebuilds_at_a_time(library, monkeypatch):
+    monkeypatch.setattr("bindsearch.indexing.index_store.REBUILD_WAIT_SECONDS", 0.0)
+    with (
+        PausedRebuild(library, "building"),
+        bindsearch.open(library.path) as other,
+        pytest.raises(LibraryBusy, match="rebuilt by"),
+    ):
         other.rebuild_index("exact")
     assert library.status().indexes == {"text": "ivf"}
 
 
-def test_a_rebuild_that_fails_leaves_the_index_that_was_there(library):
+def test_a_failed_rebuild_leaves_the_former_index(library):
     def fail(progress):
         if progress.building is not None and progress.building.stage == "switching":
             raise RuntimeError("a planted failure")
