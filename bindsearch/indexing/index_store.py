@@ -367,5 +367,6 @@ def _write_errors(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        message = f"the indexes in {folder} cannot be saved ({error.strerror}); the ledger is safe: free some space and try again"
+        advice = "the ledger is safe: free some space and try again"
+        message = f"the indexes in {folder} cannot be saved ({error.strerror}); {advice}"
         raise (LibraryFull if full else LibraryError)(message) from error

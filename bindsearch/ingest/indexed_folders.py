@@ -12,8 +12,8 @@ from bindsearch.errors import BadQuery
 from bindsearch.storage.ledger import Ledger
 
 FOLDER_IS_GONE = (
-    "no longer exists: its files stay in the library in case it comes back; if it was moved, index its new place; if it "
-    "is gone for good, `bindsearch forget` it"
+    "no longer exists: its files stay in the library in case it comes back; if it was moved, index its new place; "
+    "if it is gone for good, `bindsearch forget` it"
 )
 
 
