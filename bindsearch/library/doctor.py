@@ -1,4 +1,4 @@
-"""Proves that ledger, files and indexes agree, and mends what does not."""
+"""Checks that files, ledger and indexes agree, and repairs what does not."""
 
 from __future__ import annotations
 
@@ -24,88 +24,88 @@ from bindsearch.storage.write_transaction import Change, WriteTransaction, defer
 from bindsearch.types import Modality
 
 NORM_ERROR = 2e-3
-"""How far float16 may move the length of a unit vector."""
+"""By how much float16 may change the length of a unit vector."""
 
 
 def check_edition(edition: OpenEdition, *, read_files: bool, repair: bool = False) -> list[str]:
-    """Say what does not hold in an edition, and mend it if asked to."""
+    """Return what is wrong with an edition; with `repair`, repair it."""
     doctor = Doctor(edition.ledger, edition.index_store, read_files=read_files)
-    return doctor.repair() if repair else doctor.examine()
+    return doctor.repair() if repair else doctor.check()
 
 
 def check_other_editions(others: Mapping[EditionRole, OpenEdition], *, repair: bool = False) -> list[str]:
-    """Say what does not hold in the editions that do not answer. Their files are those of the one that does."""
+    """Return what is wrong with the previous and the pending edition. Files are checked with the current one only."""
     return [
-        f"space {edition.edition.space} ({word}): {words}"
-        for word, edition in others.items()
-        for words in check_edition(edition, read_files=False, repair=repair)
+        f"space {edition.edition.space} ({role}): {finding}"
+        for role, edition in others.items()
+        for finding in check_edition(edition, read_files=False, repair=repair)
     ]
 
 
 def check_orphans(folder: Path, *, repair: bool = False) -> list[str]:
-    """Say what an interrupted removal left, and remove it if asked to. The caller is the writer."""
-    told = []
+    """Return what an interrupted removal left; with `repair`, remove it. The caller holds the writer lock."""
+    findings = []
     for place in strays(folder, read_manifest(folder)):
-        told.append(f"{place.relative_to(folder)}: no space owns it; an interrupted removal left it")
+        findings.append(f"{place.relative_to(folder)}: it belongs to no edition; an interrupted removal left it")
         if repair:
             remove_folder(place)
-    return told
+    return findings
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something that does not hold, in words, and what mends it."""
+    """Something that is wrong, and the change that repairs it."""
 
-    words: str
-    mend: Change
+    message: str
+    repair: Change
 
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """How many files are not as they were indexed. That is no damage: the next `index` sees to it."""
+    """How many files changed since they were indexed. That is no damage: the next `index` deals with it."""
 
     changed: int
     gone: int
 
 
 def drift(records: Iterable[PathRecord]) -> Drift:
-    """Compare files with their records, by size and time."""
-    told = Counter(_drifted(record) for record in records if record.digest != NO_CONTENT)
-    return Drift(told["changed"], told["gone"])
+    """Compare the stamps of files with their records."""
+    counts = Counter(_drifted(record) for record in records if record.digest != NO_CONTENT)
+    return Drift(counts["changed"], counts["gone"])
 
 
 def _drifted(record: PathRecord) -> str:
     try:
         return "" if stamp_of(record.path) == record.stamp else "changed"
     except OSError:
-        return "gone" if is_gone(record.path) else ""  # one that cannot be looked at may be as it was
+        return "gone" if is_gone(record.path) else ""  # a file that cannot be read may be unchanged
 
 
 class Doctor:
-    """Examines one library."""
+    """Checks one edition."""
 
     def __init__(self, ledger: Ledger, index_store: IndexStore, *, read_files: bool) -> None:
         self._ledger = ledger
         self._index_store = index_store
         self._read_files = read_files
 
-    def examine(self) -> list[str]:
-        """Say what does not hold. An empty list is the proof that all does."""
+    def check(self) -> list[str]:
+        """Return what is wrong; an empty list if everything agrees."""
         findings = self._findings()
-        return [finding.words for finding in findings] + ([] if findings else self._index_findings())
+        return [finding.message for finding in findings] + ([] if findings else self._index_findings())
 
     def repair(self) -> list[str]:
-        """Mend what does not hold, and say what it was. What must be embedded again is done by the next index."""
-        told: list[str] = []
-        while findings := self._findings():  # mending a record may show what it hid
-            told += [finding.words for finding in findings]
+        """Repair what is wrong, and return it. What must be embedded again is left to the next `index`."""
+        repaired: list[str] = []
+        while findings := self._findings():  # repairing a record may reveal what it hid
+            repaired += [finding.message for finding in findings]
             for finding in findings:
-                self._ledger.write(finding.mend)
-        told += self._index_findings()
+                self._ledger.write(finding.repair)
+        repaired += self._index_findings()
         with self._ledger.read() as snapshot:
             self._index_store.rebuild(snapshot)
         self._ledger.prune_log(self._index_store.save(everything=True))
-        return told
+        return repaired
 
     def _findings(self) -> list[Finding]:
         with self._ledger.read() as snapshot:
@@ -115,16 +115,16 @@ class Doctor:
             found = [
                 *_items(snapshot),
                 *_contents(snapshot),
-                *_strays(snapshot),
+                *_orphans(snapshot),
                 *_owners(snapshot),
                 *_paths(snapshot),
                 *_tags(snapshot),
             ]
             records = list(snapshot.paths()) if self._read_files else []
-        return [*found, *filter(None, map(_changed_secretly, records))]
+        return [*found, *filter(None, map(_changed_unnoticed, records))]
 
     def _index_findings(self) -> list[str]:
-        """Compare the indexes with the ledger: the same ids, and the same values."""
+        """Compare the ids and the vectors of the indexes with the ledger."""
         with self._ledger.read() as snapshot:
             runs = list(live_runs(snapshot))
             indexes = self._index_store.follow(snapshot)
@@ -135,12 +135,12 @@ class Doctor:
                 present = np.empty(0, dtype=np.int64) if index is None else index.ids()
                 if not np.array_equal(expected, present):
                     lost, extra = np.setdiff1d(expected, present), np.setdiff1d(present, expected)
-                    told.append(f"{modality} index: {len(lost)} segments are missing, {len(extra)} should not be there")
+                    told.append(f"{modality} index: {len(lost)} segments are missing, {len(extra)} do not belong there")
                     continue
                 mine = [run for run in runs if run.modality == modality]
                 wrong = 0 if index is None else sum(_differs(index, snapshot, run) for run in mine)
                 if wrong:
-                    told.append(f"{modality} index: {wrong} runs of vectors differ from the ledger's")
+                    told.append(f"{modality} index: {wrong} runs of vectors differ from those of the ledger")
             return told + [
                 f"{modality} index: finds {found['worst']:.1%} of the ten best, not {100 * found['target']:g}%"
                 for modality, found in self._index_store.certificates().items()
@@ -148,27 +148,27 @@ class Doctor:
             ]
 
 
-def _changed_secretly(record: PathRecord) -> Finding | None:
-    """Compare a file that is as it was, by its stamp, with the content that the ledger knows of it."""
+def _changed_unnoticed(record: PathRecord) -> Finding | None:
+    """Compare the content of a file whose stamp has not changed with the ledger."""
     if record.digest == NO_CONTENT:
         return None
     try:
         same_stamp = not is_gone(record.path) and stamp_of(record.path) == record.stamp
         wrong = same_stamp and digest_of(record.path) != record.digest
     except OSError:
-        return None  # a file that cannot be looked at proves nothing
-    words = f"{record.path}: its content changed behind an unchanged size and time"
+        return None  # a file that cannot be read proves nothing
+    words = f"{record.path}: its content changed, but not its size and modification time"
     return Finding(words, _unlink(record)) if wrong else None
 
 
 def _records(snapshot: Snapshot) -> Iterator[Finding]:
-    """See that every item's record can be read."""
+    """Check that the record of every item can be read."""
     for item in snapshot.damaged_items():
         yield Finding(f"item {item}: its record is damaged", deferred(WriteTransaction.drop_record, item))
 
 
 def _differs(index: Index, snapshot: Snapshot, run: RunRef) -> bool:
-    """Whether an index holds other vectors of a run than the ledger."""
+    """Whether the vectors of a run in an index differ from those in the ledger."""
     try:
         stored = snapshot.vectors(run.first)
     except CorruptLibrary:
@@ -177,7 +177,7 @@ def _differs(index: Index, snapshot: Snapshot, run: RunRef) -> bool:
 
 
 def _items(snapshot: Snapshot) -> Iterator[Finding]:
-    """See that every item is its content's, and has all its runs and vectors, whole and of unit length."""
+    """Check that every item belongs to its content, and that its runs and vectors are complete and of unit length."""
     for item, record in snapshot.items():
         digest = record.digest
         if snapshot.item_of(digest) != item:
@@ -195,9 +195,9 @@ def _flaw(snapshot: Snapshot, item: int, first: int, count: int) -> str | None:
         head = snapshot.run_head(first)
         vectors = snapshot.raw_vectors(first)
     except (KeyError, ValueError):
-        return f"its vectors from segment {first} on are missing or torn"
+        return f"its vectors from segment {first} on are missing or incomplete"
     if head is None or (head[0], head[2]) != (item, count):
-        return f"its segments from {first} on are missing or another item's"
+        return f"its segments from {first} on are missing or belong to another item"
     if len(vectors) != count:
         return f"it has {count} segments from {first} on but {len(vectors)} vectors"
     norms = np.linalg.norm(vectors.astype(np.float32), axis=1)
@@ -207,22 +207,22 @@ def _flaw(snapshot: Snapshot, item: int, first: int, count: int) -> str | None:
 
 
 def _contents(snapshot: Snapshot) -> Iterator[Finding]:
-    """See that every content leads to an item."""
+    """Check that every content leads to an item."""
     for digest, item in snapshot.contents():
         if snapshot.item_record(item) is None:
-            mend = _then(deferred(WriteTransaction.drop_content, digest), *map(_unlink, snapshot.owners(digest)))
-            yield Finding(f"content {digest.hex()[:12]}: item {item} is missing", mend)
+            repair = _then(deferred(WriteTransaction.drop_content, digest), *map(_unlink, snapshot.owners(digest)))
+            yield Finding(f"content {digest.hex()[:12]}: item {item} is missing", repair)
 
 
-def _strays(snapshot: Snapshot) -> Iterator[Finding]:
-    """See that no run or block of vectors is outside an item."""
+def _orphans(snapshot: Snapshot) -> Iterator[Finding]:
+    """Check that every run and block of vectors belongs to an item."""
     owned = {run.first for _, record in snapshot.items() for run in record.runs}
     for first in {*snapshot.run_firsts(), *snapshot.vector_firsts()} - owned:
         yield Finding(f"segment {first}: belongs to no item", deferred(WriteTransaction.drop_run, first))
 
 
 def _owners(snapshot: Snapshot) -> Iterator[Finding]:
-    """See that the table of owners says the same as the table of paths."""
+    """Check that the tables of owners and of paths agree."""
     expected: dict[bytes, set[bytes]] = {}
     for key, record in snapshot.path_keys():
         if record.digest != NO_CONTENT:
@@ -233,12 +233,12 @@ def _owners(snapshot: Snapshot) -> Iterator[Finding]:
     for digest in expected.keys() | present.keys():
         right = expected.get(digest, set())
         if right != present.get(digest, set()):
-            words = f"content {digest.hex()[:12]}: has {len(right)} paths, but others are noted"
+            words = f"content {digest.hex()[:12]}: has {len(right)} paths, but the table of owners differs"
             yield Finding(words, deferred(WriteTransaction.set_owners, digest, right))
 
 
 def _paths(snapshot: Snapshot) -> Iterator[Finding]:
-    """See that every path leads to an item, or to a reason why there is none."""
+    """Check that every path leads to an item, or to a reason why there is none."""
     for record in snapshot.paths():
         if record.digest == NO_CONTENT or snapshot.quarantined(record.digest) is not None:
             continue
@@ -247,7 +247,7 @@ def _paths(snapshot: Snapshot) -> Iterator[Finding]:
 
 
 def _tags(snapshot: Snapshot) -> Iterator[Finding]:
-    """See that tags are of items that there are, and said by classifiers that there are, whole."""
+    """Check that the items and classifiers of all tags exist, and that their rows are complete."""
     known = snapshot.taggers()
     sizes = {number: tagger.answers for number, tagger in known.items()}
     kept = set()
@@ -255,14 +255,19 @@ def _tags(snapshot: Snapshot) -> Iterator[Finding]:
         number, item = key
         row = None if item is None else snapshot.tag_row(number, item)
         if number not in known:
-            yield Finding(f"tags {number}: what was removed is still there", deferred(WriteTransaction.drop_tags, *key))
+            yield Finding(
+                f"tags {number}: left over from a removed classifier", deferred(WriteTransaction.drop_tags, *key)
+            )
         elif item is None:
             kept.add(number)
         elif snapshot.item_record(item) is None or row is None or len(row) != sizes[number]:
-            yield Finding(f"tags {number} of item {item}: astray or torn", deferred(WriteTransaction.drop_tags, *key))
+            yield Finding(
+                f"tags {number} of item {item}: without an item or incomplete",
+                deferred(WriteTransaction.drop_tags, *key),
+            )
     for number in known.keys() - kept:
-        mend = deferred(WriteTransaction.drop_tagger, number)
-        yield Finding(f"tags {number}: the classifier that says them is missing", mend)
+        repair = deferred(WriteTransaction.drop_tagger, number)
+        yield Finding(f"tags {number}: their classifier is missing", repair)
 
 
 def _unlink(record: PathRecord) -> Change:

@@ -36,7 +36,10 @@ class OpenEdition:
         self.ledger = Ledger.open(edition.ledger(folder), dim=edition.dim, create=create)
         indexes = edition.index(folder)
         self.index_store = IndexStore(
-            indexes, dim=edition.dim, settings=lambda: read_manifest(folder).settings, recall_queries=self.typical_queries
+            indexes,
+            dim=edition.dim,
+            settings=lambda: read_manifest(folder).settings,
+            recall_queries=self.typical_queries,
         )
         self._calibration = CalibrationStore(
             indexes,

@@ -1,4 +1,4 @@
-"""The editions of one library that are open: the one that answers now, and those beside it."""
+"""The open editions of one library: the current one and the others."""
 
 from __future__ import annotations
 
@@ -13,42 +13,42 @@ from bindsearch.storage.manifest import Edition, EditionRole, Manifest, manifest
 
 
 class Editions:
-    """Follows the card, which another process may write, and opens what it names."""
+    """Follows the manifest, which another process may replace, and opens the editions that it names."""
 
     manifest: Manifest
-    """What the card said when it was last read."""
+    """The manifest as it was last read."""
 
     def __init__(self, folder: Path, space: Space | None) -> None:
-        """Open the edition that answers. Raises `LibraryError`, `SpaceMismatch` if it is not of the space."""
+        """Open the current edition. Raises `LibraryError`, `SpaceMismatch` if it is not of the space."""
         self._folder = folder
         self._closed = False
-        self._asked_for = [] if space is None else [space]
-        """The spaces that the library may have, if somebody named one."""
+        self._accepted = [] if space is None else [space]
+        """The spaces that the library may have, if the caller named one."""
         self._spaces = {} if space is None else {(space.spec.name, space.spec.fingerprint): space}
         self._opened: dict[int, OpenEdition] = {}
-        """All that were opened; one that another replaced stays open, because threads may be reading it."""
+        """All opened editions; one that was replaced stays open, because threads may be reading it."""
         self._following = threading.Lock()
         self._stamp: tuple[int, int, int] | None = None
         self._edition = self._follow()
 
     def now(self) -> OpenEdition:
-        """Return the edition that answers. Whoever needs two things of it takes hold of it once."""
+        """Return the current edition. An operation calls this once, so that it never mixes two editions."""
         if self._closed or manifest_stamp(self._folder) in (None, self._stamp):
             return self._edition
         with self._following:
             return self._edition if self._closed else self._follow()
 
     def others(self) -> dict[EditionRole, OpenEdition]:
-        """Return the editions beside the one that answers; one that is being made or removed is left out."""
+        """Return the previous and the pending edition; one that is being created or removed is left out."""
         self.now()
         found: dict[EditionRole, OpenEdition] = {}
-        for word, edition in self.manifest.others.items():
+        for role, edition in self.manifest.others.items():
             with suppress(LibraryError):
-                found[word] = self.open(edition)
+                found[role] = self.open(edition)
         return found
 
     def open(self, edition: Edition, *, create: bool = False) -> OpenEdition:
-        """Open an edition, or give it if it is open. Raises `LibraryError`."""
+        """Open an edition, or return it if it is open. Raises `LibraryError`."""
         opened = self._opened.get(edition.number)
         if opened is None:
             fresh = OpenEdition(self._folder, edition, self._space_of(edition), create=create)
@@ -58,20 +58,20 @@ class Editions:
         return opened
 
     def accept(self, space: Space) -> None:
-        """Take a space as one that the library may have from now on."""
+        """Let the library have a space from now on."""
         self._spaces[space.spec.name, space.spec.fingerprint] = space
-        if self._asked_for:
-            self._asked_for.append(space)
+        if self._accepted:
+            self._accepted.append(space)
 
     def pending_space(self) -> Space:
-        """Return the space that a migration is on its way to. Raises `BadQuery` where none is under way."""
+        """Return the space of the migration under way. Raises `BadQuery` if there is none."""
         pending = self.manifest.pending
         if pending is None:
-            raise BadQuery("no migration is under way: say to which space, as in `bindsearch migrate --space NAME`")
+            raise BadQuery("no migration is under way: name a space, as in `bindsearch migrate --space NAME`")
         return self._space_of(pending) or Space.named(pending.space)
 
     def close(self) -> None:
-        """Let go of the files; closing again does nothing."""
+        """Close all files; closing again does nothing."""
         with self._following:
             if not self._closed:
                 self._closed = True
@@ -79,24 +79,24 @@ class Editions:
                     edition.close()
 
     def _follow(self) -> OpenEdition:
-        """Read the card and open what it names.
+        """Read the manifest and open the current edition.
 
-        Raises `SpaceMismatch` if the library was opened with a space that it has no more.
+        Raises `SpaceMismatch` if the library was opened with a space that it no longer has.
         """
         while True:
             stamp = manifest_stamp(self._folder)
             manifest = read_manifest(self._folder)
-            if self._asked_for and not any(manifest.current.is_of(space.spec) for space in self._asked_for):
-                manifest.check(self._asked_for[-1].spec, self._folder)
+            if self._accepted and not any(manifest.current.is_of(space.spec) for space in self._accepted):
+                manifest.check(self._accepted[-1].spec, self._folder)
             try:
                 edition = self.open(manifest.current)
             except LibraryError:
                 if manifest_stamp(self._folder) == stamp:
                     raise
-                continue  # it was replaced and removed in this very moment
+                continue  # it was replaced and removed at this moment
             self.manifest, self._stamp, self._edition = manifest, stamp, edition
             return edition
 
     def _space_of(self, edition: Edition) -> Space | None:
-        """Return the encoders of an edition, if they are here already."""
+        """Return the encoders of an edition, if they are loaded already."""
         return next((space for space in self._spaces.values() if edition.is_of(space.spec)), None)

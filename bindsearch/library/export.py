@@ -1,4 +1,4 @@
-"""Vectors and what they belong to, as files that other tools read."""
+"""Export segments with their vectors to files that other tools read."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from bindsearch.library.library import Library
 from bindsearch.results import rounded_time
 from bindsearch.types import Item, Segment, Vectors
 
-ROWS = 4_096
-"""Rows of a parquet file that are held in memory."""
+BLOCK_ROWS = 4_096
+"""Rows of a parquet file that are written at a time."""
 
 
 def export(library: Library, target: Path) -> int:
-    """Write every segment with its vector; give the number of segments.
+    """Write every segment with its vector; return the number of segments.
 
-    `X.parquet` holds rows and vectors together; `X.jsonl` likewise, a segment a line; `X.npy` holds the vectors, in
-    float32, and beside it `X.rows.jsonl` the rows in the same order. Raises `BadQuery` for other names, `MissingExtra`.
+    `X.parquet` and `X.jsonl` hold rows and vectors together. `X.npy` holds the vectors as float32, and `X.rows.jsonl`
+    beside it the rows in the same order. Raises `BadQuery` for other suffixes, `MissingExtra`, `LibraryError`.
     """
     writers = {".parquet": _parquet, ".jsonl": _jsonl, ".npy": _npy}
     if target.suffix not in writers:
-        raise BadQuery(f"{target.name}: say what to write by the name: {', '.join(f'*{end}' for end in writers)}")
+        raise BadQuery(f"{target.name}: the name must end in one of {', '.join(f'*{end}' for end in writers)}")
     try:
         return writers[target.suffix](library, target)
     except OSError as error:
@@ -67,7 +67,7 @@ def _jsonl(library: Library, target: Path) -> int:
 
 
 def _npy(library: Library, target: Path) -> int:
-    """Write vectors as they come, and the header, which says how many, in the end."""
+    """Write vectors as they come; the header, which holds their number, is written last."""
     count, dim = 0, library.manifest.dim
     with target.open("wb") as out, target.with_suffix(".rows.jsonl").open("w", encoding="utf-8") as rows:
         _write_header(out, (0, dim))
@@ -81,7 +81,7 @@ def _npy(library: Library, target: Path) -> int:
 
 
 def _write_header(out: BinaryIO, shape: tuple[int, int]) -> None:
-    """Write the header of an npy file; numpy pads it, so that a larger shape takes the same room."""
+    """Write the header of an npy file; numpy pads it, so that a larger shape has the same length."""
     np.lib.format.write_array_header_1_0(out, {"descr": "<f4", "fortran_order": False, "shape": shape})
 
 
@@ -100,13 +100,13 @@ def _parquet(library: Library, target: Path) -> int:
     )
     count, rows = 0, _rows(library)
     with parquet.ParquetWriter(target, schema) as writer:
-        while block := [_encodable(row) | {"vector": vector.tolist()} for row, vector in islice(rows, ROWS)]:
+        while block := [_encodable(row) | {"vector": vector.tolist()} for row, vector in islice(rows, BLOCK_ROWS)]:
             writer.write_table(arrow.Table.from_pylist(block, schema=schema))
             count += len(block)
     return count
 
 
 def _encodable(row: dict[str, Any]) -> dict[str, Any]:
-    """Write the bytes of names that are not UTF-8 in hexadecimal: parquet's strings hold nothing else."""
+    """Escape the bytes of a path that are not UTF-8, as strings in parquet must be."""
     path = os.fsencode(row["path"]).decode("utf-8", "backslashreplace")
     return row | {"path": path}

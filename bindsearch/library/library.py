@@ -28,7 +28,7 @@ from bindsearch.library.migration import Migration, MigrationReport
 from bindsearch.library.open_library import prepare_library
 from bindsearch.library.searcher import Searcher
 from bindsearch.library.status import Status, status_of
-from bindsearch.library.tags import Tags, follow
+from bindsearch.library.tags import Tags, tag_new_items
 from bindsearch.query.language import file, query_of
 from bindsearch.query.request import SearchRequest, Words
 from bindsearch.registry import load_index
@@ -141,7 +141,7 @@ class Library:
             afterwards.callback(self._renew, edition, progress)  # also if the run fails: what is committed stays
             report = ingest.run(existing)
             if not report.stopped:
-                follow(edition, progress=progress)
+                tag_new_items(edition, progress=progress)
             report.deferred.update(missing)
             return report
 

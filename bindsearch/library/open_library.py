@@ -1,4 +1,4 @@
-"""What happens to a library's card when it is opened: made if there is none, checked, and brought up to date."""
+"""Prepare a library for opening: create it if it is missing, check its space, upgrade its schema."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from bindsearch.storage.ledger import Ledger
 from bindsearch.storage.manifest import MANIFEST, SCHEMA, Manifest, make_folder, read_manifest, upgrade, write_manifest
 
 CREATION_SECONDS = 10.0
-"""How long to wait for another process that makes the same library."""
+"""How long to wait for another process that creates the same library."""
 
 
 def prepare_library(folder: Path, space: Space | None, *, create: bool, commercial: bool) -> None:
-    """See that a library of today's layout lies in a folder, and that it may have a space, if one is named.
+    """Make sure that a folder holds a library of the current schema, in the given space if there is one.
 
     Raises `LibraryNotFound`, `SpaceMismatch`, `LicenceRefused`, `SchemaTooNew`, `CorruptLibrary`.
     """
@@ -29,7 +29,7 @@ def prepare_library(folder: Path, space: Space | None, *, create: bool, commerci
         manifest = _create(folder, space, commercial=commercial)
     if space is not None:
         manifest.check(space.spec, folder)
-        manifest = _found_again(folder, manifest, space)
+        manifest = _with_new_path(folder, manifest, space)
     if manifest.schema != SCHEMA:
         with writing(folder):
             manifest = upgrade(folder, read_manifest(folder))
@@ -48,15 +48,15 @@ def _create(folder: Path, space: Space | None, *, commercial: bool) -> Manifest:
     manifest.allow(spec)
     make_folder(folder)
     with writing(folder, patience=CREATION_SECONDS):
-        if (folder / MANIFEST).exists():  # another process was faster
+        if (folder / MANIFEST).exists():  # another process created it meanwhile
             return read_manifest(folder)
         Ledger.open(folder / "ledger", dim=1, create=True).close()
         write_manifest(folder, manifest)
     return manifest
 
 
-def _found_again(folder: Path, manifest: Manifest, space: Space) -> Manifest:
-    """Note the place of a space whose folder was moved; where that cannot be written, a later opening does so."""
+def _with_new_path(folder: Path, manifest: Manifest, space: Space) -> Manifest:
+    """Record the new path of a space whose folder was moved; if that fails, a later opening retries."""
     if manifest.space != space.spec.name:
         with suppress(LibraryError), writing(folder):
             manifest = read_manifest(folder).with_name_of(space.spec)

@@ -1,4 +1,4 @@
-"""What is in a library, what is put aside and why, and what it costs."""
+"""What a library holds, what is quarantined and why, and how much space it takes."""
 
 from __future__ import annotations
 
@@ -20,34 +20,34 @@ from bindsearch.types import Modality
 
 @dataclass(frozen=True)
 class EditionStatus:
-    """Another space that the library has beside the one that answers."""
+    """The previous or the pending edition of a library."""
 
     space: str
     fingerprint: str
     dim: int
     files: int
-    """Files that it knows."""
+    """Paths in its ledger."""
     bytes: int
-    """What it costs on the disk."""
+    """Size on disk."""
 
 
 @dataclass(frozen=True)
 class Status:
-    """A library at one moment."""
+    """The state of a library."""
 
     path: Path
     space: str
     fingerprint: str
     dim: int
     licence: str
-    """Of the space's weights, and what it does not allow; nothing where the library was made before it was kept."""
+    """The licence of the space's weights, and what it does not allow; empty for libraries that did not record it."""
     schema: int
     items_by_modality: dict[str, int]
     segments_by_modality: dict[str, int]
     hours: float
-    """Of sound and video."""
+    """Duration of all sounds and videos."""
     dormant: int
-    """Items whose files are gone; their vectors are kept in case they come back."""
+    """Items whose files are gone; their vectors stay in case the files come back."""
     quarantine: dict[Path, str]
     indexed_folders: list[Path]
     ledger_bytes: int
@@ -55,21 +55,21 @@ class Status:
     indexes: dict[str, str]
     """Modality -> kind of index."""
     generations: dict[str, Generation]
-    """Modality -> its index on disk: why it is of its kind, what it takes, and what it was measured to find."""
+    """Modality -> its index on disk: why it is of its kind, its size and its measured recall."""
     settings: Settings
-    """What the indexes are chosen by."""
+    """What the owner configured."""
     devices: dict[str, Any]
-    """Which FAISS searches here, which cards there are, and `why` none is used."""
+    """The installed FAISS, the GPUs, and `why` none is used."""
     certificates: dict[str, dict[str, Any]]
-    """Modality -> what its index was measured to find, for those that may not find everything."""
+    """Modality -> measured recall of its index, for approximate indexes."""
     files: int
-    """Paths that are known, whatever they hold."""
+    """Known paths, whatever their content."""
     unseen: int
-    """Paths that are known by name only, because their files were not there when the library was migrated."""
+    """Paths known by name only, because their files were missing when the library was migrated."""
     pending: EditionStatus | None
-    """The space that a migration is making."""
+    """The edition that a migration is building."""
     previous: EditionStatus | None
-    """The space before the last migration."""
+    """The edition before the last migration."""
     tags: tuple[str, ...] = ()
     """Labels that items are tagged with."""
 
@@ -84,19 +84,19 @@ class Status:
         return sum(self.segments_by_modality.values())
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values, ready for `json.dumps`."""
-        told = asdict(self)
-        told["path"] = str(self.path)
-        told["hours"] = round(self.hours, 6)
-        told["quarantine"] = {str(path): reason for path, reason in self.quarantine.items()}
-        told["indexed_folders"] = [str(folder) for folder in self.indexed_folders]
-        return told | {"items": self.items, "segments": self.segments}
+        """Return plain values, ready for `json.dumps`."""
+        values = asdict(self)
+        values["path"] = str(self.path)
+        values["hours"] = round(self.hours, 6)
+        values["quarantine"] = {str(path): reason for path, reason in self.quarantine.items()}
+        values["indexed_folders"] = [str(folder) for folder in self.indexed_folders]
+        return values | {"items": self.items, "segments": self.segments}
 
 
 def status_of(
     snapshot: Snapshot, path: Path, manifest: Manifest, now: OpenEdition, others: Mapping[EditionRole, OpenEdition]
 ) -> Status:
-    """Count what a view of the ledger holds, and what the editions beside it cost."""
+    """Count what a snapshot of the ledger holds, and measure the other editions."""
     items = dict.fromkeys(map(str, Modality), 0)
     segments = dict.fromkeys(map(str, Modality), 0)
     dormant, seconds = 0, 0.0
@@ -124,32 +124,32 @@ def status_of(
         indexed_folders=snapshot.indexed_folders(),
         ledger_bytes=now.ledger.environment.bytes_used(),
         index_bytes=now.index_store.bytes_used(),
-        indexes={modality: told.kind for modality, told in generations.items()},
+        indexes={modality: generation.kind for modality, generation in generations.items()},
         generations=generations,
         settings=manifest.settings,
         devices=devices(),
-        certificates={modality: told.certificate for modality, told in generations.items() if told.certificate},
+        certificates={name: saved.certificate for name, saved in generations.items() if saved.certificate},
         files=snapshot.path_count(),
         unseen=sum(record.stamp == UNSEEN for record in snapshot.paths()),
-        pending=_beside(path, others.get(EditionRole.PENDING)),
-        previous=_beside(path, others.get(EditionRole.PREVIOUS)),
+        pending=_edition_status(path, others.get(EditionRole.PENDING)),
+        previous=_edition_status(path, others.get(EditionRole.PREVIOUS)),
         tags=tuple(snapshot.tag_columns()),
     )
 
 
-def _beside(folder: Path, opened: OpenEdition | None) -> EditionStatus | None:
+def _edition_status(folder: Path, opened: OpenEdition | None) -> EditionStatus | None:
     if opened is None:
         return None
     edition = opened.edition
     with opened.ledger.read() as snapshot:
         files = snapshot.path_count()
-    cost = folder_size(edition.ledger(folder)) + folder_size(edition.index(folder))
-    return EditionStatus(edition.space, edition.fingerprint, edition.dim, files, cost)
+    size = folder_size(edition.ledger(folder)) + folder_size(edition.index(folder))
+    return EditionStatus(edition.space, edition.fingerprint, edition.dim, files, size)
 
 
 def quarantine_of(snapshot: Snapshot) -> dict[Path, str]:
-    """Return every path that cannot be read, and why: for its content, or for its name."""
-    told = {record.path: record.refused for record in snapshot.paths() if record.refused}
+    """Return every unreadable path with the reason, which concerns its content or its name."""
+    reasons = {record.path: record.refused for record in snapshot.paths() if record.refused}
     for digest, reason in snapshot.quarantine():
-        told |= {record.path: reason for record in snapshot.owners(digest) if digest != NO_CONTENT}
-    return dict(sorted(told.items()))
+        reasons |= {record.path: reason for record in snapshot.owners(digest) if digest != NO_CONTENT}
+    return dict(sorted(reasons.items()))

@@ -1,8 +1,8 @@
-"""Tags: what a classifier says of every item, kept in the ledger where filters find it.
+"""Tags: the probabilities that a classifier gives every item, stored in the ledger for filters.
 
-A tag is a label with a probability. The classifier is kept beside the tags, so that what is indexed later is tagged by
-it as well. Tags are of one space: a migration works them out anew from the words of their labels, and drops those that
-hang on examples or tuning, which another space does not know.
+A tag is a label with a probability. The classifier is stored with the tags, so that it also tags what is indexed
+later. Tags belong to one space: a migration computes them again from the words of their labels, and drops those that
+depend on examples or tuning, which another space cannot reproduce.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from bindsearch.zeroshot.saving import deserialise, serialise
 if TYPE_CHECKING:
     from bindsearch.library.edition import OpenEdition
 
-TOGETHER = 256
+MAX_TRANSACTION_ITEMS = 256
 """Items that are tagged in one transaction."""
 ProgressCallback = Callable[[Progress], None]
 
@@ -48,12 +48,12 @@ class Tag:
     items: int
     """Live items for which it is more probable than not."""
     tagged: int
-    """Live items that it is known of, probable or not."""
+    """Live items that were tagged, whatever the probability."""
     made: str
-    """When its classifier was kept."""
+    """When its classifier was stored."""
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values, ready for `json.dumps`."""
+        """Return plain values, ready for `json.dumps`."""
         return asdict(self)
 
 
@@ -77,38 +77,38 @@ class Tags(Mapping[str, Tag]):
         return sum(1 for _ in self)
 
     def counted(self) -> list[Tag]:
-        """Return all tags, looking once at what items have."""
+        """Return all tags; faster than one by one."""
         with self._now().ledger.read() as snapshot:
             return [tag for number in snapshot.taggers() for tag in _counted(snapshot, number).values()]
 
     def of(self, path: str | os.PathLike[str]) -> dict[str, float]:
-        """Return how probable each tag is for a file of the library, likeliest first. Raises `BadQuery`."""
+        """Return the probability of each tag for a file of the library, highest first. Raises `BadQuery`."""
         place = absolute([path])[0]
         with self._now().ledger.read() as snapshot:
             record = snapshot.path(place)
             item = None if record is None or record.digest == NO_CONTENT else snapshot.item_of(record.digest)
             if item is None:
                 raise BadQuery(f"{place} {_why_no_tags(snapshot, record)}")
-            told = _tags_of(snapshot, item)
-        return dict(sorted(told.items(), key=lambda pair: (-pair[1], pair[0])))
+            tags = _tags_of(snapshot, item)
+        return dict(sorted(tags.items(), key=lambda pair: (-pair[1], pair[0])))
 
     def add(self, classifier: Classifier, *, progress: ProgressCallback | None = None) -> list[str]:
-        """Tag every item with the labels of a classifier, and what is indexed from now on; give the labels.
+        """Tag every item, now and when it is indexed later, with the labels of a classifier; return the labels.
 
-        A tag of the same label that another classifier says is replaced. Raises `LibraryBusy`, `SpaceMismatch`.
+        Tags of another classifier with the same label are replaced. Raises `LibraryBusy`, `SpaceMismatch`.
         """
         with writing(self._folder):
             edition = self._now()
             edition.edition.check(classifier.spec, self._folder)
-            number = keep(edition.ledger, classifier)
+            number = add_tagger(edition.ledger, classifier)
             labels = list(classifier.labels)
-            for other in forget(edition.ledger, labels, but=number):
-                clear(edition.ledger, other)
-            follow(edition, progress=progress, numbers={number})
+            for other in remove_labels(edition.ledger, labels, except_tagger=number):
+                drop_rows(edition.ledger, other)
+            tag_new_items(edition, progress=progress, numbers={number})
         return labels
 
     def remove(self, labels: Iterable[str] | None = None) -> list[str]:
-        """Remove some tags, or all; give their labels. Raises `BadQuery` for one that there is not, `LibraryBusy`."""
+        """Remove some tags, or all; return their labels. Raises `BadQuery` for an unknown label, `LibraryBusy`."""
         with writing(self._folder):
             edition = self._now()
             known = list(self)
@@ -116,31 +116,31 @@ class Tags(Mapping[str, Tag]):
             for label in wanted:
                 if label not in known:
                     meant = did_you_mean(label, known)
-                    raise BadQuery(f"no tag is called {label}{meant}; `bindsearch tag` lists the tags")
-            for number in forget(edition.ledger, wanted):
-                clear(edition.ledger, number)
+                    raise BadQuery(f"there is no tag {label}{meant}; `bindsearch tag` lists the tags")
+            for number in remove_labels(edition.ledger, wanted):
+                drop_rows(edition.ledger, number)
         return wanted
 
 
 def _why_no_tags(snapshot: Snapshot, record: PathRecord | None) -> str:
-    """Say of a file without an item why it has none."""
+    """Return why a file without an item has no tags."""
     refusal = record and (record.refused or snapshot.quarantined(record.digest))
     if refusal:
         return f"cannot be read: {refusal}"
     if record is not None:
-        return "is none of the kinds that bindsearch reads"
-    return "is not in the library: `bindsearch index` it, or the folder it lies in"
+        return "is of a kind that bindsearch does not read"
+    return "is not in the library: run `bindsearch index` on it or its folder"
 
 
 def _counted(snapshot: Snapshot, number: int) -> dict[str, Tag]:
-    """Count what one classifier says of live items."""
+    """Return the tags of one classifier, counted over live items."""
     tagger = snapshot.taggers()[number]
     likely, tagged = np.zeros(tagger.answers, dtype=np.int64), 0
     for item, row in snapshot.tag_rows(number):
         if _is_live(snapshot, item):
             likely += row >= DEFAULT_TAG_PROBABILITY
             tagged += 1
-    return {label: Tag(label, int(likely[at]), tagged, tagger.made) for label, at in tagger.columns.items()}
+    return {label: Tag(label, int(likely[column]), tagged, tagger.made) for label, column in tagger.columns.items()}
 
 
 def _is_live(snapshot: Snapshot, item: int) -> bool:
@@ -157,11 +157,11 @@ def _tags_of(snapshot: Snapshot, item: int) -> dict[str, float]:
     return found
 
 
-# What a writer does ------------------------------------------------------------------------------------------------
+# -- for the holder of the writer lock
 
 
-def keep(ledger: Ledger, classifier: Classifier, *, labels: Iterable[str] | None = None) -> int:
-    """Keep a classifier that has tagged nothing yet, for some of its labels or all; give its number."""
+def add_tagger(ledger: Ledger, classifier: Classifier, *, labels: Iterable[str] | None = None) -> int:
+    """Store a classifier that has tagged nothing yet, for some of its labels or all; return its number."""
     wanted = set(classifier.labels if labels is None else labels)
     tagger = TaggerRecord(
         columns={label: column for column, label in enumerate(classifier.answers) if label in wanted},
@@ -173,54 +173,57 @@ def keep(ledger: Ledger, classifier: Classifier, *, labels: Iterable[str] | None
     return ledger.write(lambda txn: txn.put_tagger(tagger, raw))
 
 
-def forget(ledger: Ledger, labels: Iterable[str], *, but: int | None = None) -> list[int]:
-    """Take labels from the classifiers that say them; give the numbers of those that have none left."""
+def remove_labels(ledger: Ledger, labels: Iterable[str], *, except_tagger: int | None = None) -> list[int]:
+    """Remove labels from all classifiers; return the numbers of the classifiers that have none left."""
     gone = set(labels)
     with ledger.read() as snapshot:
         known = snapshot.taggers()
     changed = [
-        (number, replace(tagger, columns={label: at for label, at in tagger.columns.items() if label not in gone}))
+        (
+            number,
+            replace(tagger, columns={label: column for label, column in tagger.columns.items() if label not in gone}),
+        )
         for number, tagger in known.items()
-        if number != but and not gone.isdisjoint(tagger.columns)
+        if number != except_tagger and not gone.isdisjoint(tagger.columns)
     ]
     ledger.write_each(lambda txn, pair: txn.set_tagger(*pair), changed)
     return [number for number, tagger in changed if not tagger.columns]
 
 
-def clear(ledger: Ledger, number: int) -> None:
-    """Drop all that a classifier has said, and itself."""
+def drop_rows(ledger: Ledger, number: int) -> None:
+    """Drop the rows of a classifier and its stored bytes."""
     with ledger.read() as snapshot:
         tagged = [item for item, _ in snapshot.tag_rows(number)]
     ledger.write_each(lambda txn, item: txn.drop_tags(number, item), [*tagged, None])
 
 
-def follow(
+def tag_new_items(
     edition: OpenEdition, *, progress: ProgressCallback | None = None, numbers: Iterable[int] | None = None
 ) -> int:
-    """Tag the items that came since the last time; give their number. It can be killed anywhere, and run again.
+    """Tag the items that were added since the last time; return their number. It can be killed and run again.
 
-    Raises what loading the space raises, where there is anything to tag.
+    Raises what loading the space raises, if there is anything to tag.
     """
     with edition.ledger.read() as snapshot:
         known = snapshot.taggers()
         newest = snapshot.last_item()
-    late = {number: tagger for number, tagger in known.items() if tagger.upto < newest}
+    behind = {number: tagger for number, tagger in known.items() if tagger.upto < newest}
     if numbers is not None:
-        late = {number: tagger for number, tagger in late.items() if number in set(numbers)}
-    return sum(_tagged_by(edition, number, tagger, progress) for number, tagger in late.items())
+        behind = {number: tagger for number, tagger in behind.items() if number in set(numbers)}
+    return sum(_tag_with(edition, number, tagger, progress) for number, tagger in behind.items())
 
 
-def _tagged_by(edition: OpenEdition, number: int, tagger: TaggerRecord, progress: ProgressCallback | None) -> int:
+def _tag_with(edition: OpenEdition, number: int, tagger: TaggerRecord, progress: ProgressCallback | None) -> int:
     with edition.ledger.read() as snapshot:
         raw, total = snapshot.tagger(number), snapshot.item_count()
     classifier = deserialise(raw, edition.space, name="a classifier that tags")
     done = 0
-    while items := _seen_after(edition, tagger.upto):
+    while items := _media_after(edition, tagger.upto):
         tagged = [
-            # one by one: a product of another shape may round otherwise, and the same file must get the same tags
-            (item, classifier.probabilities([seen])[0].astype(np.float32))
-            for item, seen in items
-            if seen is not None
+            # one by one: a product of another shape may round differently, and the same file must get the same tags
+            (item, classifier.probabilities([media])[0].astype(np.float32))
+            for item, media in items
+            if media is not None
         ]
         tagger = replace(tagger, upto=items[-1][0])
         _commit(edition.ledger, number, tagger, tagged)
@@ -231,7 +234,7 @@ def _tagged_by(edition: OpenEdition, number: int, tagger: TaggerRecord, progress
 
 
 def _commit(ledger: Ledger, number: int, tagger: TaggerRecord, tagged: list[tuple[int, Vectors]]) -> None:
-    """Write the tags of some items, and how far one has come, in one transaction."""
+    """Write the tags of some items, and the last item that was tagged, in one transaction."""
 
     def change_all(txn: WriteTransaction) -> None:
         for item, probabilities in tagged:
@@ -241,61 +244,61 @@ def _commit(ledger: Ledger, number: int, tagger: TaggerRecord, tagged: list[tupl
     ledger.write(change_all)
 
 
-def _seen_after(edition: OpenEdition, item: int) -> list[tuple[int, MediaVectors | None]]:
-    """Return the next items as a classifier sees them; None for one without vectors."""
+def _media_after(edition: OpenEdition, item: int) -> list[tuple[int, MediaVectors | None]]:
+    """Return the items after a number with what a classifier needs of them; None for one without vectors."""
     found: list[tuple[int, MediaVectors | None]] = []
     with edition.ledger.read() as snapshot:
-        for number, record in islice(snapshot.items_after(item), TOGETHER):
+        for number, record in islice(snapshot.items_after(item), MAX_TRANSACTION_ITEMS):
             kinds = [run.modality for run in record.runs for _ in range(run.count)]
             found.append((number, MediaVectors.of(kinds, edition.rows(snapshot, number)) if kinds else None))
     return found
 
 
-# To another space --------------------------------------------------------------------------------------------------
+# -- migration to another space
 
 
 @dataclass(frozen=True, slots=True)
 class TransferredTags:
-    """What became of the tags when a library went to another space."""
+    """What became of the tags in a migration."""
 
-    again: tuple[str, ...] = ()
-    """Worked out anew, from the words of their labels."""
+    recomputed: tuple[str, ...] = ()
+    """Computed again, from the words of their labels."""
     dropped: tuple[str, ...] = ()
-    """Dropped: they hang on examples or tuning in the old space, or the new one knows no words."""
+    """Dropped: they depend on examples or tuning in the old space, or the new one has no text encoder."""
 
 
 def transfer_tags(source: OpenEdition, target: OpenEdition) -> TransferredTags:
-    """Return an edition the tags of another, in its own space. What it says of the same words already, it keeps.
+    """Give an edition the tags of another, computed in its own space; classifiers of the same words are kept.
 
-    Tags that are made of examples in the target's space stay there, too, unless the source has the label from others.
+    Tags from examples in the target's space are kept, too, unless the source has the same label.
     """
     with source.ledger.read() as old, target.ledger.read() as new:
-        theirs, ours = list(old.taggers().values()), new.taggers()
-    again: list[str] = []
+        source_taggers, target_taggers = list(old.taggers().values()), new.taggers()
+    recomputed: list[str] = []
     dropped: list[str] = []
-    kept = {number for number, tagger in ours.items() if tagger.words is None}
-    reads = Modality.TEXT in target.space.spec.modalities
-    for tagger in theirs:
+    kept = {number for number, tagger in target_taggers.items() if tagger.words is None}
+    has_text = Modality.TEXT in target.space.spec.modalities
+    for tagger in source_taggers:
         labels = list(tagger.columns)
-        same = next((number for number, own in ours.items() if _same(own, tagger)), None)
-        if tagger.words is None or not reads:
+        same = next((number for number, own in target_taggers.items() if _same(own, tagger)), None)
+        if tagger.words is None or not has_text:
             dropped += labels
         elif same is None:
-            again += labels
-            number = keep(target.ledger, _made(tagger.words, target), labels=labels)
-            kept -= {*forget(target.ledger, labels, but=number)}
+            recomputed += labels
+            number = add_tagger(target.ledger, _classifier_of(tagger.words, target), labels=labels)
+            kept -= {*remove_labels(target.ledger, labels, except_tagger=number)}
         else:
             kept |= {same}
-    for number in ours.keys() - kept:
-        forget_whole(target.ledger, number)
-    follow(target)
-    return TransferredTags(tuple(again), tuple(dropped))
+    for number in target_taggers.keys() - kept:
+        remove_tagger(target.ledger, number)
+    tag_new_items(target)
+    return TransferredTags(tuple(recomputed), tuple(dropped))
 
 
-def forget_whole(ledger: Ledger, number: int) -> None:
-    """Forget a classifier and all its tags."""
+def remove_tagger(ledger: Ledger, number: int) -> None:
+    """Remove a classifier and all its tags."""
     ledger.write(lambda txn: txn.drop_tagger(number))
-    clear(ledger, number)
+    drop_rows(ledger, number)
 
 
 def _same(own: TaggerRecord, other: TaggerRecord) -> bool:
@@ -303,7 +306,7 @@ def _same(own: TaggerRecord, other: TaggerRecord) -> bool:
 
 
 def _words(classifier: Classifier) -> dict[str, Any] | None:
-    """Return the words that a classifier is made of; None where it is made of more than words."""
+    """Return the words that a classifier can be rebuilt from; None if it needs more than words."""
     if classifier.example_caches or classifier.centre or classifier.prompts.weights:
         return None
     return {
@@ -313,6 +316,6 @@ def _words(classifier: Classifier) -> dict[str, Any] | None:
     }
 
 
-def _made(words: Mapping[str, Any], edition: OpenEdition) -> Classifier:
+def _classifier_of(words: Mapping[str, Any], edition: OpenEdition) -> Classifier:
     none = words["background"] or False
     return Classifier(edition.space, words["labels"], templates=words["templates"], none=none)

@@ -21,16 +21,16 @@ def first_item(library) -> tuple[int, ItemRecord]:
         return next(iter(snapshot.items()))
 
 
-def lose_vectors(library) -> str:
+def drop_vectors(library) -> str:
     first = first_item(library)[1].runs[0].first
     raw_write(library, lambda txn: txn.drop("vectors", key_of(first)))
     return "vectors"
 
 
-def tear_vectors(library) -> str:
+def truncate_vectors(library) -> str:
     first = first_item(library)[1].runs[0].first
     raw_write(library, lambda txn: txn.put("vectors", key_of(first), b"torn"))
-    return "torn"
+    return "missing or incomplete"
 
 
 def scale_vectors(library) -> str:
@@ -41,42 +41,42 @@ def scale_vectors(library) -> str:
     return "unit length"
 
 
-def lose_run(library) -> str:
+def drop_run(library) -> str:
     first = first_item(library)[1].runs[0].first
     raw_write(library, lambda txn: txn.drop("runs", key_of(first)))
     return "segments"
 
 
-def lose_item(library) -> str:
+def drop_item(library) -> str:
     item, _ = first_item(library)
     raw_write(library, lambda txn: txn.drop("items", key_of(item)))
     return "missing"
 
 
-def lose_content(library) -> str:
+def drop_content(library) -> str:
     _, record = first_item(library)
     raw_write(library, lambda txn: txn.drop("contents", record.digest))
     return "content"
 
 
-def lose_owner(library) -> str:
+def drop_owner(library) -> str:
     _, record = first_item(library)
     raw_write(library, lambda txn: txn.drop("owners", record.digest))
     return "paths"
 
 
-def add_stray_vectors(library) -> str:
+def add_orphaned_vectors(library) -> str:
     raw_write(library, lambda txn: txn.put("vectors", key_of(10**6), bytes(192)))
     return "no item"
 
 
-def add_path_to_nothing(library) -> str:
+def add_path_without_item(library) -> str:
     record = PathRecord(library.path / "ghost.png", Stamp(1, 1), b"\1" * 32)
     library._editions.now().ledger.write(lambda txn: txn.link(record))
     return "ghost.png"
 
 
-def spoil_index(library) -> str:
+def remove_from_index(library) -> str:
     with library._editions.now().ledger.read() as snapshot:
         index = library._editions.now().index_store.follow(snapshot)["image"]
     index.remove(index.ids()[:1])
@@ -93,38 +93,38 @@ def swap_index_vectors(library) -> str:
     return "differ"
 
 
-def change_file_behind_its_stamp(library) -> str:
+def change_file_but_not_its_stamp(library) -> str:
     path = next(iter(library.items())).paths[0]
     before = path.stat()
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
-    return "unchanged size and time"
+    return "but not its size and modification time"
 
 
 FAULTS = [
-    lose_vectors,
-    tear_vectors,
+    drop_vectors,
+    truncate_vectors,
     scale_vectors,
-    lose_run,
-    lose_item,
-    lose_content,
-    lose_owner,
-    add_stray_vectors,
-    add_path_to_nothing,
-    spoil_index,
+    drop_run,
+    drop_item,
+    drop_content,
+    drop_owner,
+    add_orphaned_vectors,
+    add_path_without_item,
+    remove_from_index,
     swap_index_vectors,
-    change_file_behind_its_stamp,
+    change_file_but_not_its_stamp,
 ]
 
 
 @pytest.mark.parametrize("plant", FAULTS, ids=lambda fault: fault.__name__)
-def test_a_planted_fault_is_found_and_mended(library, media, plant):
+def test_a_planted_fault_is_found_and_repaired(library, media, plant):
     assert library.doctor() == []
-    words = plant(library)
-    told = library.doctor()
-    assert any(words in line for line in told), told
+    expected = plant(library)
+    findings = library.doctor()
+    assert any(expected in finding for finding in findings), findings
     library.doctor(repair=True)
     picture(media / "pictures" / "blue.png", "blue")
     library.index(media)
@@ -140,7 +140,7 @@ def test_a_sound_library_needs_no_repair(library):
 
 
 def test_files_are_not_read_when_that_is_not_wanted(library):
-    change_file_behind_its_stamp(library)
+    change_file_but_not_its_stamp(library)
     assert library.doctor(read_files=False) == []
 
 

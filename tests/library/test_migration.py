@@ -13,13 +13,13 @@ from stress_migrate import trial
 
 import bindsearch
 from bindsearch.errors import BadQuery, LibraryError, LicenceRefused, SpaceError, SpaceMismatch
-from bindsearch.indexing import index_store as index_store
-from bindsearch.ingest import pipeline as ingest
+from bindsearch.indexing import generations
+from bindsearch.ingest import pipeline
 from bindsearch.library import migration
 from bindsearch.library.library import Library
 from bindsearch.registry import SPACES
 from bindsearch.spaces.space import Space
-from bindsearch.storage import manifest as schema
+from bindsearch.storage import manifest
 from bindsearch.storage.lmdb_env import LmdbEnvironment
 from bindsearch.storage.manifest import read_manifest
 from bindsearch.types import Modality
@@ -39,23 +39,23 @@ QUERIES = ["About the sea.", "forest", "red"]
 
 
 def held(library: Library) -> list[object]:
-    """All that a library holds: numbers, contents, paths, segments, vectors."""
+    """Return all that a library holds: numbers, contents, paths, segments, vectors."""
     return [(item, rows.tobytes()) for item, rows in library.items_with_vectors()]
 
 
 def answers(library: Library) -> list[object]:
-    """What it answers, with numbers, scores and expectations."""
+    """Return its answers, with item numbers, scores and E-values."""
     return [list(library.search(query, k=20)) for query in QUERIES]
 
 
 def in_space(space: str, **changes: object) -> Space:
-    """The trial space with something else about it."""
+    """Return the trial space with a changed specification."""
     encoder = trial_space.TrialEncoder()
     encoder.spec = replace(encoder.spec, name=space, **changes)
     return Space(encoder)
 
 
-# forward ----------------------------------------------------------------------------------------------------------
+# -- forward
 
 
 def test_another_space_is_refused_by_a_message_that_names_both(library):
@@ -150,7 +150,7 @@ def test_missing_files_hold_the_switch_up(library, media):
     report = library.migrate("trial")
     assert not report.switched
     assert sorted(report.missing) == sorted(media / "sounds" / path.name for path in aside.iterdir())
-    assert set(report.missing.values()) == {"it is not there now"}
+    assert set(report.missing.values()) == {"it is missing now"}
     assert answers(library) == before
     aside.rename(media / "sounds")
     again = library.migrate()
@@ -185,7 +185,7 @@ def test_a_missing_file_of_which_there_is_a_copy_misses_nothing(library, media):
 
 
 def test_a_stopped_migration_goes_on_where_it_was(library, fresh, monkeypatch):
-    monkeypatch.setattr(ingest, "MAX_COMMIT_FILES", 1)
+    monkeypatch.setattr(pipeline, "MAX_COMMIT_FILES", 1)
     asked = iter([False] * 3 + [True] * 99)
     before = answers(library)
     report = library.migrate("trial", stop=lambda: next(asked))
@@ -202,88 +202,117 @@ def test_a_stopped_migration_goes_on_where_it_was(library, fresh, monkeypatch):
     assert held(library) == held(fresh)
 
 
-class Crash(Exception):
-    pass
+class PlantedCrash(Exception):
+    """Stands for a crash at a write."""
 
 
-class Fuse:
-    """Fails before or after the nth thing that is written."""
+class CrashAtWrite:
+    """Raises `PlantedCrash` before or after the nth write."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.left = -1
-        self.written = 0
+        self._left = -1
         for owner, name in (
             (LmdbEnvironment, "write"),
-            (schema, "write_text_atomically"),
-            (index_store, "write_text_atomically"),
-            (index_store, "sync_folder"),
+            (manifest, "write_text_atomically"),
+            (generations, "write_text_atomically"),
+            (generations, "sync_folder"),
             (migration, "remove_folder"),
         ):
-            monkeypatch.setattr(owner, name, self.through(getattr(owner, name)))
+            monkeypatch.setattr(owner, name, self._crashing(getattr(owner, name)))
 
-    def through(self, write):
-        def fused(*arguments):
-            self.burn()
+    def arm(self, step: int) -> None:
+        """Crash at this step."""
+        self._left = step
+
+    def disarm(self) -> bool:
+        """Crash no more; return whether the step was reached."""
+        reached, self._left = self._left <= 0, -1
+        return reached
+
+    def _crashing(self, write):
+        def crashing(*arguments):
+            self._count()
             result = write(*arguments)
-            self.burn()
+            self._count()
             return result
 
-        return fused
+        return crashing
 
-    def burn(self) -> None:
-        self.written += 1
-        self.left -= 1
-        if self.left == 0:
-            raise Crash
+    def _count(self) -> None:
+        self._left -= 1
+        if self._left == 0:
+            raise PlantedCrash
 
 
-def few_files(folder: Path) -> Path:
+def three_files(folder: Path) -> Path:
     picture(folder / "red.png", "red")
     sound(folder / "low.wav", tone(80.0, 3.0))
     passage(folder / "sea.txt", "About the sea.")
     return folder
 
 
-@pytest.mark.parametrize("act", ["migrate", "rollback", "drop_old"])
-def test_a_failure_at_any_step_loses_nothing(tmp_path, monkeypatch, act):
-    monkeypatch.setattr(ingest, "MAX_COMMIT_FILES", 1)
-    media = few_files(tmp_path / "media")
-    right = {}
+def libraries_of_both_spaces(folder: Path) -> dict[str, tuple[object, object]]:
+    """Make `toy.library` and `trial.library`; return the content and the answers of each by its space."""
+    media = three_files(folder / "media")
+    expected = {}
     for space in ("toy", "trial"):
-        with bindsearch.open(tmp_path / f"{space}.library", space=space) as opened:
+        with bindsearch.open(folder / f"{space}.library", space=space) as opened:
             opened.index(media)
-            right[space] = (held(opened), answers(opened))
-    start = tmp_path / "start.library"
-    shutil.copytree(tmp_path / "toy.library", start)
+            expected[space] = (held(opened), answers(opened))
+    return expected
+
+
+def prepared_for(act: str, folder: Path) -> Path:
+    """Return a library on which the act can run: migrated already, unless the act is to migrate."""
+    start = folder / "start.library"
+    shutil.copytree(folder / "toy.library", start)
     if act != "migrate":
         with bindsearch.open(start) as opened:
             opened.migrate("trial")
-    arguments, end = {"migrate": (["trial"], "trial"), "rollback": ([], "toy"), "drop_old": ([], "trial")}[act]
-    fuse, step, crashes = Fuse(monkeypatch), 0, 0
-    while True:
+    return start
+
+
+def run_until_crash(library: Path, act: str, crash: CrashAtWrite, step: int) -> tuple[bool, bool]:
+    """Run the act with a crash planted at a step; return whether it crashed, and whether the step was reached."""
+    crashed = False
+    with bindsearch.open(library) as opened:
+        crash.arm(step)
+        try:
+            getattr(opened, act)(*(["trial"] if act == "migrate" else []))
+        except PlantedCrash:
+            crashed = True
+        return crashed, crash.disarm()
+
+
+def check_after_crash(library: Path, act: str, expected: dict[str, tuple[object, object]], step: int) -> None:
+    """Check that the library is whole in one space, that the act can be completed, and that nothing is left over."""
+    final_space = "toy" if act == "rollback" else "trial"
+    with bindsearch.open(library) as opened:
+        space = opened.status().space
+        assert (held(opened), answers(opened)) == expected[space], f"{act}, step {step}"
+        if space != final_space:
+            done = opened.migrate("trial").done_before if act == "migrate" else opened.rollback()
+            assert done in ("toy", *range(4))
+        assert (held(opened), answers(opened)) == expected[final_space], f"{act}, step {step}, completed"
+        opened.doctor(repair=True)
+        assert opened.doctor() == []
+        assert sorted(manifest.strays(library, read_manifest(library))) == []
+
+
+@pytest.mark.parametrize("act", ["migrate", "rollback", "drop_old"])
+def test_a_crash_at_any_write_loses_nothing(tmp_path, monkeypatch, act):
+    monkeypatch.setattr(pipeline, "MAX_COMMIT_FILES", 1)
+    expected = libraries_of_both_spaces(tmp_path)
+    start = prepared_for(act, tmp_path)
+    crash, crashes, step, reached = CrashAtWrite(monkeypatch), 0, 0, True
+    while reached:
         step += 1
-        folder = tmp_path / f"{step}.library"
-        shutil.copytree(start, folder)
-        with bindsearch.open(folder) as opened:
-            fuse.left = step
-            try:
-                getattr(opened, act)(*arguments)
-            except Crash:
-                crashes += 1
-            burnt, fuse.left = fuse.left <= 0, -1
-        with bindsearch.open(folder) as opened:
-            space = opened.status().space
-            assert (held(opened), answers(opened)) == right[space], f"{act}, step {step}"
-            if space != end:
-                done = opened.migrate("trial").done_before if act == "migrate" else opened.rollback()
-                assert done in ("toy", *range(4))
-            assert (held(opened), answers(opened)) == right[end], f"{act}, step {step}, then on"
-            opened.doctor(repair=True)
-            assert opened.doctor() == []
-            assert sorted(schema.strays(folder, read_manifest(folder))) == []
-        shutil.rmtree(folder)
-        if not burnt:
-            break
+        library = tmp_path / f"{step}.library"
+        shutil.copytree(start, library)
+        crashed, reached = run_until_crash(library, act, crash, step)
+        crashes += crashed
+        check_after_crash(library, act, expected, step)
+        shutil.rmtree(library)
     assert crashes == step - 1
     assert crashes >= 4
 
@@ -348,7 +377,7 @@ def test_the_old_space_is_kept_until_it_is_dropped(library):
     assert library.status().previous is None
     assert not (library.path / "ledger").exists()
     assert sorted(path.name for path in (library.path / "index").iterdir()) == ["2-trial"]
-    with pytest.raises(LibraryError, match="keeps no old space"):
+    with pytest.raises(LibraryError, match="no previous space to go back to"):
         library.rollback()
     with pytest.raises(LibraryError, match="there is no previous space"):
         library.drop_old()
@@ -361,7 +390,7 @@ def test_the_next_migration_drops_what_the_last_one_kept(library):
     status = library.status()
     assert status.previous is not None
     assert (status.space, status.previous.space) == ("third", "trial")
-    assert schema.strays(library.path, read_manifest(library.path)) == []
+    assert manifest.strays(library.path, read_manifest(library.path)) == []
     assert sorted(path.name for path in library.path.glob("ledger*")) == ["ledger-2", "ledger-3"]
 
 
@@ -403,11 +432,11 @@ def test_a_library_goes_to_a_new_version_of_its_own_space(library):
 
 def test_going_back_to_a_space_that_is_not_here_changes_nothing(library, monkeypatch):
     library.migrate("trial")
-    manifest = read_manifest(library.path)
+    before = read_manifest(library.path)
     monkeypatch.delitem(SPACES, "toy")
     with bindsearch.open(library.path) as other, pytest.raises(SpaceError, match="toy"):
         other.rollback()
-    assert read_manifest(library.path) == manifest
+    assert read_manifest(library.path) == before
 
 
 def test_a_library_for_commercial_use_stays_one(library):
@@ -524,7 +553,7 @@ def test_the_doctor_sees_the_other_spaces(library):
     (library.path / "ledger-9").mkdir()
     found = library.doctor()
     assert found[0].startswith(f"space toy (previous): item {item}")
-    assert found[-1].startswith("ledger-9: no space owns it")
+    assert found[-1].startswith("ledger-9: it belongs to no edition")
     library.doctor(repair=True)
     assert library.doctor() == []
     assert not (library.path / "ledger-9").exists()

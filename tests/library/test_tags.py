@@ -172,7 +172,10 @@ def test_a_file_without_tags_says_why(library, media):
     (media / "broken.jpg").write_bytes(b"")
     (media / "table.bin").write_bytes(bytes(100))
     library.index(media)
-    for name, said in (("broken.jpg", "cannot be read: the file is empty"), ("table.bin", "is none of the kinds")):
+    for name, said in (
+        ("broken.jpg", "cannot be read: the file is empty"),
+        ("table.bin", "is of a kind that bindsearch does not read"),
+    ):
         with pytest.raises(BadQuery, match=said):
             library.tags.of(media / name)
 
@@ -198,7 +201,7 @@ def test_tags_are_removed(library, media):
 
 
 def test_tagging_can_be_interrupted_and_goes_on(library, media, monkeypatch):
-    monkeypatch.setattr("bindsearch.library.tags.TOGETHER", 2)
+    monkeypatch.setattr("bindsearch.library.tags.MAX_TRANSACTION_ITEMS", 2)
     seen = []
 
     def stop(progress):

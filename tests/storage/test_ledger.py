@@ -180,7 +180,7 @@ class LedgerAgainstDictionary(RuleBasedStateMachine):
 
     @invariant()
     def indexes_contain_the_live_segments(self) -> None:
-        assert Doctor(self.ledger, self.index_store, read_files=False).examine() == []
+        assert Doctor(self.ledger, self.index_store, read_files=False).check() == []
 
 
 LedgerAgainstDictionary.TestCase.settings = settings(max_examples=60, stateful_step_count=50, deadline=None)
