@@ -12,6 +12,7 @@ from media_files import passage, picture, sound, tone
 from stress_migrate import trial
 
 import bindsearch
+from bindsearch.core import files
 from bindsearch.errors import BadQuery, LibraryError, LicenceRefused, SpaceError, SpaceMismatch
 from bindsearch.indexing import generations
 from bindsearch.ingest import pipeline
@@ -216,6 +217,7 @@ class CrashAtWrite:
             (manifest, "write_text_atomically"),
             (generations, "write_text_atomically"),
             (generations, "sync_folder"),
+            (files, "sync_folder"),
             (migration, "remove_folder"),
         ):
             monkeypatch.setattr(owner, name, self._crashing(getattr(owner, name)))
