@@ -37,10 +37,9 @@ def is_foldered(root: Path) -> bool:
 def folders(root: Path) -> list[Dataset]:
     """Read one folder per class, named after the class: its images or its sounds, whichever are more."""
     inside = root.is_dir() or _is_tar(root)
-    seen, heard = (
-        MediaStore(root, suffixes=suffixes).files if inside else {} for suffixes in (IMAGE_SUFFIXES, SOUND_SUFFIXES)
-    )
-    files, modality = (seen, Modality.IMAGE) if len(seen) >= len(heard) else (heard, Modality.AUDIO)
+    images = MediaStore(root, suffixes=IMAGE_SUFFIXES).files if inside else {}
+    sounds = MediaStore(root, suffixes=SOUND_SUFFIXES).files if inside else {}
+    files, modality = (images, Modality.IMAGE) if len(images) >= len(sounds) else (sounds, Modality.AUDIO)
     examples = [Example(media, (as_words(path.split("/")[-2]),), path) for path, media in files.items() if "/" in path]
     labels = sorted({example.words[0] for example in examples})
     if len(labels) < 2:
