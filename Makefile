@@ -1,4 +1,4 @@
-# What people do here. Every target sets up .venv for itself; the second time that takes no time.
+# Development tasks. Every target sets up .venv first; this takes no time once it exists.
 #
 #   make demo     a first look: index and search the sample collection
 #   make test     the tests                  (make test ARGS="-k ledger -x")
@@ -9,7 +9,7 @@
 #   make models   add torch and what the large models need
 #   make clean    remove what was made, but for the packages in .venv
 
-# The first of these that is Python 3.11 or newer makes .venv.
+# The first of these that is Python 3.11 or newer creates .venv.
 PYTHON ?= python3.11 python3
 
 VENV := .venv
@@ -47,16 +47,16 @@ models: $(READY)
 clean:
 	rm -rf build dist .demo *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis $(READY)
 
-# Touched last, so that an installation that failed or was interrupted is taken up again.
+# Touched last, so that a failed or interrupted installation is repeated.
 $(READY): pyproject.toml constraints.txt
 	@$(RUN) -c 'import pip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && exit; \
 	for python in $(PYTHON); do \
 	    "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 	        && exec "$$python" -m venv --clear $(VENV); \
 	done; \
-	echo "bindsearch needs Python 3.11 or newer, and this is not: $(PYTHON)." >&2; \
+	echo "bindsearch needs Python 3.11 or newer; found none among: $(PYTHON)." >&2; \
 	echo "Install one, or name it: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11" >&2; \
 	exit 1
-	@echo "Installing into $(VENV); the first time this takes a minute or two."
+	@echo "Installing into $(VENV); the first time takes a minute or two."
 	@$(INSTALL) --editable ".[dev]"
 	@touch $@

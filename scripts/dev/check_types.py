@@ -1,7 +1,7 @@
-"""Type-check the engine, the encoders and the indexes in one mypy run; arguments are handed on to mypy.
+"""Type-check the engine, the encoders and the indexes in one mypy run; arguments are passed to mypy.
 
-mypy cannot be told that the folder `encoders` is the package `bindsearch.encoders`, so it is shown a tree of links
-that says so, and its messages are given the folders' own names again.
+mypy cannot map the folder `encoders` to the package `bindsearch.encoders`. So it checks a tree of links that has the
+package layout, and the paths in its messages are mapped back.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ STAGE = ROOT / "build" / "typed"
 
 
 def stage() -> None:
-    """Build `build/typed/bindsearch`: links to what is in the engine's folder and to the adapters' folders."""
+    """Build `build/typed/bindsearch`: links to the contents of the engine and to the adapters' folders."""
     shutil.rmtree(STAGE, ignore_errors=True)
     package = STAGE / "bindsearch"
     package.mkdir(parents=True)
@@ -26,7 +26,7 @@ def stage() -> None:
 
 
 def check(*arguments: str) -> int:
-    """Run mypy over the staged tree and give its exit status."""
+    """Run mypy over the staged tree and return its exit status."""
     command = [
         sys.executable,
         "-m",
