@@ -3,11 +3,11 @@
 #   make demo     a first look: index and search the sample collection
 #   make test     the tests                  (make test ARGS="-k ledger -x")
 #   make check    lint, format, types, docs
-#   make docs     write docs/cli.md anew
-#   make bench    measure
-#   make wheel    build dist/
-#   make models   add torch and what the large models need
-#   make clean    remove what was made, but for the packages in .venv
+#   make docs     write docs/cli.md from the help texts
+#   make bench    run the quick benchmarks
+#   make wheel    build the wheel into dist/
+#   make models   install torch and the packages of the large models
+#   make clean    remove generated files, but keep the packages in .venv
 
 # The first of these that is Python 3.11 or newer creates .venv.
 PYTHON ?= python3.11 python3
