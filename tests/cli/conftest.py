@@ -1,4 +1,4 @@
-"""The command line as tests use it: in this process, on an indexed copy of the sample collection."""
+"""Run the command line in this process, on an indexed copy of the sample collection."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bindsearch.cli import main
 
 @dataclass(frozen=True)
 class Ran:
-    """What a command line did."""
+    """The result of a command line."""
 
     status: int
     out: str
@@ -30,7 +30,7 @@ Run = Callable[..., Ran]
 
 @pytest.fixture(scope="session")
 def place(samples: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the collection, some files that cannot be read, and a library of it all: to be read only."""
+    """A read-only folder with the collection, some unreadable files, and a library of it all."""
     folder = tmp_path_factory.mktemp("place")
     shutil.copytree(samples, folder / "samples")
     photos = folder / "samples" / "photos"
@@ -46,7 +46,7 @@ def place(samples: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def run(place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Run a command line in the folder with the collection, on its library unless it names another."""
+    """Run a command line in the collection's folder, by default on its library."""
     monkeypatch.chdir(place)
     monkeypatch.setenv("BINDSEARCH_LIBRARY", "media.library")
 
@@ -62,7 +62,7 @@ def run(place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Mon
 
 @pytest.fixture
 def own(run: Run, samples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with three pictures and a library of its own, to be changed at will."""
+    """A writable folder with three images and its own library."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("BINDSEARCH_LIBRARY", "own.library")
     shutil.copytree(samples / "photos" / "night", tmp_path / "night")

@@ -73,7 +73,7 @@ USAGE = [
     ("draw the truth", ["classify", "night", "--truth", "folders", "--picture", "no/x.png"], "no such folder 'no'"),
     ("draw the reason there", ["search", "rain", "--why-image", "no/x.png"], "no such folder 'no'"),
     ("draw no kind of picture", ["search", "rain", "--why-image", "why.xyz"], "name it something.png"),
-    ("nothing said to forget", ["forget"], "--gone"),
+    ("nothing message to forget", ["forget"], "--gone"),
 ]
 EXPECTED = [
     ("no library", ["search", "rain", "-l", "no.library"], "no.library"),
@@ -93,27 +93,27 @@ EXPECTED = [
 ]
 
 
-def of_each(cases):
+def by_id(cases):
     return pytest.mark.parametrize(("words", "named"), [case[1:] for case in cases], ids=[case[0] for case in cases])
 
 
-@of_each(USAGE)
-def test_what_makes_no_sense_is_a_usage_error(run, words, named):
+@by_id(USAGE)
+def test_usage_error_exits_with_2(run, words, named):
     ran = run(*words)
     assert ran.status == 2
-    assert_says(ran, named)
+    assert_error(ran, named)
 
 
-@of_each(EXPECTED)
-def test_what_may_happen_is_an_expected_error(run, place, words, named):
+@by_id(EXPECTED)
+def test_expected_error_exits_with_1(run, place, words, named):
     (place / "nothing").mkdir(exist_ok=True)
     ran = run(*words)
     assert ran.status == 1
-    assert_says(ran, named)
+    assert_error(ran, named)
     assert not (place / "no.library").exists()
 
 
-def assert_says(ran, named):
+def assert_error(ran, named):
     first, *more = ran.err.splitlines()
     assert ran.out == ""
     assert first.startswith("bindsearch: ")
@@ -126,22 +126,22 @@ def assert_says(ran, named):
     [("{", "damaged"), ('{"schema": 1}', "damaged"), ("[]", "damaged"), ('{"schema": 99, "created_by": "9.0"}', "9.0")],
 )
 @pytest.mark.parametrize("verb", [["index", "night"], ["search", "rain"], ["status"], ["doctor"]], ids=" ".join)
-def test_a_library_that_cannot_be_opened(own, run, verb, manifest, named):
+def test_unreadable_library_is_reported(own, run, verb, manifest, named):
     (own / "own.library" / "library.json").write_text(manifest, encoding="utf-8")
     ran = run(*verb)
     assert ran.status == 1
-    assert_says(ran, named)
+    assert_error(ran, named)
 
 
-def test_a_library_of_another_space_is_refused(own, run):
+def test_library_of_another_space_is_refused(own, run):
     manifest = own / "own.library" / "library.json"
     manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"fingerprint": "0" * 32}), encoding="utf-8")
     ran = run("search", "rain")
     assert ran.status == 1
-    assert_says(ran, "toy")
+    assert_error(ran, "toy")
 
 
-def test_files_that_fail_among_others_are_listed_and_give_3(own, run):
+def test_failed_files_are_listed_and_exit_with_3(own, run):
     for number in range(12):
         (own / "night" / f"broken{number:02d}.jpg").write_bytes(b"\xff\xd8\xff\xe0 no picture %d" % number)
     ran = run("index", "night")
@@ -155,7 +155,7 @@ def test_files_that_fail_among_others_are_listed_and_give_3(own, run):
     assert run("index").status == 0
 
 
-def test_one_file_of_several_cannot_be_classified(run):
+def test_one_unreadable_file_exits_with_3(run):
     ran = run("classify", "samples/photos/empty.png", "nosuch.wav", "night", "--labels", "fire,stars")
     assert ran.status == 3
     assert len(ran.lines) == 3
@@ -166,7 +166,7 @@ def test_one_file_of_several_cannot_be_classified(run):
     ]
 
 
-def test_doctor_ends_with_1_until_it_is_told_to_repair(own, run):
+def test_doctor_exits_with_1_until_repaired(own, run):
     shutil.rmtree(own / "own.library" / "index")
     path = own / "night" / "campfire.jpg"
     before = path.stat()
@@ -180,7 +180,7 @@ def test_doctor_ends_with_1_until_it_is_told_to_repair(own, run):
     assert run("doctor", "--quick").lines == ["no fault found in 2 items, 2 segments"]
 
 
-def test_a_bug_is_one_line_and_asks_to_be_reported(run, monkeypatch):
+def test_bug_is_one_line_and_asks_for_a_report(run, monkeypatch):
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("by zero")
 
@@ -194,23 +194,23 @@ def test_a_bug_is_one_line_and_asks_to_be_reported(run, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("error", "said"),
+    ("error", "message"),
     [
         (MemoryError(), "there is not enough memory for this"),
         (OSError(5, "Input/output error", "disk\n1"), "disk\\n1: Input/output error"),
         (OSError("strange"), "strange"),
     ],
 )
-def test_errors_of_the_system_are_said_plainly(run, monkeypatch, error, said):
+def test_system_errors_are_plain(run, monkeypatch, error, message):
     def failing(*_: object, **__: object) -> None:
         raise error
 
     monkeypatch.setattr("bindsearch.library.library.Library.status", failing)
     ran = run("status")
-    assert (ran.status, ran.err) == (1, f"bindsearch: {said}\n")
+    assert (ran.status, ran.err) == (1, f"bindsearch: {message}\n")
 
 
-def test_ctrl_c_in_a_search_says_so_and_gives_130(run, monkeypatch):
+def test_ctrl_c_exits_with_130(run, monkeypatch):
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
@@ -219,7 +219,7 @@ def test_ctrl_c_in_a_search_says_so_and_gives_130(run, monkeypatch):
     assert (ran.status, ran.err) == (130, "bindsearch: stopped\n")
 
 
-def test_traceback_is_there_for_developers(place, monkeypatch, capsys):
+def test_traceback_option_prints_traceback(place, monkeypatch, capsys):
     from bindsearch.cli import main
 
     assert main(["search", "rain", "--traceback", "-l", str(place / "no.library")]) == 1

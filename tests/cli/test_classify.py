@@ -1,4 +1,4 @@
-"""`bindsearch classify` and `bindsearch tag`: what they say, what they keep, what they refuse."""
+"""`bindsearch classify` and `bindsearch tag`: output, saved classifiers and tags, errors."""
 
 from __future__ import annotations
 
@@ -94,8 +94,8 @@ def test_examples_define_the_labels(run, colours, tmp_path):
     ran = run("classify", colours / "red", colours / "blue", "--examples", odd, "-k", "1", "--json")
     (record,) = records(ran, "examples")
     assert (record["modality"], record["examples"], record["judged"]) == ("image", 4, 4)
-    said = {(path.parent.name, best) for path, best in answers(ran)}
-    assert said == {("red", "plain"), ("blue", "snug")}
+    message = {(path.parent.name, best) for path, best in answers(ran)}
+    assert message == {("red", "plain"), ("blue", "snug")}
     fewer = run("classify", colours / "red", "--examples", odd, "--labels", "plain,warm")
     assert "2 files skipped; no such label: snug" in fewer.err
 
@@ -136,7 +136,7 @@ SHADES = {
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["--load", "x", "--labels", "a"], "--load uses a classifier"),
         (["night", "--labels", "a", "--picture", "x.png"], "--truth"),
@@ -149,10 +149,10 @@ SHADES = {
         (["night", "--load", "labels.txt"], "labels.txt is not a classifier"),
     ],
 )
-def test_conflicting_options_are_refused(run, words, said):
+def test_conflicting_options_are_refused(run, words, message):
     ran = run("classify", *words)
     assert ran.status in (1, 2)
-    assert said in ran.err
+    assert message in ran.err
 
 
 @pytest.mark.usefixtures("trial_is_a_space")
@@ -168,7 +168,7 @@ def test_classifier_of_another_space_is_refused(run, tmp_path):
 # tags -------------------------------------------------------------------------------------------------------------
 
 
-def test_tags_are_made_listed_asked_for_and_removed(own, run):
+def test_tags_are_added_listed_filtered_and_removed(own, run):
     made_now = run("tag", "--labels", "campfire,stars,windows")
     assert made_now.status == 0
     assert [line.split()[0] for line in made_now.lines] == ["campfire", "stars", "windows"]
@@ -189,7 +189,7 @@ def test_tags_are_made_listed_asked_for_and_removed(own, run):
     assert "nothing is tagged" in run("tag").err
 
 
-def test_the_other_verbs_ask_for_tags_as_well(own, run):
+def test_other_verbs_filter_by_tags(own, run):
     run("tag", "--labels", "campfire,stars", "--no-background")
     assert run("similar", "night/campfire.jpg", "--where", "tag:stars<=1", "-k", "9").status == 0
     assert run("similar", "night/campfire.jpg", "--where", "tag:stars>1").status == 1
@@ -198,7 +198,7 @@ def test_the_other_verbs_ask_for_tags_as_well(own, run):
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["search", "night", "tag:stras>0.5"], "did you mean tag:stars?"),
         (["search", "night", "tag:stars>x"], "x follows >"),
@@ -210,11 +210,11 @@ def test_the_other_verbs_ask_for_tags_as_well(own, run):
         (["tag", "--labels", " , "], "at least one label"),
     ],
 )
-def test_mistakes_with_tags_are_said(own, run, words, said):
+def test_wrong_tag_arguments_are_reported(own, run, words, message):
     run("tag", "--labels", "stars,campfire")
     ran = run(*words)
     assert ran.status == 2
-    assert said in ran.err
+    assert message in ran.err
 
 
 def test_files_without_tags(own, run):

@@ -1,4 +1,4 @@
-"""`bindsearch eval`: the table, the records, the picture, and what is complained about."""
+"""`bindsearch eval`: the table, JSON records, the confusion plot, errors."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def colours(tmp_path):
     return made.folders(tmp_path / "colours", COLOURS)
 
 
-def test_the_table_says_score_interval_chance_and_control(run, colours):
+def test_table_has_score_interval_chance_and_control(run, colours):
     ran = run("eval", colours)
     assert ran.status == 0
     assert any(line.split() == "data task measure score 95 % interval chance permuted".split() for line in ran.lines)
@@ -42,7 +42,7 @@ def test_json_has_all_figures(run, colours):
     assert classes["per_class"]["red"] == {"top-1": 1.0, "count": 2}
 
 
-def test_classes_are_shown_when_asked_for(run, colours):
+def test_per_class_option_lists_classes(run, colours):
     lines = run("eval", colours, "--classes", "-q").lines
     assert [line.split() for line in lines if line.startswith("  ")] == [
         ["blue", "1.000", "of", "2"],
@@ -51,7 +51,7 @@ def test_classes_are_shown_when_asked_for(run, colours):
     ]
 
 
-def test_confusion_is_drawn(run, colours, tmp_path):
+def test_confusion_matrix_is_drawn(run, colours, tmp_path):
     assert run("eval", colours, "--confusion", tmp_path / "out.png").status == 0
     with Image.open(tmp_path / "out.png") as picture:
         assert picture.format == "PNG"
@@ -61,12 +61,12 @@ def test_confusion_is_drawn(run, colours, tmp_path):
     assert "name it something.png" in ran.err
 
 
-def test_without_classes_there_is_no_confusion(run, tmp_path):
+def test_no_confusion_matrix_without_classes(run, tmp_path):
     ran = run("eval", made.coco(tmp_path), "--confusion", tmp_path / "out.png")
     assert (ran.status, "no confusion matrix to draw" in ran.err) == (2, True)
 
 
-def test_emergence_is_told(run, tmp_path):
+def test_emergence_is_reported(run, tmp_path):
     made.folders(tmp_path / "seen", {"thunder": ["#202030", "#101018"], "whistle": ["#ffffa0", "yellow"]})
     for name, hertz in (("thunder", 60), ("whistle", 3000)):
         for take in (1, 2):
@@ -76,7 +76,7 @@ def test_emergence_is_told(run, tmp_path):
     assert len([line for line in ran.lines if line.startswith("shared concepts")]) == 8
 
 
-def test_copies_are_told(run, colours, tmp_path):
+def test_copies_are_reported(run, colours, tmp_path):
     (tmp_path / "training").mkdir()
     (tmp_path / "training" / "a.png").write_bytes((colours / "red" / "0.png").read_bytes())
     ran = run("eval", colours, "--against", tmp_path / "training")
@@ -89,7 +89,7 @@ def test_copies_are_told(run, colours, tmp_path):
     assert [each["without_copies"] for each in records if each.get("metric") == "top-1"] == [1.0]
 
 
-def test_what_cannot_be_read_is_complained_about(run, colours):
+def test_unreadable_media_are_reported(run, colours):
     (colours / "red" / "7.png").write_bytes(b"\x89PNG no picture")
     ran = run("eval", colours)
     assert ran.status == 3
@@ -97,7 +97,7 @@ def test_what_cannot_be_read_is_complained_about(run, colours):
 
 
 @pytest.mark.parametrize(
-    ("words", "status", "told"),
+    ("words", "status", "message"),
     [
         (["nowhere"], 2, "nowhere: no such file"),
         (["samples/notes"], 2, "no layout of a data set is recognised"),
@@ -108,7 +108,7 @@ def test_what_cannot_be_read_is_complained_about(run, colours):
         (["samples/sounds", "--limit", "0"], 2, "at least 1"),
     ],
 )
-def test_mistakes_are_told_in_a_line(run, words, status, told):
+def test_usage_errors_are_one_line(run, words, status, message):
     ran = run("eval", *words)
     assert (ran.status, ran.out) == (status, "")
-    assert told.lower() in ran.err.lower()
+    assert message.lower() in ran.err.lower()

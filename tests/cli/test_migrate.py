@@ -12,8 +12,8 @@ def test_there_and_back(run, own):
     assert (there.status, there.err) == (0, "")
     assert there.lines[0] == "3 embedded"
     assert there.lines[2] == "space trial answers now; toy is kept (`bindsearch migrate --rollback`)"
-    told = json.loads(run("status", "--json").out)
-    assert (told["space"], told["previous"]["space"], told["pending"]) == ("trial", "toy", None)
+    record = json.loads(run("status", "--json").out)
+    assert (record["space"], record["previous"]["space"], record["pending"]) == ("trial", "toy", None)
     assert any(line.startswith("previous    space toy, ") and "--drop-old" in line for line in run("status").lines)
     back = run("migrate", "--rollback")
     assert back.lines == ["back to space toy; `bindsearch index` embeds what came since"]
@@ -31,8 +31,8 @@ def test_missing_files_are_named_and_hold_the_switch_up(run, own):
     assert held.lines[2].startswith("space toy still answers")
     assert held.err == "1 file cannot be embedded now:\n  night/campfire.jpg: it is not there now\n"
     assert any(line.startswith("pending     space trial: 2 of 3 files") for line in run("status").lines)
-    told = json.loads(run("migrate", "--json").out)
-    assert (told["switched"], told["done_before"], list(told["missing"])) == (
+    record = json.loads(run("migrate", "--json").out)
+    assert (record["switched"], record["done_before"], list(record["missing"])) == (
         False,
         2,
         [str(own / "night" / "campfire.jpg")],
@@ -72,13 +72,13 @@ def test_both_answers_stand_side_by_side(run, own):
     assert [str(own / row[2]) for row in rows] == old
     assert [int(row[3]) for row in rows] == [new.index(path) + 1 for path in old]
     assert shown.lines[-1] == "3 of 3 are in both"
-    told = json.loads(run("compare", "fire", "-k", "1", "--json").out)
-    assert [(answer["space"], answer["edition"]) for answer in told["results"]] == [
+    record = json.loads(run("compare", "fire", "-k", "1", "--json").out)
+    assert [(answer["space"], answer["edition"]) for answer in record["results"]] == [
         ("trial", "current"),
         ("toy", "previous"),
     ]
-    assert [[hit["path"] for hit in answer["hits"]] for answer in told["results"]] == [new[:1], old[:1]]
-    assert told["shared"] == int(new[0] == old[0])
+    assert [[hit["path"] for hit in answer["hits"]] for answer in record["results"]] == [new[:1], old[:1]]
+    assert record["shared"] == int(new[0] == old[0])
 
 
 def test_every_kind_of_query_can_be_compared(run, own):

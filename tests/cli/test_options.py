@@ -31,18 +31,18 @@ def paths(ran):
     return [os.path.basename(json.loads(line)["path"]) for line in ran.lines]
 
 
-def test_the_kinds_are_those_of_the_engine():
+def test_modalities_equal_those_of_the_engine():
     assert list(Modality) == list(MODALITIES)
 
 
-def test_without_a_verb_help_is_shown_and_the_status_is_2(run):
+def test_no_verb_prints_help_and_exits_with_2(run):
     ran = run()
     assert (ran.status, ran.out) == (2, "")
     assert all(f"    {name_of(verb)} " in ran.err for verb in VERBS)
 
 
 @pytest.mark.parametrize("verb", [name_of(verb) for verb in VERBS])
-def test_every_verb_helps(run, verb):
+def test_every_verb_has_help(run, verb):
     ran = run(verb, "--help")
     assert ran.status == 0
     assert ran.lines[0].startswith(f"usage: bindsearch {verb}")
@@ -54,7 +54,7 @@ def test_version(run):
     assert run("--version").out == "bindsearch 0.1.0\n"
 
 
-def test_common_options_stand_before_or_after_the_verb(run):
+def test_common_options_before_or_after_the_verb(run):
     plain = run("search", "night", "-k", "2", "--json", "--library", "media.library")
     assert plain.status == 0
     assert run("--json", "-l", "media.library", "search", "night", "-k", "2") == plain
@@ -73,30 +73,30 @@ def test_common_options_stand_before_or_after_the_verb(run):
     ],
     ids=" ".join,
 )
-def test_words_and_options_mix_in_any_order(run, words):
+def test_words_and_options_in_any_order(run, words):
     expected = run("search", "dark night", "-", "snow", "-k", "3", "--json")
     assert expected.status == 0
     assert run("--json", "search", *words) == expected
 
 
-def test_words_that_look_like_options_follow_two_dashes(run):
+def test_words_like_options_after_two_dashes(run):
     assert (
         run("search", "-k", "2", "--json", "--", "-night").lines == run("search", "-k2", "--json", "text:-night").lines
     )
 
 
-def test_a_query_from_standard_input(run, monkeypatch):
+def test_query_from_stdin(run, monkeypatch):
     typed = run("search", "a dark night, with stars", "-k", "2", "--json")
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b" a dark night, with stars\n"), "utf-8"))
     assert run("search", "-", "-k", "2", "--json") == typed
 
 
-def test_standard_input_that_is_no_text_is_searched_as_far_as_it_goes(run, monkeypatch):
+def test_undecodable_stdin_is_replaced(run, monkeypatch):
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"dark night \xff\xfe"), "utf-8"))
     assert run("search", "-", "-k", "2").status == 0
 
 
-def test_a_file_on_standard_input_is_no_query(run, place, monkeypatch):
+def test_binary_stdin_is_refused(run, place, monkeypatch):
     picture = (place / "night" / "campfire.jpg").read_bytes()
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(picture), "utf-8"))
     ran = run("search", "-")
@@ -113,15 +113,15 @@ def test_hits_as_json(run):
     assert [hit["expect"] for hit in hits] == sorted(hit["expect"] for hit in hits)
 
 
-def test_the_report_as_json_has_every_field(own, run):
+def test_json_report_has_every_field(own, run):
     shutil.copy(own / "night" / "campfire.jpg", own / "night" / "copy.jpg")
     (own / "night" / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 no picture")
     ran = run("index", "--json")
-    told = json.loads(ran.out)
+    report = json.loads(ran.out)
     assert ran.status == 3
-    assert told.keys() == set(Report.__dataclass_fields__) | {"coverage", "processed"}
-    assert (told["added"], told["copied"], told["unchanged"], told["processed"]) == (0, 1, 3, 5)
-    assert list(told["quarantined"]) == [str(own / "night" / "broken.jpg")]
+    assert report.keys() == set(Report.__dataclass_fields__) | {"coverage", "processed"}
+    assert (report["added"], report["copied"], report["unchanged"], report["processed"]) == (0, 1, 3, 5)
+    assert list(report["quarantined"]) == [str(own / "night" / "broken.jpg")]
 
 
 def test_filters_reach_the_engine(run):
@@ -134,14 +134,14 @@ def test_filters_reach_the_engine(run):
     assert run("search", "night", "--since", "2999-01-01").status == 1
 
 
-def test_metadata_is_kept_and_searched(own, run):
+def test_metadata_is_stored_and_filtered(own, run):
     run("index", "night/campfire.jpg", "--meta", "by=Ana", "--meta", "place=the harbour")
     found = run("search", "night", "--where", "by=Ana", "--where", "place=the harbour", "--json")
     assert [json.loads(line)["metadata"] for line in found.lines] == [{"by": "Ana", "place": "the harbour"}]
     assert run("search", "night", "--where", "by=Ben").status == 1
 
 
-def test_the_space_is_named_at_creation_only(own, run):
+def test_space_is_named_at_creation_only(own, run):
     assert run("index", "night", "-l", "toy.library", "--space", "toy").status == 0
     assert run("index", "night", "-l", "toy.library", "--space", "toy").lines[0] == "3 unchanged"
 
@@ -150,7 +150,7 @@ STRANGE = [b"new\nline.jpg", b"esc\x1b[31m.jpg", b"latin\xe9.jpg", "rtl\u202e.jp
 
 
 @pytest.fixture
-def strange(own, run):
+def unusual_names(own, run):
     for name in STRANGE:
         try:
             shutil.copy(b"night/campfire.jpg", os.path.join(b"night", name))
@@ -161,18 +161,18 @@ def strange(own, run):
     return own
 
 
-def test_paths0_gives_names_as_they_are(strange):
+def test_paths0_prints_raw_names(unusual_names):
     left = sorted(STRANGE)
     while left:  # of files with the same content, the first that is left is found
         command = [sys.executable, "-m", "bindsearch", "search", "campfire", "-k", "1", "--paths0"]
         done = subprocess.run(command, check=True, capture_output=True)
-        assert done.stdout == os.fsencode(strange) + b"/night/" + left[0] + b"\0"
+        assert done.stdout == os.fsencode(unusual_names) + b"/night/" + left[0] + b"\0"
         os.unlink(done.stdout.removesuffix(b"\0"))
         assert main(["index", "--quiet"]) == 0
         left.pop(0)
 
 
-def test_names_never_break_a_line(strange, run):
+def test_names_never_break_a_line(unusual_names, run):
     shown = run("search", "campfire", "-k", "1", "-q").out
     assert shown.endswith("night/esc\\x1b[31m.jpg (+4 copies)\n")
     for name, escaped in zip(
@@ -183,24 +183,24 @@ def test_names_never_break_a_line(strange, run):
     assert len(run("search", "campfire", "-k", "1", "--json").lines) == 1
 
 
-def test_similar_leaves_the_file_itself_out(run):
+def test_similar_excludes_the_file_itself(run):
     assert "campfire.jpg" not in paths(run("similar", "night/campfire.jpg", "-k", "100", "--json"))
 
 
-def test_exported_rows_are_all_segments(own, run):
+def test_export_has_a_row_per_segment(own, run):
     assert run("export", "out.jsonl").lines == ["3 segments written to out.jsonl"]
     rows = [json.loads(line) for line in (own / "out.jsonl").read_text().splitlines()]
     assert sorted(os.path.basename(row["path"]) for row in rows) == sorted(os.listdir(own / "night"))
     assert [len(row["vector"]) for row in rows] == [json.loads(run("status", "--json").out)["dim"]] * 3
 
 
-def test_nothing_put_aside_is_said(own, run):
+def test_empty_quarantine_is_stated(own, run):
     ran = run("status", "--quarantine")
     assert (ran.status, ran.out, ran.err) == (0, "", "bindsearch: no file is put aside\n")
     assert run("status", "--quarantine", "--quiet").err == ""
 
 
-def test_what_is_gone_is_kept_until_it_is_forgotten(own, run):
+def test_missing_files_stay_until_forgotten(own, run):
     (own / "night" / "campfire.jpg").unlink()
     assert run("index").lines[0] == "2 unchanged · 1 removed"
     assert any(line.startswith("gone        1 item,") for line in run("status").lines)
@@ -208,22 +208,22 @@ def test_what_is_gone_is_kept_until_it_is_forgotten(own, run):
     assert run("forget", "--gone").status == 1
 
 
-def test_what_changed_or_went_is_no_fault_but_told(own, run):
+def test_changed_and_missing_files_are_reported_without_fault(own, run):
     assert run("doctor", "-q").out == ""
     (own / "night" / "campfire.jpg").unlink()
     for name in ("city_windows_at_night.png", "dark_night_with_stars.png"):
         os.utime(own / "night" / name, (1, 1))
     ran = run("doctor")
     assert (ran.status, ran.lines[0]) == (0, "no fault found in 3 items, 3 segments")
-    told = "since they were indexed, 2 files changed and 1 file is gone: `bindsearch index` looks again"
-    assert ran.lines[1:] == [told]
-    told = json.loads(run("doctor", "--quick", "--json").out)
-    assert (told["changed"], told["gone"], told["findings"]) == (2, 1, [])
+    report = "since they were indexed, 2 files changed and 1 file is gone: `bindsearch index` looks again"
+    assert ran.lines[1:] == [report]
+    report = json.loads(run("doctor", "--quick", "--json").out)
+    assert (report["changed"], report["gone"], report["findings"]) == (2, 1, [])
     run("index")
     assert run("doctor").lines == ["no fault found in 2 items, 2 segments"]
 
 
-def test_forgetting_says_what_comes_back(own, run):
+def test_forget_names_what_will_return(own, run):
     ran = run("forget", "night/campfire.jpg")
     assert (ran.status, ran.lines) == (0, ["forgot 1 file"])
     assert ran.err.startswith("bindsearch: what still lies in an indexed folder comes back with the next")
@@ -233,7 +233,7 @@ def test_forgetting_says_what_comes_back(own, run):
     assert run("forget", "night").err == ""
 
 
-def test_the_closing_line_counts_what_was_taken_in_and_names_the_kinds_that_were_not(own, run):
+def test_summary_counts_files_and_names_ignored_kinds(own, run):
     (own / "more").mkdir()
     (own / "more" / "cut.png").write_bytes((own / "night" / "city_windows_at_night.png").read_bytes()[:90])
     shutil.copy(own / "night" / "campfire.jpg", own / "more" / "fire.jpg")
@@ -249,7 +249,7 @@ def test_the_closing_line_counts_what_was_taken_in_and_names_the_kinds_that_were
     assert run("index", "-l", "more.library").status == 0
 
 
-def test_a_classifier_that_cannot_say_none_is_told_when_it_tags(own, run):
+def test_tagging_without_none_warns(own, run):
     run("classify", "--labels", "fire,sea", "--save", "kept", "-q")
     ran = run("tag", "--load", "kept")
     assert ran.status == 0
@@ -259,7 +259,7 @@ def test_a_classifier_that_cannot_say_none_is_told_when_it_tags(own, run):
     assert run("tag", "--load", "kept").err == ""
 
 
-def test_times_are_told_in_milliseconds(own, run):
+def test_times_have_milliseconds(own, run):
     frames = [Image.new("RGB", (8, 8), (shade, 0, 0)) for shade in (0, 100, 200)]
     frames[0].save(own / "night" / "film.gif", save_all=True, append_images=frames[1:], duration=300)
     run("index", "-q")
@@ -268,23 +268,23 @@ def test_times_are_told_in_milliseconds(own, run):
     assert (film["start"], film["end"]) == (0.0, 0.9)
 
 
-def test_a_file_that_finds_itself_is_no_work_of_chance(run):
+def test_queried_file_has_zero_evalue(run):
     line = run("search", "samples/photos/night/campfire.jpg", "-k", "1", "-q").lines[0]
     assert line.split()[1] == "never"
 
 
-def test_as_many_as_there_are_can_be_asked_for(run):
+def test_huge_k_returns_everything(run):
     every = run("search", "night", "-k", "1000", "-q").lines
     assert len(every) == 45
     assert run("search", "night", "-k", "9" * 30, "-q").lines == every
 
 
-def test_quiet_leaves_only_the_answer(run):
+def test_quiet_prints_results_only(run):
     assert len(run("search", "night", "-k", "2").lines) == 4
     assert len(run("search", "night", "-k", "2", "--quiet").lines) == 2
 
 
-def test_a_library_of_nothing_says_how_to_fill_it(own, run):
+def test_empty_library_says_how_to_fill_it(own, run):
     (own / "empty").mkdir()
     assert run("index", "empty", "-l", "empty.library").status == 0
     ran = run("search", "rain", "-l", "empty.library")

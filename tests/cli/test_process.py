@@ -1,4 +1,4 @@
-"""The command line as a process of its own: signals, pipes, a real terminal."""
+"""The command line as a separate process: signals, pipes, a real terminal."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NEVER = r"(?!)"
 
 @pytest.fixture
 def notes(tmp_path, monkeypatch):
-    """A folder with so many notes that indexing them is still under way when the first progress is shown."""
+    """A folder with enough notes that indexing still runs when progress is first shown."""
     (tmp_path / "notes").mkdir()
     for number in range(NOTES):
         (tmp_path / "notes" / f"{number}.txt").write_text(f"note {number} about rain and stars", encoding="utf-8")
@@ -66,7 +66,7 @@ def items(library):
     return json.loads(done.stdout)["items"]
 
 
-def test_progress_is_drawn_and_wiped(notes):
+def test_progress_is_drawn_and_cleared(notes):
     terminal = Terminal("index", "notes")
     assert terminal.finish() == 0, terminal.shown
     assert re.search(r"\r\x1b\[K.*[\d,]+/2,000 files  [\d,.]+ files/s  \d:\d\d left", terminal.shown)
@@ -75,7 +75,7 @@ def test_progress_is_drawn_and_wiped(notes):
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_the_first_signal_stops_cleanly_and_the_next_run_completes(notes, number, status):
+def test_first_signal_stops_cleanly_and_next_run_completes(notes, number, status):
     terminal = Terminal("index", "notes")
     terminal.read_until("files/s")
     terminal.process.send_signal(number)
@@ -91,7 +91,7 @@ def test_the_first_signal_stops_cleanly_and_the_next_run_completes(notes, number
     assert main(["doctor", "--quiet"]) == 0
 
 
-def test_the_second_signal_stops_at_once_and_nothing_breaks(notes):
+def test_second_signal_stops_at_once_without_damage(notes):
     terminal = Terminal("index", "notes")
     terminal.read_until("files/s")
     terminal.process.send_signal(signal.SIGINT)
@@ -104,7 +104,7 @@ def test_the_second_signal_stops_at_once_and_nothing_breaks(notes):
     assert items("notes.library") == NOTES
 
 
-def test_a_reader_who_leaves_is_no_error(place):
+def test_closed_pipe_is_not_an_error(place):
     command = [*COMMAND, "search", "rain", "-l", str(place / "media.library")]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout is not None
@@ -113,7 +113,7 @@ def test_a_reader_who_leaves_is_no_error(place):
     assert (process.returncode, err) == (141, b"")
 
 
-def test_a_reader_who_leaves_ends_the_work(tmp_path):
+def test_closed_pipe_ends_the_work(tmp_path):
     for number in range(NOTES):  # whose lines are more than a pipe holds
         (tmp_path / f"{number}.txt").write_text("rain", encoding="utf-8")
     command = [*COMMAND, "classify", str(tmp_path), "--labels", "rain,snow", "--space", "toy"]
@@ -125,7 +125,7 @@ def test_a_reader_who_leaves_ends_the_work(tmp_path):
     assert (process.returncode, err) == (141, b"")
 
 
-def test_a_full_disk_is_one_line(place):
+def test_full_disk_is_one_line(place):
     if not os.path.exists("/dev/full"):
         pytest.skip("this system has no /dev/full")
     with open("/dev/full", "wb") as full:

@@ -62,15 +62,15 @@ def test_the_licence_is_shown_and_accepted_and_the_file_comes(trial, get, server
 
 def test_json_tells_file_path_and_licence(trial, get):
     status, out, _ = get("trial", "--accept-licence", "--json", "--quiet")
-    told = json.loads(out)
+    record = json.loads(out)
     assert status == 0
-    assert (told["space"], told["file"], told["licence"], told["commercial"]) == (
+    assert (record["space"], record["file"], record["licence"], record["commercial"]) == (
         "trial",
         "tower.bin",
         "CC-BY-NC-4.0",
         False,
     )
-    assert Path(told["path"]).read_bytes() == CONTENT
+    assert Path(record["path"]).read_bytes() == CONTENT
 
 
 class Terminal(io.StringIO):

@@ -1,4 +1,4 @@
-"""What a person sees: progress on a terminal, colours and links, numbers as words, columns that align."""
+"""Output for people: progress bars, colours and links, number formats, aligned columns."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from bindsearch.types import Modality, Segment, Span
 
 
 class Terminal(io.StringIO):
-    """A stream that says it is a terminal, as wide as an unknown one."""
+    """A stream that claims to be a terminal of unknown width."""
 
     def isatty(self) -> bool:
         return True
 
 
 class Clock:
-    """Time that passes when told to."""
+    """A clock that is advanced by hand."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
@@ -46,7 +46,7 @@ def _terminal(monkeypatch):
 
 
 def drawn(stream, *steps, quiet=False):
-    """Show progress step by step, each at its second, and give what was written."""
+    """Show progress steps at given seconds; return what was written."""
     clock = Clock()
     with Bar(stream, quiet=quiet, now=clock) as bar:
         for second, progress in steps:
@@ -59,45 +59,45 @@ def progress(done, total, path=None):
     return Progress(done, total, 0, path)
 
 
-def test_the_bar_has_share_count_speed_and_what_is_left(monkeypatch):
+def test_bar_has_share_count_rate_and_remaining_time(monkeypatch):
     monkeypatch.setenv("NO_COLOR", "1")
-    told = drawn(Terminal(), (10.0, progress(250, 1000, Path("/media/field/rain.wav"))))
+    output = drawn(Terminal(), (10.0, progress(250, 1000, Path("/media/field/rain.wav"))))
     bar = "━━━━━━··················  25%".replace("━━━━━━", "━" * 6)
-    assert told == f"\r\x1b[K{bar}  250/1,000 files  25 files/s  0:30 left  /media/field/rain.wav\r\x1b[K"
+    assert output == f"\r\x1b[K{bar}  250/1,000 files  25 files/s  0:30 left  /media/field/rain.wav\r\x1b[K"
 
 
-def test_an_index_that_is_made_anew_has_a_bar_too(monkeypatch):
+def test_index_rebuild_has_a_bar(monkeypatch):
     monkeypatch.setenv("NO_COLOR", "1")
     steps = [
         (10.0, replace(progress(0, None), building=BuildProgress("audio", "ivf", "building", 500_000, 1_000_000))),
         (20.0, replace(progress(0, None), building=BuildProgress("audio", "ivf", "measuring"))),
     ]
     bar = "━" * 12 + "·" * 12
-    told = f"\r\x1b[K{bar}  50%  building the index of audio (ivf)  1,000,000 segments"
-    assert drawn(Terminal(), *steps) == f"{told}\r\x1b[Kmeasuring the index of audio (ivf)\r\x1b[K"
+    output = f"\r\x1b[K{bar}  50%  building the index of audio (ivf)  1,000,000 segments"
+    assert drawn(Terminal(), *steps) == f"{output}\r\x1b[Kmeasuring the index of audio (ivf)\r\x1b[K"
 
 
-def test_while_the_scan_runs_there_is_no_bar():
+def test_no_bar_while_scanning():
     assert drawn(Terminal(), (2.0, progress(3, None))) == "\r\x1b[K3 files, still looking  1.5 files/s\r\x1b[K"
 
 
-def test_the_bar_is_drawn_ten_times_a_second_at_most():
-    told = drawn(Terminal(), *((step / 1000, progress(step, 2000)) for step in range(1, 1001)))
-    assert 8 <= told.count("files/s") <= 10
+def test_bar_is_drawn_at_most_ten_times_a_second():
+    output = drawn(Terminal(), *((step / 1000, progress(step, 2000)) for step in range(1, 1001)))
+    assert 8 <= output.count("files/s") <= 10
 
 
-def test_the_bar_fits_the_line():
+def test_bar_fits_the_line():
     path = Path("/media") / ("a very long name of a folder " * 5) / "the_file_itself.wav"
-    told = drawn(Terminal(), (5.0, progress(123_456, 1_234_567, path)))
-    line = told.removeprefix("\r\x1b[K").removesuffix("\r\x1b[K")
+    output = drawn(Terminal(), (5.0, progress(123_456, 1_234_567, path)))
+    line = output.removeprefix("\r\x1b[K").removesuffix("\r\x1b[K")
     assert columns(line) == screens.DEFAULT_COLUMNS - 1
     assert "…" in line
     assert "itself.wav" in line
 
 
-def test_elsewhere_there_is_a_plain_line_every_ten_seconds():
-    told = drawn(io.StringIO(), *((float(second), progress(second, 100)) for second in range(1, 31)))
-    assert told.splitlines() == [
+def test_plain_line_every_ten_seconds_without_terminal():
+    output = drawn(io.StringIO(), *((float(second), progress(second, 100)) for second in range(1, 31)))
+    assert output.splitlines() == [
         "10/100 files, 1.0 files/s, 1:30 left",
         "20/100 files, 1.0 files/s, 1:20 left",
         "30/100 files, 1.0 files/s, 1:10 left",
@@ -139,7 +139,7 @@ def listed(stream, *options, monkeypatch):
     return stream.getvalue()
 
 
-def test_a_list_is_aligned(monkeypatch):
+def test_list_is_aligned(monkeypatch):
     assert listed(io.StringIO(), monkeypatch=monkeypatch).splitlines() == [
         "       by chance  score  kind         moment         path",
         "1     1 in 5,000   0.90  image                       /m/night.jpg (+1 copy)",
@@ -149,26 +149,26 @@ def test_a_list_is_aligned(monkeypatch):
     ]
 
 
-def test_what_chance_brings_too_often_is_left_out(monkeypatch):
-    told = listed(io.StringIO(), "--max-expect", "0.3", "--quiet", monkeypatch=monkeypatch)
-    assert [line[0] for line in told.splitlines()] == ["1", "2"]
+def test_max_expect_drops_likely_chance_hits(monkeypatch):
+    output = listed(io.StringIO(), "--max-expect", "0.3", "--quiet", monkeypatch=monkeypatch)
+    assert [line[0] for line in output.splitlines()] == ["1", "2"]
 
 
-def test_on_a_terminal_paths_are_links_to_the_moment(monkeypatch):
-    told = listed(Terminal(), monkeypatch=monkeypatch)
-    assert "\x1b]8;;file:///m/night.jpg\x1b\\/m/night.jpg\x1b]8;;\x1b\\ (+1 copy)" in told
-    assert "\x1b]8;;file:///m/a%20b.mp4#t=61,63.5\x1b\\" in told
-    assert "\x1b[32m1 in 5,000\x1b[0m" in told
+def test_terminal_paths_link_to_the_moment(monkeypatch):
+    output = listed(Terminal(), monkeypatch=monkeypatch)
+    assert "\x1b]8;;file:///m/night.jpg\x1b\\/m/night.jpg\x1b]8;;\x1b\\ (+1 copy)" in output
+    assert "\x1b]8;;file:///m/a%20b.mp4#t=61,63.5\x1b\\" in output
+    assert "\x1b[32m1 in 5,000\x1b[0m" in output
 
 
-def test_no_color_leaves_links_only(monkeypatch):
+def test_no_color_keeps_links(monkeypatch):
     monkeypatch.setenv("NO_COLOR", "1")
-    told = listed(Terminal(), monkeypatch=monkeypatch)
-    assert "\x1b[" not in told
-    assert "\x1b]8;;" in told
+    output = listed(Terminal(), monkeypatch=monkeypatch)
+    assert "\x1b[" not in output
+    assert "\x1b]8;;" in output
 
 
-def test_a_dumb_terminal_gets_plain_text(monkeypatch):
+def test_dumb_terminal_gets_plain_text(monkeypatch):
     monkeypatch.setenv("TERM", "dumb")
     assert "\x1b" not in listed(Terminal(), monkeypatch=monkeypatch)
 
@@ -177,7 +177,7 @@ def test_a_dumb_terminal_gets_plain_text(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("expect", "said"),
+    ("expect", "message"),
     [
         (1e-300, "1 in a billion"),
         (0.0, "never"),
@@ -190,11 +190,11 @@ def test_a_dumb_terminal_gets_plain_text(monkeypatch):
         (1234.5, "1,234 per search"),
     ],
 )
-def test_chance(expect, said):
-    assert chance(expect) == said
+def test_evalue_format(expect, message):
+    assert chance(expect) == message
 
 
-def test_times_and_sizes():
+def test_time_and_size_formats():
     assert [clock(0), clock(59.96), clock(3599.6), clock(59.96, tenths=True)] == ["0:00", "1:00", "1:00:00", "1:00.0"]
     assert [moment(None, None), moment(0.0, 2.0), moment(0.5, 2.0)] == ["", "0:00–0:02", "0:00.5–0:02.0"]
     assert [span(0.04), span(59.4), span(61), span(5_400)] == ["0.0 s", "59 s", "1 min", "1.5 hours"]
@@ -204,29 +204,29 @@ def test_times_and_sizes():
     assert [share(1.0), share(0.99999), share(0.5)] == ["100 %", "99.9 %", "50.0 %"]
 
 
-def test_columns_of_wide_and_combined_letters():
+def test_width_of_wide_and_combining_letters():
     assert [columns("夜空"), columns("e\u0301"), columns("\x1b[2mab\x1b[0m")] == [4, 1, 2]
     assert padded("夜", 4) + "|" == "夜  |"
     assert [cut("夜空の星", 5), cut("abcdefgh", 5), cut("abcdefgh", 5, middle=True)] == ["夜空…", "abcd…", "ab…gh"]
     assert cut("abc", 1) == ""
 
 
-def test_names_are_shown_on_one_line():
+def test_names_are_escaped_to_one_line():
     assert escaped("a\nb\tc\x1b[2J\udcff\u2028\u202e") == "a\\nb\\tc\\x1b[2J\\xff\\u2028\\u202e"
     assert escaped("naïve 夜空 👩\u200d🚀 1.30\u202fPM") == "naïve 夜空 👩\u200d🚀 1.30\u202fPM"
 
 
-def test_paths_are_shown_from_where_one_is(tmp_path, monkeypatch):
+def test_paths_are_shown_relative(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert shown(tmp_path / "a" / "b.jpg") == "a/b.jpg"
     assert shown("/x") == "/x"
 
 
-def test_addresses_name_bytes_as_they_are():
+def test_uris_percent_encode_raw_bytes():
     assert address(Path("/m/\udcff #.wav"), start=1.0, end=2.123456) == "file:///m/%FF%20%23.wav#t=1,2.12"
 
 
-def test_a_poor_encoding_is_no_reason_to_fail(place, monkeypatch):
+def test_ascii_stream_gets_escapes(place, monkeypatch):
     from bindsearch.cli import main
 
     raw = io.BytesIO()

@@ -1,4 +1,4 @@
-"""`search --why-image`: the reason for a result as a picture."""
+"""`search --why-image`: the explanation of a hit as an image."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 from PIL import Image
 
 
-def test_the_first_result_is_drawn(run, place, tmp_path):
+def test_first_hit_is_drawn(run, place, tmp_path):
     path = tmp_path / "why.png"
     ran = run("search", "blue sea", "--modality", "image", "-k", "2", "--why-image", path)
     assert ran.status == 0
@@ -20,7 +20,7 @@ def test_the_first_result_is_drawn(run, place, tmp_path):
     assert run("search", "blue sea", "--modality", "image", "-k", "2").out == ran.out
 
 
-def test_another_result_is_drawn_even_beyond_those_listed(run, tmp_path):
+def test_hit_beyond_the_list_is_drawn(run, tmp_path):
     path = tmp_path / "third.png"
     ran = run("search", "birdsong", "--modality", "audio", "-k", "2", "--why-image", path, "--of", "3", "-q")
     assert (ran.status, len(ran.lines), ran.err) == (0, 2, "")
@@ -28,7 +28,7 @@ def test_another_result_is_drawn_even_beyond_those_listed(run, tmp_path):
         assert drawn.width == 1200
 
 
-def test_words_and_picture_go_together(run, tmp_path):
+def test_why_and_why_image_combine(run, tmp_path):
     path = tmp_path / "film.jpg"
     ran = run("search", "blue sea", "--modality", "video", "-k", "1", "--why", "--why-image", path)
     assert any(line.strip().endswith("text:blue sea") for line in ran.lines)
@@ -36,15 +36,15 @@ def test_words_and_picture_go_together(run, tmp_path):
         assert drawn.format == "JPEG"
 
 
-def test_the_words_of_a_text_are_listed(run):
+def test_key_phrase_of_a_text_is_listed(run):
     ran = run("search", "pumpkin soup", "--modality", "text", "-k", "1", "--why")
     (line,) = [line.strip() for line in ran.lines if line.strip().startswith("words  ")]
     assert "pumpkin" in line.lower().partition(", in “")[0]
 
 
-def test_what_cannot_be_drawn_is_one_line(run, tmp_path):
+def test_undrawable_hit_is_one_line(run, tmp_path):
     path = tmp_path / "why.png"
-    for words, said in [
+    for words, message in [
         (["pumpkin soup", "--modality", "text", "--why-image", path], "is a text, which cannot be drawn"),
         (["snow", "--why-image", path, "--of", "5000"], "there is no result 5000 to draw: the search finds "),
         (["snow", "--modality", "image", "--why-image", tmp_path / "why.xyz"], "name it something.png"),
@@ -52,7 +52,7 @@ def test_what_cannot_be_drawn_is_one_line(run, tmp_path):
     ]:
         ran = run("search", *words)
         assert ran.status != 0
-        assert said in ran.err
+        assert message in ran.err
         assert ran.err.count("\n") == 1
         assert not path.exists()
     assert run("search", "snow", "--max-expect", "1e-30", "--why-image", path).status == 1
