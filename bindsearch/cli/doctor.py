@@ -1,4 +1,4 @@
-"""`bindsearch doctor`: prove that the library is sound."""
+"""`bindsearch doctor`: check the library and repair it."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ if TYPE_CHECKING:
     from bindsearch.library.doctor import Drift
 
 DESCRIPTION = """\
-Prove that ledger, files and indexes agree, or say what does not hold, and end with status 1. With --repair, mend it;
-what must be embedded again is left to the next `bindsearch index`. Files that have openly changed or gone since the
-last `bindsearch index` are no fault: they are counted, left to the next one too, and the status stays 0.
+Check that files, ledger and indexes agree; list what is wrong and exit with status 1. With --repair, repair it; what
+must be embedded again is left to the next `bindsearch index`. Files that were changed or deleted since the last
+`bindsearch index` are not faults: they are counted, left to the next one, and the status stays 0.
 """
 
 
 def add(verbs: Verbs) -> None:
     """Add the verb."""
     parser: Parser = verbs.add_parser(
-        "doctor", help="prove that the library is sound", usage="%(prog)s [options]", description=DESCRIPTION
+        "doctor", help="check that files, ledger and indexes agree", usage="%(prog)s [options]", description=DESCRIPTION
     )
-    parser.add_argument("--repair", action="store_true", help="mend what does not hold")
-    parser.add_argument("--quick", action="store_true", help="do not read the files again to compare their content")
+    parser.add_argument("--repair", action="store_true", help="repair what is wrong")
+    parser.add_argument("--quick", action="store_true", help="do not read the files to compare their content")
     add_common(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Examine, and repair if asked to; give 1 if faults remain."""
+    """Check, and repair with --repair; return 1 if faults remain."""
     from bindsearch.library.library import Library
 
     with Library.open(args.library, create=False) as library:
@@ -60,12 +60,12 @@ def run(args: argparse.Namespace) -> int:
 def _drifted(drift: Drift) -> str:
     changed = [f"{counted(drift.changed, 'file')} changed"] if drift.changed else []
     gone = [f"{counted(drift.gone, 'file is', 'files are')} gone"] if drift.gone else []
-    return f"since they were indexed, {' and '.join(changed + gone)}: `bindsearch index` looks again"
+    return f"since they were indexed, {' and '.join(changed + gone)}: run `bindsearch index` to update"
 
 
 def _verdict(faults: int, examined: str, *, repaired: bool) -> str:
     if not faults:
         return f"no fault found in {examined}"
     if repaired:
-        return f"mended {counted(faults, 'fault')}; `bindsearch index` embeds what is missing now"
-    return f"{counted(faults, 'fault')} found in {examined}; `bindsearch doctor --repair` mends them"
+        return f"repaired {counted(faults, 'fault')}; `bindsearch index` embeds what is missing now"
+    return f"{counted(faults, 'fault')} found in {examined}; `bindsearch doctor --repair` repairs them"

@@ -16,8 +16,8 @@ from bindsearch.errors import BadQuery
 
 DESCRIPTION = """\
 Take files, or all files below folders, and their vectors out of the library. The files themselves stay where they
-are; what still lies in an indexed folder is taken in again by the next `bindsearch index`, unless it is moved away or
-given a name that begins with a dot. With --gone, drop the vectors that are kept for files that are not there any more.
+are; those in an indexed folder are added again by the next `bindsearch index`, unless they are moved away or get a name
+that begins with a dot. With --gone, drop the vectors that are kept for deleted files.
 """
 
 
@@ -36,14 +36,14 @@ def add(verbs: Verbs) -> None:
         description=DESCRIPTION,
         gathers="paths",
     )
-    parser.add_argument("paths", nargs="*", metavar="PATH", help="a file, or a folder with all that is below it")
+    parser.add_argument("paths", nargs="*", metavar="PATH", help="a file, or a folder with everything below it")
     parser.add_argument("--gone", action="store_true", help="drop what is kept for files that are gone")
     add_common(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Forget and say how much; give 1 if there was nothing to forget."""
+    """Forget and print how much; return 1 if there was nothing to forget."""
     from bindsearch.library.library import Library
 
     if not args.paths and not args.gone:

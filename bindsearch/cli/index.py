@@ -1,4 +1,4 @@
-"""`bindsearch index`: bring the library to what lies in folders now."""
+"""`bindsearch index`: bring the library up to date with files and folders."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ if TYPE_CHECKING:
     from bindsearch.types import SpaceSpec
 
 DESCRIPTION = """\
-Bring the library to what lies in files and folders now: new and changed files are decoded and embedded, moved
-ones are recognised by their content, and what is gone is noted. Without PATH, do so where it was done before.
-The library is made if there is none. Links are followed; hidden files and folders are left out unless they are named.
+Bring the library up to date with files and folders: new and changed files are decoded and embedded, moved files
+are recognised by their content, and deleted files are removed. Without PATH, index the same folders as before.
+The library is created if it does not exist. Links are followed; hidden files and folders are skipped unless named.
 """
 EPILOG = """\
 examples:
   bindsearch index ~/Pictures ~/Recordings
   bindsearch index ~/Recordings/2026 --meta project=harbour --meta by=Ana
-  bindsearch index                            # once more, everywhere
+  bindsearch index                            # all folders again
 
-Ctrl-C stops cleanly; the same command then goes on where it stopped.
+Ctrl-C stops cleanly; the same command then continues where it stopped.
 """
 COUNTS = ("added", "changed", "moved", "copied", "returned", "unchanged", "removed", "ignored")
 FAILURES_SHOWN = 10
 KINDS_SHOWN = 8
 SWITCHES = {
-    "centring": "let what queries have in common, or vary in by chance, count less (on)",
-    "hubness": "let what answers whatever is asked count less (off)",
+    "centring": "centre and whiten text queries before scoring (on)",
+    "hubness": "penalise hubs, items that score high for any query (off)",
 }
 
 
@@ -47,60 +47,62 @@ def add(verbs: Verbs) -> None:
     """Add the verb."""
     parser: Parser = verbs.add_parser(
         "index",
-        help="take files and folders in",
+        help="add files and folders to the library",
         usage="%(prog)s [PATH ...] [options]",
         description=DESCRIPTION,
         epilog=EPILOG,
         gathers="paths",
     )
-    parser.add_argument("paths", nargs="*", metavar="PATH", help="a file, or a folder with all that is below it")
-    parser.add_argument("--space", metavar="NAME", help="make a new library with this space (see `bindsearch spaces`)")
+    parser.add_argument("paths", nargs="*", metavar="PATH", help="a file, or a folder with everything below it")
+    parser.add_argument("--space", metavar="NAME", help="create the library with this space (see `bindsearch spaces`)")
     parser.add_argument(
         "--commercial",
         action="store_true",
-        help="from now on, let only spaces into this library whose licences allow commercial use",
+        help="from now on, allow only spaces whose licences permit commercial use",
     )
     parser.add_argument(
-        "--meta", action="append", type=pair, metavar="KEY=VALUE", help="note this with each file; can be given again"
+        "--meta", action="append", type=pair, metavar="KEY=VALUE", help="store this with each file; repeatable"
     )
-    parser.add_argument("--retry", action="store_true", help="try the files again that could not be read before")
+    parser.add_argument("--retry", action="store_true", help="retry the files that could not be read before")
     parser.add_argument(
         "--rebuild-index",
         metavar="KIND",
-        help="make the indexes anew: `exact`, `ivf`, `hnsw`, or `auto` for what suits them",
+        help="rebuild the indexes: `exact`, `ivf`, `hnsw`, or `auto` to choose by size",
     )
-    group = parser.add_argument_group("what the indexes may cost (kept in the library)")
+    group = parser.add_argument_group("cost of the indexes (stored in the library)")
     group.add_argument(
-        "--memory", metavar="SIZE", help="let all together need so much memory: 2GB; `auto` for no limit"
+        "--memory", metavar="SIZE", help="limit the memory of all indexes together: 2GB; `auto` for no limit"
     )
-    group.add_argument("--recall", type=positive, metavar="R", help="find this share of the ten best (0.99); 1: all")
-    group.add_argument("--device", metavar="NAME", help="search on `cpu`, on `cuda`, or on what suits (`auto`)")
-    group = parser.add_argument_group("in which order results come (kept in the library)")
-    for name, told in SWITCHES.items():
-        group.add_argument(f"--{name}", choices=("on", "off"), metavar="on|off", help=told)
+    group.add_argument(
+        "--recall", type=positive, metavar="R", help="target share of the ten best results to find (0.99); 1 for all"
+    )
+    group.add_argument("--device", metavar="NAME", help="search on `cpu`, on `cuda`, or choose (`auto`)")
+    group = parser.add_argument_group("ranking of results (stored in the library)")
+    for name, description in SWITCHES.items():
+        group.add_argument(f"--{name}", choices=("on", "off"), metavar="on|off", help=description)
     add_common(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Index, showing progress; give 3 if files failed."""
+    """Index and show progress; return 3 if files failed."""
     from bindsearch.indexing.generations import AUTO
     from bindsearch.ingest.indexed_folders import existing_paths
     from bindsearch.library.library import Library
     from bindsearch.registry import load_index
 
-    wished = _wished(args)
+    changed_settings = _changed_settings(args)
     if args.rebuild_index not in (None, AUTO):
-        load_index(args.rebuild_index)  # before files are read for nothing
-    create = bool(existing_paths(args.paths))  # before a library is made for a mistyped folder
+        load_index(args.rebuild_index)  # fail before files are read
+    create = bool(existing_paths(args.paths))  # fail before a library is created for a mistyped folder
     with (
         Library.open(args.library, space=args.space, create=create, commercial=args.commercial) as library,
         Interrupt() as interrupt,
         Bar(sys.stderr, quiet=args.quiet) as bar,
     ):
-        if wished:
-            library.settings = replace(library.settings, **wished)
-        _tell_licence(library.space.spec, quiet=args.quiet)
+        if changed_settings:
+            library.settings = replace(library.settings, **changed_settings)
+        _print_licence(library.space.spec, quiet=args.quiet)
         report = library.index(
             args.paths or None,
             metadata=dict(args.meta) if args.meta else None,
@@ -121,28 +123,28 @@ def run(args: argparse.Namespace) -> int:
     return PARTLY if report.quarantined or report.deferred else DONE
 
 
-def _tell_licence(spec: SpaceSpec, *, quiet: bool) -> None:
-    """Say what must not be done with a space, however its weights came to be on this machine."""
+def _print_licence(spec: SpaceSpec, *, quiet: bool) -> None:
+    """Print the licence of a space that must not be used commercially."""
     if not spec.commercial and not quiet:
         sys.stderr.write(f"space {spec.name}: licence {spec.licence}, not for commercial use\n")
 
 
-def _wished(args: argparse.Namespace) -> dict[str, Any]:
-    """Return what is wished anew. Raises `BadQuery` for what makes no sense, before a library is made."""
+def _changed_settings(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the settings given on the command line. Raises `BadQuery` for invalid values."""
     from bindsearch.storage.settings import Settings, bytes_in
 
-    wished = {name: getattr(args, name) for name in ("recall", "device") if getattr(args, name) is not None}
+    changed_settings = {name: getattr(args, name) for name in ("recall", "device") if getattr(args, name) is not None}
     if args.memory is not None:
-        wished["memory"] = bytes_in(args.memory)
+        changed_settings["memory"] = bytes_in(args.memory)
     for name in SWITCHES:
         if getattr(args, name) is not None:
-            wished[name] = getattr(args, name) == "on"
-    Settings(**wished)
-    return wished
+            changed_settings[name] = getattr(args, name) == "on"
+    Settings(**changed_settings)
+    return changed_settings
 
 
 def as_json(report: Report) -> dict[str, object]:
-    """Plain values, ready for `json.dumps`."""
+    """Return plain values, ready for `json.dumps`."""
     told = asdict(report) | {"coverage": round(report.coverage, 6), "processed": report.processed}
     told |= {name: round(told[name], 3) for name in ("elapsed", "media_seconds", "covered_seconds")}
     for name in ("quarantined", "deferred"):
@@ -152,7 +154,7 @@ def as_json(report: Report) -> dict[str, object]:
 
 def _summarise(report: Report, screen: Screen) -> None:
     counts = [f"{getattr(report, name):,} {name}" for name in COUNTS if getattr(report, name)]
-    screen.write(screen.styled(" · ".join(counts) or "nothing to take in", "bold"))
+    screen.write(screen.styled(" · ".join(counts) or "no files found", "bold"))
     facts = [f"took {span(report.elapsed)}"]
     if report.media_seconds:
         facts.insert(0, f"{span(report.media_seconds)} of sound and video, {share(report.coverage)} covered")
@@ -165,11 +167,11 @@ def _summarise(report: Report, screen: Screen) -> None:
         files = counted(report.still_quarantined, "file")
         screen.write(f"{files} still unreadable: `bindsearch status --quarantine` says why, --retry tries again")
     if report.stopped:
-        screen.write("stopped: the same command goes on from here")
+        screen.write("stopped: run the same command to continue")
 
 
 def _most(kinds: Mapping[str, int]) -> str:
-    """Say how many there are of each kind, the most first."""
+    """Return the number of files of each kind, most frequent first."""
     most = sorted(kinds.items(), key=lambda pair: (-pair[1], pair[0]))
     told = ", ".join(_kinds(kind, count) for kind, count in most[:KINDS_SHOWN])
     return f"{told} and {counted(len(most) - KINDS_SHOWN, 'more kind')}" if len(most) > KINDS_SHOWN else told
@@ -183,7 +185,7 @@ def _kinds(kind: str, count: int) -> str:
 
 def _complain(report: Report, screen: Screen) -> None:
     _list(report.quarantined, "cannot be read", "bindsearch status --quarantine", screen)
-    _list(report.deferred, "could not be looked at, and will be tried again", "bindsearch index --json", screen)
+    _list(report.deferred, "could not be read this time and will be retried", "bindsearch index --json", screen)
 
 
 def _list(failures: dict[Path, str], what: str, more: str, screen: Screen) -> None:

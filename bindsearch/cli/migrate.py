@@ -1,4 +1,4 @@
-"""`bindsearch migrate`: take a library to another space, and back."""
+"""`bindsearch migrate`: move a library to another space, and back."""
 
 from __future__ import annotations
 
@@ -19,10 +19,9 @@ if TYPE_CHECKING:
     from bindsearch.library.migration import MigrationReport
 
 DESCRIPTION = """\
-Embed the whole library in another space, from the files themselves, beside the space that it has. That one answers
-until all is done; then the library switches, from one moment to the next. It can be stopped or killed anywhere: the
-same command, or `bindsearch migrate` alone, goes on. The old space is kept for --rollback until --drop-old or the
-next migration.
+Embed the whole library again in another space, from the files themselves. The old space answers searches until all
+is done; then the library switches at once. The migration can be stopped or killed at any time: the same command, or
+`bindsearch migrate` alone, continues it. The old space is kept for --rollback until --drop-old or the next migration.
 """
 EPILOG = """\
 examples:
@@ -41,7 +40,7 @@ def add(verbs: Verbs) -> None:
     """Add the verb."""
     parser: Parser = verbs.add_parser(
         "migrate",
-        help="take the library to another space",
+        help="move the library to another space",
         usage="%(prog)s [--space NAME | --rollback | --drop-old | --cancel] [options]",
         description=DESCRIPTION,
         epilog=EPILOG,
@@ -57,7 +56,7 @@ def add(verbs: Verbs) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do what is asked for; give 3 if missing files held the switch up."""
+    """Migrate, roll back or drop; return 3 if missing files prevented the switch."""
     from bindsearch.library.library import Library
 
     with Library.open(args.library, create=False) as library:

@@ -16,15 +16,14 @@ from bindsearch.storage.settings import DEFAULT_RECALL
 if TYPE_CHECKING:
     from bindsearch.library.status import Status
 
-TAGS = 12
-"""So many tags are named."""
-DESCRIPTION = "Say what is in the library, what is put aside and why, and how much room it takes."
+MAX_TAGS_SHOWN = 12
+DESCRIPTION = "Show what is in the library, what is quarantined and why, and how much space it takes."
 
 
 def add(verbs: Verbs) -> None:
     """Add the verb."""
     parser: Parser = verbs.add_parser(
-        "status", help="say what is in the library", usage="%(prog)s [options]", description=DESCRIPTION
+        "status", help="show what is in the library", usage="%(prog)s [options]", description=DESCRIPTION
     )
     parser.add_argument("--quarantine", action="store_true", help="list the files that cannot be read, and why")
     add_common(parser)
@@ -32,7 +31,7 @@ def add(verbs: Verbs) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Look and tell."""
+    """Show the status."""
     from bindsearch.library.library import Library
 
     with Library.open(args.library, create=False) as library:
@@ -44,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
         for path, told in status.quarantine.items():
             screen.write(f"{shown(path)}: {escaped(reason(str(path), told))}")
         if not status.quarantine and not args.quiet:
-            complain("no file is put aside")
+            complain("no file is quarantined")
     else:
         for name, told in _facts(status):
             screen.write(f"{screen.styled(f'{name:<10}', 'bold')}  {told}")
@@ -69,8 +68,8 @@ def _facts(status: Status) -> Iterator[tuple[str, str]]:
             f"{counted(status.dormant, 'item')}, kept in case the files return (`forget --gone` drops them)",
         )
     if status.tags:
-        more = f" and {len(status.tags) - TAGS:,} more" if len(status.tags) > TAGS else ""
-        yield "tags", f"{', '.join(map(escaped, status.tags[:TAGS]))}{more} (`bindsearch tag` counts them)"
+        more = f" and {len(status.tags) - MAX_TAGS_SHOWN:,} more" if len(status.tags) > MAX_TAGS_SHOWN else ""
+        yield "tags", f"{', '.join(map(escaped, status.tags[:MAX_TAGS_SHOWN]))}{more} (`bindsearch tag` counts them)"
     yield from _other_spaces(status)
     if status.quarantine:
         yield "unreadable", f"{counted(len(status.quarantine), 'file')} (`status --quarantine` says why)"

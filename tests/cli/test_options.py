@@ -196,7 +196,7 @@ def test_export_has_a_row_per_segment(own, run):
 
 def test_empty_quarantine_is_stated(own, run):
     ran = run("status", "--quarantine")
-    assert (ran.status, ran.out, ran.err) == (0, "", "bindsearch: no file is put aside\n")
+    assert (ran.status, ran.out, ran.err) == (0, "", "bindsearch: no file is quarantined\n")
     assert run("status", "--quarantine", "--quiet").err == ""
 
 
@@ -215,7 +215,7 @@ def test_changed_and_missing_files_are_reported_without_fault(own, run):
         os.utime(own / "night" / name, (1, 1))
     ran = run("doctor")
     assert (ran.status, ran.lines[0]) == (0, "no fault found in 3 items, 3 segments")
-    report = "since they were indexed, 2 files changed and 1 file is gone: `bindsearch index` looks again"
+    report = "since they were indexed, 2 files changed and 1 file is gone: run `bindsearch index` to update"
     assert ran.lines[1:] == [report]
     report = json.loads(run("doctor", "--quick", "--json").out)
     assert (report["changed"], report["gone"], report["findings"]) == (2, 1, [])
