@@ -1,4 +1,4 @@
-"""`bindsearch spaces`: the embedding spaces that a library can be made with."""
+"""`bindsearch spaces`: list the embedding spaces that a library can use."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from bindsearch.cli.parser import Parser, Verbs, add_common
 from bindsearch.cli.screen import Screen, complain
 from bindsearch.errors import BindsearchError, MissingExtra, MissingWeights
 
-DESCRIPTION = "List the embedding spaces that a library can be made with, and what their licences allow."
+DESCRIPTION = "List the embedding spaces that a library can use, and what their licences allow."
 FAMILIES = {
-    "bound:": ("FOLDER", "another space that `bindsearch train --out FOLDER` taught to hear"),
-    "clap:": ("REPOSITORY", "CLAP models of the hub, for comparison: clap:laion/clap-htsat-unfused"),
-    "imagebind/local:": ("FOLDER", "ImageBind's files in a folder of your own"),
-    "local:": ("FOLDER", "a model of your own, as open_clip saves them"),
-    "openclip:": ("MODEL/TAG", "one of open_clip's models: `bindsearch spaces --all` lists them"),
+    "bound:": ("FOLDER", "another space with the audio tower that `bindsearch train --out FOLDER` trained"),
+    "clap:": ("REPOSITORY", "CLAP models from the Hugging Face hub, such as clap:laion/clap-htsat-unfused"),
+    "imagebind/local:": ("FOLDER", "the weights of ImageBind in your own folder"),
+    "local:": ("FOLDER", "your own model, in the layout of open_clip"),
+    "openclip:": ("MODEL/TAG", "a model of open_clip; `bindsearch spaces --all` lists them"),
 }
-"""Family -> what follows its colon, and what it holds."""
+"""Family -> what follows its colon, and its description."""
 
 
 def add(verbs: Verbs) -> None:
@@ -34,7 +34,7 @@ def add(verbs: Verbs) -> None:
         metavar="PATTERN",
         nargs="?",
         const="*",
-        help="list what families hold as well, as in --all 'PE-Core*'; nothing is downloaded",
+        help="also list the members of families, as in --all 'PE-Core*'; nothing is downloaded",
     )
     add_common(parser)
     parser.set_defaults(run=run)
@@ -42,65 +42,67 @@ def add(verbs: Verbs) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """List them all; one that cannot be used on this machine says why."""
+    """List all spaces, with the reason for those that cannot be used on this machine."""
     from bindsearch.registry import default_space, spaces
 
     screen = Screen.of(sys.stdout)
     if args.all is not None:
         return _list_members(args.all, screen, as_json=args.json)
     for name in sorted(spaces()):
-        manifest = _manifest(name) | {"default": name == default_space()}
+        description = _describe(name) | {"default": name == default_space()}
         if args.json:
-            screen.write(json.dumps(manifest))
+            screen.write(json.dumps(description))
         else:
-            for line in _lines(manifest, screen):
+            for line in _lines(description, screen):
                 screen.write(line)
     return 0
 
 
 def _list_members(pattern: str, screen: Screen, *, as_json: bool) -> int:
-    """List the spaces whose name, with or without its family, fits a pattern; whether their weights are here."""
+    """List the spaces whose name, with or without its family, matches a pattern; and whether their weights are here."""
     from bindsearch.registry import members, spaces
 
     found = 0
     for family in (name for name in sorted(spaces()) if name.endswith(":")):
         try:
-            told = [each for each in members(family) if _fits(each["name"], pattern)]
-        except MissingExtra as error:  # the others may still have what is looked for
+            matching = [each for each in members(family) if _matches(each["name"], pattern)]
+        except MissingExtra as error:  # other families may still have a match
             complain(str(error))
             continue
-        found += len(told)
-        for each in told:
-            where = "here" if each["here"] else "to be had"
+        found += len(matching)
+        for each in matching:
+            where = "installed" if each["here"] else "not installed"
             line = f"{screen.styled(each['name'], 'bold')}  {where} · licence: {_terms(each)}"
             screen.write(json.dumps(each) if as_json else line)
     if not found:
-        complain(f"no family holds a space like {pattern!r}; `bindsearch spaces` lists the families")
+        complain(f"no space of a family matches {pattern!r}; `bindsearch spaces` lists the families")
     return 0 if found else 1
 
 
-def _terms(told: Mapping[str, Any]) -> str:
-    why = "so " if told["licence"] == "not stated" else ""
-    return f"{told['licence']}" + ("" if told["commercial"] else f", {why}not for commercial use")
+def _terms(space: Mapping[str, Any]) -> str:
+    if space["commercial"]:
+        return str(space["licence"])
+    reason = "so " if space["licence"] == "not stated" else ""
+    return f"{space['licence']}, {reason}not for commercial use"
 
 
-def _fits(name: str, pattern: str) -> bool:
+def _matches(name: str, pattern: str) -> bool:
     from fnmatch import fnmatch
 
     return any(fnmatch(each.lower(), pattern.lower()) for each in (name, name.partition(":")[2]))
 
 
-def _manifest(name: str) -> dict[str, Any]:
+def _describe(name: str) -> dict[str, Any]:
     from bindsearch.registry import load_space
     from bindsearch.types import Modality
 
     if name.endswith(":"):
-        follows, what = FAMILIES.get(name, ("NAME", "a family: write what follows"))
+        follows, what = FAMILIES.get(name, ("NAME", "a family: add what follows the colon"))
         return {"name": name, "available": False, "follows": follows, "reason": what}
     try:
         spec = load_space(name).spec
     except MissingWeights as error:
-        return {"name": name, "available": False, "reason": _to_be_had(name) or str(error)}
+        return {"name": name, "available": False, "reason": _how_to_get(name) or str(error)}
     except BindsearchError as error:
         return {"name": name, "available": False, "reason": str(error)}
     return {
@@ -115,23 +117,25 @@ def _manifest(name: str) -> dict[str, Any]:
     }
 
 
-def _to_be_had(name: str) -> str:
-    """Say in a few words how to come by the weights of a space; nothing where that is not known."""
-    from bindsearch.spaces.weights import KNOWN, in_words
+def _how_to_get(name: str) -> str:
+    """Return how to get the weights of a space; empty if that is not known."""
+    from bindsearch.spaces.catalogue import CATALOGUE
+    from bindsearch.spaces.locate import format_bytes
 
-    if name not in KNOWN:
+    if name not in CATALOGUE:
         return ""
-    size = sum(file.about for file in KNOWN[name].files)
-    return f"not on this machine: `bindsearch spaces get {name}` fetches {in_words(size)}; {KNOWN[name].permit}"
+    size = sum(file.approximate_size for file in CATALOGUE[name].files)
+    get = f"`bindsearch spaces get {name}` fetches {format_bytes(size)}"
+    return f"not on this machine: {get}; {CATALOGUE[name].licence_summary}"
 
 
-def _lines(manifest: dict[str, Any], screen: Screen) -> list[str]:
+def _lines(description: dict[str, Any], screen: Screen) -> list[str]:
     title = (
-        screen.styled(manifest["name"], "bold")
-        + manifest.get("follows", "")
-        + (" (default)" if manifest["default"] else "")
+        screen.styled(description["name"], "bold")
+        + description.get("follows", "")
+        + (" (default)" if description["default"] else "")
     )
-    if not manifest["available"]:
-        return [title, f"    {manifest['reason']}"]
-    facts = f"{', '.join(manifest['modalities'])} · {manifest['dim']} dimensions · licence: {_terms(manifest)}"
-    return [title, f"    {manifest['summary']}", f"    {facts}"]
+    if not description["available"]:
+        return [title, f"    {description['reason']}"]
+    facts = f"{', '.join(description['modalities'])} · {description['dim']} dimensions · licence: {_terms(description)}"
+    return [title, f"    {description['summary']}", f"    {facts}"]

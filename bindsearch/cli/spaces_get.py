@@ -1,4 +1,4 @@
-"""`bindsearch spaces get`: the weights of a space onto this machine."""
+"""`bindsearch spaces get`: download the weights of a space."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from bindsearch.cli.parser import Parser, Verbs, add_common
 from bindsearch.cli.screen import Screen, shown
 
 if TYPE_CHECKING:
-    from bindsearch.spaces.download import MediaFacts
-    from bindsearch.spaces.weights import File, Weights
+    from bindsearch.spaces.catalogue import SpaceWeights, WeightFile
+    from bindsearch.spaces.download import ProgressCallback
 
 DESCRIPTION = """\
-Fetch what a space needs and this machine lacks, going on where an earlier try broke off. Sizes and checksums are
-checked. The licence is shown before the first download, and has to be accepted once.
+Download the weight files of a space that are missing on this machine, resuming interrupted downloads. Sizes and
+checksums are checked. The licence is shown before the first download and has to be accepted once.
 """
 EPILOG = """\
 examples:
   bindsearch spaces get clap:laion/clap-htsat-unfused
   bindsearch spaces get imagebind --accept-licence
 
-Weights lie in your data folder, or in BINDSEARCH_WEIGHTS; those from the hub in its own cache.
+SpaceWeights are kept in your data folder or in BINDSEARCH_WEIGHTS; those from the hub in the cache of the hub.
 """
-REDRAW, LINE_EVERY = 0.2, 10.0
+REDRAW_SECONDS, LINE_SECONDS = 0.2, 10.0
 
 
 def add(verbs: Verbs) -> None:
@@ -45,47 +45,50 @@ def add(verbs: Verbs) -> None:
     parser.add_argument(
         "--commercial", action="store_true", help="refuse weights whose licence does not allow commercial use"
     )
-    parser.add_argument("--offline", action="store_true", help="do not use the network: say what is missing")
+    parser.add_argument("--offline", action="store_true", help="do not use the network; report what is missing")
     add_common(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Fetch, and say where each file lies."""
-    from bindsearch.spaces.weights import find, get
+    """Fetch the weights, and print the path of each file."""
+    from bindsearch.spaces.catalogue import find_weights
+    from bindsearch.spaces.fetch import fetch_weights
 
-    weights = find(args.name)
+    weights = find_weights(args.name)
     screen = Screen.of(sys.stdout)
     _show_licence(weights, quiet=args.quiet)
 
-    def accept(asked: Weights) -> bool:
-        return args.accept_licence or _asked(asked)
+    def accept(weights: SpaceWeights) -> bool:
+        return args.accept_licence or _ask(weights)
 
-    def told(file: File) -> MediaFacts:
-        return _Meter(file.name, quiet=args.quiet).show
+    def on_progress(file: WeightFile) -> ProgressCallback:
+        return _ProgressLine(file.name, quiet=args.quiet).show
 
-    for file, path in get(weights, accept=accept, commercial=args.commercial, offline=args.offline, told=told):
+    for file, path in fetch_weights(
+        weights, accept=accept, commercial=args.commercial, offline=args.offline, on_progress=on_progress
+    ):
         screen.write(_line(weights, file, path, as_json=args.json))
     if not weights.files and not args.quiet and not args.json:
-        screen.write(f"{weights.space} {weights.terms}: there is nothing to fetch")
+        screen.write(f"{weights.space} {weights.terms}: nothing to fetch")
     return DONE
 
 
-def _line(weights: Weights, file: File, path: Path, *, as_json: bool) -> str:
+def _line(weights: SpaceWeights, file: WeightFile, path: Path, *, as_json: bool) -> str:
     if not as_json:
         return f"{file.name}: {shown(path)}"
-    told = {"space": weights.space, "file": file.name, "path": str(path), "licence": weights.licence}
-    return json.dumps(told | {"commercial": weights.commercial})
+    fields = {"space": weights.space, "file": file.name, "path": str(path), "licence": weights.licence}
+    return json.dumps(fields | {"commercial": weights.commercial})
 
 
-def _show_licence(weights: Weights, *, quiet: bool) -> None:
+def _show_licence(weights: SpaceWeights, *, quiet: bool) -> None:
     if quiet or not weights.files:
         return
-    sys.stderr.write(f"{weights.space}: {weights.permit}. {weights.terms}\n")
+    sys.stderr.write(f"{weights.space}: {weights.licence_summary}. {weights.terms}\n")
 
 
-def _asked(weights: Weights) -> bool:
-    """Ask on a terminal; where there is none, nobody has said yes."""
+def _ask(weights: SpaceWeights) -> bool:
+    """Ask on a terminal; without a terminal the answer is no."""
     if not sys.stdin.isatty():
         return False
     sys.stderr.write(f"Accept the licence of {weights.space} ({weights.licence})? [y/N] ")
@@ -93,27 +96,27 @@ def _asked(weights: Weights) -> bool:
     return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
 
-class _Meter:
-    """Shows how much of one file has come: a line that is redrawn on a terminal, one now and then elsewhere."""
+class _ProgressLine:
+    """Shows the progress of one file: a line that is redrawn on a terminal, a new line now and then elsewhere."""
 
     def __init__(self, name: str, *, quiet: bool) -> None:
         self._screen = Screen.of(sys.stderr)
         self._name, self._quiet = name, quiet
-        self._every = REDRAW if self._screen.terminal else LINE_EVERY
-        self._next = time.monotonic() + self._every
+        self._interval = REDRAW_SECONDS if self._screen.terminal else LINE_SECONDS
+        self._next = time.monotonic() + self._interval
 
     def show(self, have: int, whole: int) -> None:
-        """Take notice; write if it is time to."""
+        """Write the progress if the last write is long enough ago."""
         now, done = time.monotonic(), have >= whole
         if self._quiet or (now < self._next and not (done and self._screen.terminal)):
             return
-        self._next = now + self._every
+        self._next = now + self._interval
         start, end = ("\r\x1b[K", "\n" if done else "") if self._screen.terminal else ("", "\n")
         self._screen.stream.write(f"{start}{self._name}  {_share(have, whole)}{end}")
         self._screen.stream.flush()
 
 
 def _share(have: int, whole: int) -> str:
-    from bindsearch.spaces.weights import in_words
+    from bindsearch.spaces.locate import format_bytes
 
-    return f"{100 * have // whole}% of {in_words(whole)}" if whole else in_words(have)
+    return f"{100 * have // whole}% of {format_bytes(whole)}" if whole else format_bytes(have)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bindsearch.spaces.space import Space
-from bindsearch.spaces.text_vectors import kept_vectors
+from bindsearch.spaces.text_vectors import cached_text_vectors
 from bindsearch.types import Vectors
 
 RECALL_QUERIES = tuple(
@@ -29,4 +29,4 @@ dark and quiet|something funny|summer|music|nature|machine noise|underwater""".r
 
 def recall_query_vectors(space: Callable[[], Space], folder: Path, dim: int) -> Vectors:
     """Return the vectors of the queries, embedded once and cached; none in a space without text. *Shape:* (n, dim)"""
-    return kept_vectors(RECALL_QUERIES, space, folder / "typed", dim=dim)
+    return cached_text_vectors(RECALL_QUERIES, space, folder / "typed", dim=dim)

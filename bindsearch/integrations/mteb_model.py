@@ -20,7 +20,7 @@ from bindsearch.core.vectors import unit
 from bindsearch.errors import UnsupportedMedia
 from bindsearch.media.text import passage_ranges
 from bindsearch.query.language import Query, file, text
-from bindsearch.spaces.space import Space, Thing
+from bindsearch.spaces.space import MediaInput, Space
 from bindsearch.types import Modality, Piece, Vectors
 
 Row = Mapping[str, Any]
@@ -143,7 +143,7 @@ def _embedded(value: Any, kind: Modality, space: Space) -> Vectors:
     return row
 
 
-def _thing(value: Any, rate: int) -> Thing:
+def _thing(value: Any, rate: int) -> MediaInput:
     """Return something that a space embeds: an image, the bytes or path of a file, or samples at the space's rate."""
     if not isinstance(value, Mapping):
         return value  # type: ignore[no-any-return]

@@ -16,7 +16,7 @@ from bindsearch.indexing.index_store import IndexStore, ProgressCallback
 from bindsearch.indexing.recall_queries import recall_query_vectors
 from bindsearch.ports import Index
 from bindsearch.spaces.space import Space
-from bindsearch.spaces.text_vectors import kept_vectors
+from bindsearch.spaces.text_vectors import cached_text_vectors
 from bindsearch.storage.ledger import Ledger
 from bindsearch.storage.manifest import Edition, read_manifest
 from bindsearch.storage.snapshot import Snapshot
@@ -44,7 +44,9 @@ class OpenEdition:
         self._calibration = CalibrationStore(
             indexes,
             dim=edition.dim,
-            texts=lambda: kept_vectors(background_texts(), lambda: self.space, indexes / "background", dim=edition.dim),
+            texts=lambda: cached_text_vectors(
+                background_texts(), lambda: self.space, indexes / "background", dim=edition.dim
+            ),
         )
 
     @property

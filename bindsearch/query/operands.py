@@ -42,7 +42,7 @@ class Operands:
     def file(self, operand: Operand) -> Vectors:
         """Return the mean vector of a file or a part of it. Raises `MediaError`, `BadQuery`. *Shape:* (dim,)"""
         path = Path(os.path.abspath(operand.value))
-        segments, rows = self._indexed(path) or self._space.embed_whole(path)
+        segments, rows = self._indexed(path) or self._space.embed_segments(path)
         chosen = [place for place, segment in enumerate(segments) if _overlaps(segment, operand)]
         if not chosen:
             until = "its end" if operand.end is None else f"{operand.end:g} s"

@@ -1,1 +1,1 @@
-"""Media pieces -> unit vectors: batching, caches, weights, downloads, prompt templates."""
+"""Spaces at work: media pieces to unit vectors; weight files, their licences and downloads."""

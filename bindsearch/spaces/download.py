@@ -1,4 +1,4 @@
-"""A file from an address, as large as may be: begun again where it broke off, and checked before it is there."""
+"""Download a file of any size: resume an interrupted download, and check the file before it is put in place."""
 
 from __future__ import annotations
 
@@ -15,36 +15,36 @@ from typing import IO
 from bindsearch.core.lock import is_locked
 from bindsearch.errors import DamagedWeights, MissingWeights
 
-CHUNK = 1 << 20
-PATIENCE = 60.0
-"""Seconds without a byte after which a server is given up."""
+CHUNK_BYTES = 1 << 20
+TIMEOUT_SECONDS = 60.0
+"""Without a byte for this long, the download fails."""
 
-MediaFacts = Callable[[int, int], None]
-"""Is told how many bytes there are, and how many there will be."""
+ProgressCallback = Callable[[int, int], None]
+"""Called with the number of bytes that have arrived, and of the whole file (0 if unknown)."""
 
 
 def download(
-    address: str, target: Path, *, size: int | None = None, sha256: str | None = None, told: MediaFacts
+    address: str, target: Path, *, size: int | None = None, sha256: str | None = None, on_progress: ProgressCallback
 ) -> Path:
-    """Bring what lies at an address to `target`, going on with `target.part` where there is one.
+    """Download a URL to `target`, resuming from `target.part` if it exists.
 
-    Raises `MissingWeights` when it does not come whole (what came stays for the next try), `DamagedWeights` when
-    it is not what was published.
+    Raises `MissingWeights` if the download is incomplete (what arrived is kept for the next try), and `DamagedWeights`
+    if size or SHA-256 differ from those published.
     """
     part = target.with_name(target.name + ".part")
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         with part.open("ab") as file:
             if not (is_locked(file) and part.exists() and os.path.samestat(os.fstat(file.fileno()), part.stat())):
-                raise MissingWeights(f"{address} is being fetched by another process: wait for it to end")
-            whole = _fetch(address, file, told=told)
+                raise MissingWeights(f"{address} is being downloaded by another process: wait until it has finished")
+            whole = _fetch(address, file, on_progress=on_progress)
     except (OSError, http.client.HTTPException) as error:
         if part.exists() and not part.stat().st_size:
             part.unlink()
         raise MissingWeights(f"{address} cannot be fetched: {_reason(error)}{_kept(part)}") from error
     found = part.stat().st_size
     if found < whole:
-        raise MissingWeights(f"{address} broke off after {found:,} of {whole:,} bytes{_kept(part)}")
+        raise MissingWeights(f"{address} stopped after {found:,} of {whole:,} bytes{_kept(part)}")
     try:
         check(part, size=size or whole, sha256=sha256, called=address)
     except DamagedWeights:
@@ -54,52 +54,52 @@ def download(
 
 
 def check(path: Path, *, size: int | None = None, sha256: str | None = None, called: str = "") -> None:
-    """Raise `DamagedWeights` unless a file is as long as published and has the published sha256."""
+    """Raise `DamagedWeights` unless a file has the published size and SHA-256, where they are given."""
     called = called or str(path)
     found = path.stat().st_size
     if size is not None and found != size:
-        raise DamagedWeights(f"{called} has {found:,} bytes, not the {size:,} that were published: fetch it again")
+        raise DamagedWeights(f"{called} has {found:,} bytes instead of the published {size:,}: fetch it again")
     if sha256 is not None and (digest := sha256_of(path)) != sha256:
         raise DamagedWeights(
-            f"{called} is not what was published: its sha256 is {digest}, not {sha256}; it was not used"
+            f"{called} differs from what was published: its SHA-256 is {digest}, not {sha256}; it was not used"
         )
 
 
 def sha256_of(path: Path) -> str:
-    """Return the sha256 of a file's content."""
+    """Return the SHA-256 of a file's content."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _fetch(address: str, file: IO[bytes], *, told: MediaFacts) -> int:
-    """Add to a file what is missing of it, and give how many bytes the whole has."""
+def _fetch(address: str, file: IO[bytes], *, on_progress: ProgressCallback) -> int:
+    """Append the missing bytes to a file. Return the size of the whole."""
     have = file.seek(0, os.SEEK_END)
     request = urllib.request.Request(address, headers={"Range": f"bytes={have}-"} if have else {})
     try:
-        answer = urllib.request.urlopen(request, timeout=PATIENCE)
+        response = urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS)
     except urllib.error.HTTPError as error:
         if error.code != http.client.REQUESTED_RANGE_NOT_SATISFIABLE:
             raise
         error.close()
         if _length_of_all(error.headers.get("Content-Range"), 0) == have:
             return have
-        file.truncate(0)  # of another file than the one that is there now
-        return _fetch(address, file, told=told)
-    with answer:
-        if answer.status != http.client.PARTIAL_CONTENT:
+        file.truncate(0)  # what we have belongs to another version of the file
+        return _fetch(address, file, on_progress=on_progress)
+    with response:
+        if response.status != http.client.PARTIAL_CONTENT:
             have = file.truncate(0)
-        whole = _length_of_all(answer.headers.get("Content-Range"), int(answer.headers.get("Content-Length") or 0))
-        for chunk in _chunks(answer):
+        whole = _length_of_all(response.headers.get("Content-Range"), int(response.headers.get("Content-Length") or 0))
+        for chunk in _chunks(response):
             file.write(chunk)
             have += len(chunk)
-            told(have, whole)
+            on_progress(have, whole)
     return whole or have
 
 
-def _chunks(answer: http.client.HTTPResponse) -> Iterator[bytes]:
-    """Return what comes; an answer that ends too soon just ends."""
+def _chunks(response: http.client.HTTPResponse) -> Iterator[bytes]:
+    """Yield the content; a response that ends too soon just ends."""
     with contextlib.suppress(http.client.IncompleteRead):
-        while chunk := answer.read(CHUNK):
+        while chunk := response.read(CHUNK_BYTES):
             yield chunk
 
 
@@ -112,7 +112,7 @@ def _length_of_all(content_range: str | None, otherwise: int) -> int:
 def _reason(error: Exception) -> str:
     if isinstance(error, urllib.error.HTTPError):
         error.close()
-        return f"the server says {error.code} {error.reason}"
+        return f"the server responded {error.code} {error.reason}"
     if isinstance(error, urllib.error.URLError):
         return str(error.reason)
     return str(error) or type(error).__name__
@@ -120,4 +120,4 @@ def _reason(error: Exception) -> str:
 
 def _kept(part: Path) -> str:
     have = part.stat().st_size if part.exists() else 0
-    return f"; the {have:,} bytes that came are kept: run it again to go on" if have else ""
+    return f"; the {have:,} bytes that arrived are kept: run the command again to continue" if have else ""

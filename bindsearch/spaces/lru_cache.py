@@ -7,33 +7,32 @@ from collections import OrderedDict
 from collections.abc import Hashable
 from typing import Any
 
-REMEMBERED = 256
-"""Queries whose vectors are kept."""
+MAX_ENTRIES = 256
 
 
 class LruCache:
-    """The vectors of the last queries: those that were longest not asked for are dropped first."""
+    """Keeps up to `max_entries` values; drops the least recently used first. Safe to use from several threads."""
 
-    def __init__(self, most: int = REMEMBERED) -> None:
-        self._most = most
-        self._known: OrderedDict[Hashable, Any] = OrderedDict()
+    def __init__(self, max_entries: int = MAX_ENTRIES) -> None:
+        self._max_entries = max_entries
+        self._entries: OrderedDict[Hashable, Any] = OrderedDict()
         self._lock = threading.Lock()
 
     def get(self, key: Hashable) -> Any:
-        """Return what is kept under a key, or None."""
+        """Return the value of a key, or None."""
         with self._lock:
-            if key not in self._known:
+            if key not in self._entries:
                 return None
-            self._known.move_to_end(key)
-            return self._known[key]
+            self._entries.move_to_end(key)
+            return self._entries[key]
 
-    def keep(self, key: Hashable, value: Any) -> None:
-        """Keep a value."""
+    def put(self, key: Hashable, value: Any) -> None:
+        """Store a value."""
         with self._lock:
-            self._known[key] = value
-            self._known.move_to_end(key)
-            while len(self._known) > self._most:
-                self._known.popitem(last=False)
+            self._entries[key] = value
+            self._entries.move_to_end(key)
+            while len(self._entries) > self._max_entries:
+                self._entries.popitem(last=False)
 
     def __len__(self) -> int:
-        return len(self._known)
+        return len(self._entries)

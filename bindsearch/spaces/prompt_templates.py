@@ -1,6 +1,6 @@
-"""The sentences that a label is put into before it is embedded for zero-shot classification.
+"""The sentences that a label is put into before it is encoded for zero-shot classification.
 
-A label's vector is the mean of its sentences' unit vectors: one sentence alone says too much about itself.
+The vector of a label is the mean of the unit vectors of its sentences, so that no single wording dominates.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ TEMPLATES: Mapping[Modality, tuple[str, ...]] = MappingProxyType(
         ),
     }
 )
-"""By the modality of what is classified; `{}` stands for the label."""
+"""By the modality of the items to classify; `{}` stands for the label."""
 
-_SEEN = (
+_IMAGE_CANDIDATES = (
     "a {}",
     "the {}",
     "one {}",
@@ -58,7 +58,7 @@ _SEEN = (
     "there is {} in the picture",
     "this is {}",
 )
-_HEARD = (
+_AUDIO_CANDIDATES = (
     "the sound of a {}",
     "this is the sound of {}",
     "the noise of {}",
@@ -74,14 +74,14 @@ _HEARD = (
     "a {}",
     "this is {}",
 )
-_READ = ("about {}", "an article on {}", "a story about {}", "this is about {}", "a letter about {}", "a {}")
+_TEXT_CANDIDATES = ("about {}", "an article on {}", "a story about {}", "this is about {}", "a letter about {}", "a {}")
 
-CANDIDATES: Mapping[Modality, tuple[str, ...]] = MappingProxyType(
+CANDIDATE_TEMPLATES: Mapping[Modality, tuple[str, ...]] = MappingProxyType(
     {
-        Modality.IMAGE: _SEEN,
-        Modality.AUDIO: _HEARD,
-        Modality.VIDEO: (*_SEEN, "a film of {}", "footage of {}"),
-        Modality.TEXT: _READ,
+        Modality.IMAGE: _IMAGE_CANDIDATES,
+        Modality.AUDIO: _AUDIO_CANDIDATES,
+        Modality.VIDEO: (*_IMAGE_CANDIDATES, "a film of {}", "footage of {}"),
+        Modality.TEXT: _TEXT_CANDIDATES,
     }
 )
-"""What tuning on labelled files may pick from, besides the templates above. Never used without such files."""
+"""Templates that tuning may choose from besides those above; used only with labelled files."""

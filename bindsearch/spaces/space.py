@@ -26,7 +26,7 @@ from bindsearch.types import Modality, Piece, Segment, SpaceSpec, Vectors
 if TYPE_CHECKING:
     from bindsearch.media.in_memory import InMemoryMedia
 
-Thing: TypeAlias = "str | os.PathLike[str] | bytes | Piece | InMemoryMedia"
+MediaInput: TypeAlias = "str | os.PathLike[str] | bytes | Piece | InMemoryMedia"
 """What can be embedded: a path, the bytes of a file, a decoded piece, a picture of Pillow's, an array of a picture
 (uint8, height x width x 3) or of mono sound (floats, at the rate of the space's windowing)."""
 FEW = 64
@@ -48,7 +48,7 @@ class Space:
     def __init__(self, encoder: Encoder) -> None:
         self.encoder = encoder
         self._encoding = BatchEncoder(encoder)
-        self._remembered = LruCache()
+        self._cache = LruCache()
 
     @classmethod
     def named(cls, name: str) -> Space:
@@ -60,32 +60,32 @@ class Space:
         """What the space is."""
         return self.encoder.spec
 
-    def embed(self, things: Sequence[Thing], *, modality: str | None = None) -> Vectors:
-        """Embed texts (strings, with `modality="text"`), files, or what else a `Thing` is: one unit vector each.
+    def embed(self, inputs: Sequence[MediaInput], *, modality: str | None = None) -> Vectors:
+        """Embed texts (strings, with `modality="text"`), files, or what else a `MediaInput` is: one unit vector each.
 
         A file's vector is the mean over its pieces. `modality` otherwise picks what is looked at: of a video, say,
         only the sound. Raises `MediaError`, `BadQuery` for an unknown modality. *Shape:* (len(things), dim)
         """
-        if isinstance(things, str | bytes | os.PathLike):
-            raise BadQuery(f"embed takes a list: [{things!r}]")
+        if isinstance(inputs, str | bytes | os.PathLike):
+            raise BadQuery(f"embed takes a list: [{inputs!r}]")
         wanted = None if modality is None else modality_named(modality)
-        if wanted == Modality.TEXT and all(isinstance(thing, str) for thing in things):
-            return self._texts([_encodable(str(thing)) for thing in things])
-        return self._means(things, wanted)
+        if wanted == Modality.TEXT and all(isinstance(input_, str) for input_ in inputs):
+            return self._texts([_encodable(str(input_)) for input_ in inputs])
+        return self._means(inputs, wanted)
 
     def segments(self, path: str | os.PathLike[str]) -> list[tuple[float | None, float | None, Vectors]]:
         """Embed every segment of a file: start, end (None where there is no time) and unit vector."""
-        segments, rows = self.embed_whole(Path(path))
+        segments, rows = self.embed_segments(Path(path))
         return [(segment.span.start, segment.span.end, row) for segment, row in zip(segments, rows, strict=True)]
 
-    def embed_whole(self, path: Path, *, modality: Modality | None = None) -> tuple[list[Segment], Vectors]:
+    def embed_segments(self, path: Path, *, modality: Modality | None = None) -> tuple[list[Segment], Vectors]:
         """Embed all that this space wants of a file, holding only a batch of it decoded. Segments are numbered from 0.
 
         Of a short file that is asked for again the vectors are remembered, by its content. Raises `MediaError`, also
         where there is nothing for this space. *Shape:* (len(segments), dim)
         """
         key = self._key(path, modality)
-        if key is not None and (known := self._remembered.get(key)) is not None:
+        if key is not None and (known := self._cache.get(key)) is not None:
             return list(known[0]), known[1].copy()
         segments: list[Segment] = []
         blocks: list[Vectors] = []
@@ -97,7 +97,7 @@ class Space:
             raise self._unsupported(path, modality)
         rows = np.concatenate(blocks)
         if key is not None and len(segments) <= FEW:
-            self._remembered.keep(key, (tuple(segments), rows.copy()))
+            self._cache.put(key, (tuple(segments), rows.copy()))
         return segments, rows
 
     def pieces(self, path: Path, *, modality: Modality | None = None, side: int | None = None) -> Iterator[Piece]:
@@ -143,57 +143,57 @@ class Space:
     def _texts(self, texts: Sequence[str]) -> Vectors:
         """Embed texts; those of the last queries are remembered."""
         keys = [(self.spec.fingerprint, Modality.TEXT, text) for text in texts]
-        found = {key: self._remembered.get(key) for key in keys}
+        found = {key: self._cache.get(key) for key in keys}
         new = [key for key, row in found.items() if row is None]
         for key, row in zip(new, self.embed_pieces([Piece(Modality.TEXT, text) for *_, text in new]), strict=True):
-            self._remembered.keep(key, row.copy())
+            self._cache.put(key, row.copy())
             found[key] = row
         return np.stack([found[key] for key in keys]) if keys else self._nothing()
 
-    def _means(self, things: Sequence[Thing], modality: Modality | None) -> Vectors:
+    def _means(self, inputs: Sequence[MediaInput], modality: Modality | None) -> Vectors:
         """Embed files and pieces, the pieces of several files together, to a mean vector each."""
-        rows: list[list[Vectors]] = [[] for _ in things]
-        kinds: list[list[Modality]] = [[] for _ in things]
-        pieces = self._numbered(things, modality)
+        rows: list[list[Vectors]] = [[] for _ in inputs]
+        kinds: list[list[Modality]] = [[] for _ in inputs]
+        pieces = self._numbered(inputs, modality)
         while batch := list(islice(pieces, self._ahead)):
             vectors = self.embed_pieces([piece for _, piece in batch])
             for (place, piece), vector in zip(batch, vectors, strict=True):
                 rows[place].append(vector)
                 kinds[place].append(piece.modality)
         means = [
-            part[0] if isinstance(thing, Piece) else mean_vector(np.stack(part), kind)
-            for thing, part, kind in zip(things, rows, kinds, strict=True)
+            part[0] if isinstance(input_, Piece) else mean_vector(np.stack(part), kind)
+            for input_, part, kind in zip(inputs, rows, kinds, strict=True)
         ]
         return np.stack(means) if means else self._nothing()
 
-    def _numbered(self, things: Iterable[Thing], modality: Modality | None) -> Iterator[tuple[int, Piece]]:
+    def _numbered(self, inputs: Iterable[MediaInput], modality: Modality | None) -> Iterator[tuple[int, Piece]]:
         """Return the pieces of all things, each with the number of its thing."""
-        for place, thing in enumerate(things):
+        for place, input_ in enumerate(inputs):
             empty = True
-            for piece in self._pieces_of(thing, modality):
+            for piece in self._pieces_of(input_, modality):
                 empty = False
                 yield place, piece
             if empty:
-                name = thing if isinstance(thing, str | os.PathLike) else type(thing).__name__
+                name = input_ if isinstance(input_, str | os.PathLike) else type(input_).__name__
                 raise self._unsupported(name, modality)
 
-    def _pieces_of(self, thing: Thing, modality: Modality | None) -> Iterator[Piece]:
-        if isinstance(thing, Piece):
-            yield thing
-        elif isinstance(thing, str) and modality == Modality.TEXT:
-            yield Piece(Modality.TEXT, _encodable(thing))
-        elif isinstance(thing, str | os.PathLike):
-            yield from self.pieces(Path(thing), modality=modality)
-        elif isinstance(thing, bytes):
+    def _pieces_of(self, input_: MediaInput, modality: Modality | None) -> Iterator[Piece]:
+        if isinstance(input_, Piece):
+            yield input_
+        elif isinstance(input_, str) and modality == Modality.TEXT:
+            yield Piece(Modality.TEXT, _encodable(input_))
+        elif isinstance(input_, str | os.PathLike):
+            yield from self.pieces(Path(input_), modality=modality)
+        elif isinstance(input_, bytes):
             with TemporaryDirectory() as folder:
                 path = Path(folder) / "bytes"
-                path.write_bytes(thing)
+                path.write_bytes(input_)
                 yield from self.pieces(path, modality=modality)
         else:
             from bindsearch.media.in_memory import pieces_of
 
             wanted = self.spec.modalities if modality is None else {modality}
-            yield from (piece for piece in pieces_of(thing, self.spec.windowing) if piece.modality in wanted)
+            yield from (piece for piece in pieces_of(input_, self.spec.windowing) if piece.modality in wanted)
 
     def _key(self, path: Path, modality: Modality | None) -> Hashable | None:
         """Return what a file is remembered by: its content. None for one that is not worth it, or no regular file."""
@@ -206,7 +206,7 @@ class Space:
             return (self.spec.fingerprint, modality, path.suffix.lower(), digest_of(path))
 
     def _unsupported(self, path: str | os.PathLike[str], modality: Modality | None) -> UnsupportedMedia:
-        return UnsupportedMedia(f"{path}: holds no {modality or 'thing'} that space {self.spec.name} knows")
+        return UnsupportedMedia(f"{path}: holds no {modality or 'input_'} that space {self.spec.name} knows")
 
     def _nothing(self) -> Vectors:
         return np.empty((0, self.spec.dim), dtype=np.float32)

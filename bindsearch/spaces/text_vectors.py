@@ -15,25 +15,26 @@ from bindsearch.spaces.space import Space
 from bindsearch.types import Modality, Vectors
 
 
-def kept_vectors(words: Sequence[str], space: Callable[[], Space], name: Path, *, dim: int) -> Vectors:
-    """Return the vectors of words, from a file called so if it is there, else write it; none where there are no
-    texts.
+def cached_text_vectors(texts: Sequence[str], space: Callable[[], Space], name: Path, *, dim: int) -> Vectors:
+    """Return the vectors of fixed texts, from the cache file `name` if it is valid, else computed and written there.
+
+    *Shape:* (len(texts), dim); (0, dim) if the space has no texts or its weights are missing.
     """
-    folder, stem = name.parent, f"{name.name}-{hashlib.sha256('|'.join(words).encode()).hexdigest()[:8]}"
+    folder, stem = name.parent, f"{name.name}-{hashlib.sha256('|'.join(texts).encode()).hexdigest()[:8]}"
     with suppress(OSError, ValueError):
         kept: Vectors = np.load(folder / f"{stem}.npy")
         if kept.ndim == 2 and kept.shape[1] == dim and kept.dtype == np.float32:
             return kept
     try:
-        vectors = _embedded(words, space(), dim)
-    except BindsearchError:  # weights that are not at hand: nobody asks by words here, today
+        vectors = _embed(texts, space(), dim)
+    except BindsearchError:  # the weights are missing, so nobody can search by words here for now
         return np.empty((0, dim), dtype=np.float32)
     with suppress(OSError), replacing(folder / f"{stem}.npy", shared=True) as draft, draft.open("wb") as out:
         np.save(out, vectors)
     return vectors
 
 
-def _embedded(words: Sequence[str], space: Space, dim: int) -> Vectors:
+def _embed(texts: Sequence[str], space: Space, dim: int) -> Vectors:
     if Modality.TEXT not in space.spec.modalities:
         return np.empty((0, dim), dtype=np.float32)
-    return space.embed(words, modality="text")
+    return space.embed(texts, modality="text")

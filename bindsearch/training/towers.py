@@ -42,10 +42,15 @@ class Architecture:
 _SPECTROGRAM = "bindsearch.encoders.pocket.spectrogram:spectrogram"
 TOWERS = {
     "pocket": Architecture(
-        "bindsearch.encoders.pocket.encoder:hearing_tower", _SPECTROGRAM, Windowing(), ("trunk.", "widen.")
+        "bindsearch.encoders.pocket.encoder:build_pretrained_audio_tower",
+        _SPECTROGRAM,
+        Windowing(),
+        ("trunk.", "widen."),
     ),
-    "pocket-new": Architecture("bindsearch.encoders.pocket.towers:sound_tower", _SPECTROGRAM, Windowing()),
-    "pocket-small": Architecture("bindsearch.encoders.pocket.towers:small_sound_tower", _SPECTROGRAM, Windowing()),
+    "pocket-new": Architecture("bindsearch.encoders.pocket.towers:build_audio_tower", _SPECTROGRAM, Windowing()),
+    "pocket-small": Architecture(
+        "bindsearch.encoders.pocket.towers:build_small_audio_tower", _SPECTROGRAM, Windowing()
+    ),
 }
 
 

@@ -38,5 +38,5 @@ def embed_media(space: Space, thing: str | os.PathLike[str] | Piece) -> MediaVec
     """Embed a file or a decoded piece. Raises `MediaError`."""
     if isinstance(thing, Piece):
         return MediaVectors.of([thing.modality], space.embed_pieces([thing]))
-    segments, rows = space.embed_whole(Path(thing))
+    segments, rows = space.embed_segments(Path(thing))
     return MediaVectors.of([segment.modality for segment in segments], rows)

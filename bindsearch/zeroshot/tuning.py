@@ -16,7 +16,7 @@ import numpy as np
 
 from bindsearch.errors import BadQuery
 from bindsearch.evaluation.metrics import interval
-from bindsearch.spaces.prompt_templates import CANDIDATES
+from bindsearch.spaces.prompt_templates import CANDIDATE_TEMPLATES
 from bindsearch.types import Ids, Modality, Vectors
 from bindsearch.zeroshot.classifier import Classifier, Example
 from bindsearch.zeroshot.examples import Floats, cross_entropy
@@ -153,7 +153,7 @@ def halves(examples: Sequence[Example]) -> tuple[list[Example], list[Example]]:
 def _tune_modality(classifier: Classifier, modality: Modality, rows: Vectors, codes: Ids) -> ModalityTuning:
     """Choose the templates and the centre of one modality that minimise the cross-entropy."""
     count = len(classifier.labels)
-    templates = tuple(dict.fromkeys((*classifier.prompts.templates[modality], *CANDIDATES[modality])))
+    templates = tuple(dict.fromkeys((*classifier.prompts.templates[modality], *CANDIDATE_TEMPLATES[modality])))
     prompts = classifier.prompts.with_templates(modality, templates, np.full(len(templates), 1 / len(templates)))
     prompt_vectors = prompts.rows(modality)[:count]
     start = np.array([template in classifier.prompts.templates[modality] for template in templates], dtype=np.float64)

@@ -26,19 +26,20 @@ from bindsearch.errors import DamagedWeights, MissingExtra, MissingWeights, Spac
 from bindsearch.ports import Prepared
 from bindsearch.types import Modality, Piece, SpaceSpec, Vectors, Windowing
 
-from ..shared.lazy_towers import TowersOnDevice
-from ..shared.weight_files import first_of, opened, sha256_of
+from ..shared.file_hash import sha256_of
+from ..shared.lazy_towers import DeviceTowers
+from ..shared.weight_files import first_existing, open_tensors
 
-PREPARING = "clap 1"
+PREPROCESSING_VERSION = "clap 1"
 """Change it with every change of what `prepare` or a tower gives."""
 LOCAL = "local:"
-CONFIG, PREPROCESSOR = "config.json", "preprocessor_config.json"
+CONFIG_FILE, PREPROCESSOR_FILE = "config.json", "preprocessor_config.json"
 CHECKPOINTS = ("model.safetensors", "pytorch_model.bin")
-TOKENS = 77
+MAX_TOKENS = 77
 """The longest text; CLAP was trained with as many."""
 TEMPERATURE = 0.05
-_LETTERS_A_TOKEN = 4
-_NOT_KEPT = ("position_ids", "token_type_ids")
+_LETTERS_PER_TOKEN = 4
+_OPTIONAL_BUFFERS = ("position_ids", "token_type_ids")
 """What some checkpoints lack: transformers makes it anew."""
 _TOWERS = {
     Modality.AUDIO: (
@@ -52,27 +53,27 @@ _TOWERS = {
 """transformers' class, its part of the configuration, how its parameters' names begin, and what it gives."""
 
 
-class ClapEncoder(TowersOnDevice):
+class ClapEncoder(DeviceTowers):
     """Keeps the `Encoder` protocol with transformers' `ClapModel`."""
 
     def __init__(self, rest: str) -> None:
         """Find what follows `clap:`; towers wait. Raises `MissingWeights`, `DamagedWeights`."""
         local = rest.startswith(LOCAL)
-        folder = Path(rest.removeprefix(LOCAL)).expanduser().absolute() if local else _fetched(f"clap:{rest}")
+        folder = Path(rest.removeprefix(LOCAL)).expanduser().absolute() if local else _find_folder(f"clap:{rest}")
         self._folder = folder
-        self._checkpoint = first_of(folder, CHECKPOINTS)
-        self._config, self._preprocessor = (_read(folder / name) for name in (CONFIG, PREPROCESSOR))
+        self._checkpoint = first_existing(folder, CHECKPOINTS)
+        self._config, self._preprocessor = (_read_json(folder / name) for name in (CONFIG_FILE, PREPROCESSOR_FILE))
         self._tokenizing = threading.Lock()
-        self._begin(self._described(f"clap:{LOCAL}{folder}" if local else f"clap:{rest}", local=local))
+        self._initialise(self._describe_space(f"clap:{LOCAL}{folder}" if local else f"clap:{rest}", local=local))
 
     def cost(self, modality: Modality) -> float:
         """Return what one prepared piece costs: tokens, or seconds."""
-        return float(TOKENS) if modality == Modality.TEXT else self.spec.windowing.window
+        return float(MAX_TOKENS) if modality == Modality.TEXT else self.spec.windowing.window
 
     def prepare(self, piece: Piece) -> Prepared:
         """Return the tokens of a text, or turn a window of sound into the model's spectrogram."""
         if isinstance(piece.content, str):
-            return self._numbers(piece.content)
+            return self._tokenize(piece.content)
         if piece.modality != Modality.AUDIO:
             raise SpaceError(f"{self.spec.name} cannot see: it has towers for sounds and texts only")
         return self._spectrogram(np.asarray(piece.content, np.float32))
@@ -106,10 +107,10 @@ class ClapEncoder(TowersOnDevice):
         told = self._extractor([sound], sampling_rate=self._rate, return_tensors="np")
         return np.asarray(told["input_features"][0], np.float32)
 
-    def _numbers(self, text: str) -> NDArray[np.int64]:
+    def _tokenize(self, text: str) -> NDArray[np.int64]:
         """*Shape:* (2, 77): numbers of tokens, and which of them count."""
         with self._tokenizing:  # a tokenizer serves one thread at a time
-            told = self._tokenizer(text, padding="max_length", truncation=True, max_length=TOKENS)
+            told = self._tokenizer(text, padding="max_length", truncation=True, max_length=MAX_TOKENS)
         return np.array([told["input_ids"], told["attention_mask"]], np.int64)
 
     @property
@@ -140,29 +141,37 @@ class ClapEncoder(TowersOnDevice):
         name, part, starts, _ = _TOWERS[modality]
         config = getattr(_transformers("ClapConfig").from_dict(self._config), part)
         tower = _transformers(name)(config)
-        with opened(self._checkpoint) as weights:
+        with open_tensors(self._checkpoint) as weights:
             state = {name: weights[name] for name in weights if name.startswith(starts)}
         try:
             missing, unknown = tower.load_state_dict(state, strict=False)
         except RuntimeError as error:
             first = str(error).strip().splitlines()[-1].strip()
-            raise DamagedWeights(f"{self._checkpoint} is not of the model in {CONFIG} beside it: {first}") from error
-        wrong = [each for each in (*missing, *unknown) if not each.endswith(_NOT_KEPT)]
+            raise DamagedWeights(
+                f"{self._checkpoint} is not of the model in {CONFIG_FILE} beside it: {first}"
+            ) from error
+        wrong = [each for each in (*missing, *unknown) if not each.endswith(_OPTIONAL_BUFFERS)]
         if wrong:
-            raise DamagedWeights(f"{self._checkpoint} is not of the model in {CONFIG} beside it: see {wrong[0]}")
+            raise DamagedWeights(f"{self._checkpoint} is not of the model in {CONFIG_FILE} beside it: see {wrong[0]}")
         from ..shared.device import device
 
         return tower.eval().requires_grad_(False).to(device())
 
-    def _described(self, name: str, *, local: bool) -> SpaceSpec:
+    def _describe_space(self, name: str, *, local: bool) -> SpaceSpec:
         windowing = Windowing(
             sample_rate=self._rate,
             window=float(self._samples / self._rate),
             hop=float(self._samples / self._rate),
-            passage=_LETTERS_A_TOKEN * TOKENS,
+            passage=_LETTERS_PER_TOKEN * MAX_TOKENS,
         )
-        known = None if local else import_module("bindsearch.spaces.weights").find(name)
-        identity = [PREPARING, self._config, self._preprocessor, str(windowing), sha256_of(self._checkpoint)]
+        known = None if local else import_module("bindsearch.spaces.catalogue").find_weights(name)
+        identity = [
+            PREPROCESSING_VERSION,
+            self._config,
+            self._preprocessor,
+            str(windowing),
+            sha256_of(self._checkpoint),
+        ]
         return SpaceSpec(
             name=name,
             dim=int(self._config.get("projection_dim", 512)),
@@ -176,18 +185,19 @@ class ClapEncoder(TowersOnDevice):
         )
 
 
-def _fetched(space: str) -> Path:
+def _find_folder(space: str) -> Path:
     """Find the folder with a repository's files: put there by hand, or of the hub's cache. Raises `MissingWeights`."""
-    weights = import_module("bindsearch.spaces.weights")  # by string: where weights lie is the engine's to say
-    wanted = weights.find(space)
-    places = {file.name: weights.located(wanted, file) for file in wanted.files}
-    for file in wanted.files:
-        if places[file.name] is None and file.name in (CONFIG, PREPROCESSOR, CHECKPOINTS[0]):
-            raise weights.missing(wanted, file)
-    return Path(places[CONFIG]).parent
+    # Loaded by string: adapters do not import the engine, which decides where weights are.
+    weights = import_module("bindsearch.spaces.catalogue").find_weights(space)
+    engine = import_module("bindsearch.spaces.locate")
+    paths = {file.name: engine.locate(weights, file) for file in weights.files}
+    for file in weights.files:
+        if paths[file.name] is None and file.name in (CONFIG_FILE, PREPROCESSOR_FILE, CHECKPOINTS[0]):
+            raise engine.missing_weights(weights, file)
+    return Path(paths[CONFIG_FILE]).parent
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read_json(path: Path) -> dict[str, Any]:
     try:
         told = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:

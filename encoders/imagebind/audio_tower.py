@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class AudioTowerConfig:
     """The shape of a tower; the defaults are those of the published one."""
 
     width: int = 768
@@ -45,13 +45,13 @@ class Shape:
         return up * along
 
 
-PUBLISHED = Shape()
+PUBLISHED_CONFIG = AudioTowerConfig()
 
 
 class Attention(nn.Module):
     """Attention among tokens, and to one learned token more that is there for all to look at."""
 
-    def __init__(self, shape: Shape) -> None:
+    def __init__(self, shape: AudioTowerConfig) -> None:
         super().__init__()
         self.heads = shape.heads
         self.query_key_value = nn.Linear(shape.width, 3 * shape.width)
@@ -76,7 +76,7 @@ class Attention(nn.Module):
 class Block(nn.Module):
     """Attention, then a perceptron; each looks at its input normalised, and adds to it."""
 
-    def __init__(self, shape: Shape) -> None:
+    def __init__(self, shape: AudioTowerConfig) -> None:
         super().__init__()
         self.norm_1 = nn.LayerNorm(shape.width, eps=shape.eps)
         self.attention = Attention(shape)
@@ -96,7 +96,7 @@ class Block(nn.Module):
 class AudioTower(nn.Module):
     """A clip of sound in the space."""
 
-    def __init__(self, shape: Shape = PUBLISHED) -> None:
+    def __init__(self, shape: AudioTowerConfig = PUBLISHED_CONFIG) -> None:
         super().__init__()
         self.shape = shape
         self.stem = nn.Conv2d(1, shape.width, shape.kernel, stride=shape.stride, bias=False)
@@ -128,16 +128,16 @@ class AudioTower(nn.Module):
             tokens = block(tokens)
         return self.project(last(tokens, 1))  # nobody looks at the others
 
-    def scaled(self, places: Tensor) -> Tensor:
+    def normalise_and_scale(self, places: Tensor) -> Tensor:
         """Bring places to one length, the scale that the tower was trained with. *Shape:* (..., dim) to the same."""
         return self.log_scale.exp() * F.normalize(places, dim=-1)
 
-    def recordings(self, clips: Tensor) -> Tensor:
+    def embed_recordings(self, clips: Tensor) -> Tensor:
         """Return the mean of each recording's scaled clips, as the reference does: shorter than the scale.
 
         *Shape:* (batch, clips, 1, bands, frames) to (batch, dim).
         """
-        return self.scaled(self(clips.flatten(0, 1))).unflatten(0, clips.shape[:2]).mean(dim=1)
+        return self.normalise_and_scale(self(clips.flatten(0, 1))).unflatten(0, clips.shape[:2]).mean(dim=1)
 
 
 # The published checkpoint -----------------------------------------------------------------------------------------
@@ -161,14 +161,14 @@ _NAMES = {
 """How the published checkpoint calls what this file calls otherwise."""
 
 
-def is_audio(name: str) -> bool:
+def is_audio_entry(name: str) -> bool:
     """Whether the checkpoint's entry of this name belongs to the audio tower."""
     return re.match(r"modality_(preprocessors|trunks|heads|postprocessors)\.audio\.", name) is not None
 
 
-def renamed(checkpoint: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def from_published_names(checkpoint: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return the audio entries of a checkpoint under this tower's names."""
-    return {_renamed(name): tensor for name, tensor in checkpoint.items() if is_audio(name)}
+    return {_renamed(name): tensor for name, tensor in checkpoint.items() if is_audio_entry(name)}
 
 
 def _renamed(name: str) -> str:
@@ -178,14 +178,14 @@ def _renamed(name: str) -> str:
     return name
 
 
-def built(checkpoint: Mapping[str, Tensor], shape: Shape = PUBLISHED) -> AudioTower:
+def build_tower(checkpoint: Mapping[str, Tensor], shape: AudioTowerConfig = PUBLISHED_CONFIG) -> AudioTower:
     """Build a tower and give it a checkpoint's weights, in evaluation mode.
 
     Raises `RuntimeError` where entries are missing, unknown or of another shape.
     """
     with torch.device("meta"):
         tower = AudioTower(shape)
-    weights = renamed(checkpoint)
+    weights = from_published_names(checkpoint)
     tower.load_state_dict(weights, assign=True)
     tower.eval().requires_grad_(False)
     return tower

@@ -16,28 +16,33 @@ from typing import Any
 
 from bindsearch.errors import DamagedWeights, MissingExtra, MissingWeights
 
-from ..shared.weight_files import first_of, opened, sha256_of
+from ..shared.file_hash import sha256_of
+from ..shared.weight_files import first_existing, open_tensors
 
 SPACE = "imagebind"
-PAIRS, SLICE, CHECKPOINT = "open_clip_model.safetensors", "imagebind_audio.safetensors", "imagebind_huge.pth"
-CONFIG = "imagebind_config.json"
+IMAGE_TEXT_FILE, AUDIO_SLICE_FILE, CHECKPOINT_FILE = (
+    "open_clip_model.safetensors",
+    "imagebind_audio.safetensors",
+    "imagebind_huge.pth",
+)
+CONFIG_FILE = "imagebind_config.json"
 """May lie beside weights of another shape than the published: `model_cfg` as open_clip writes it, and `audio`."""
 
-MODEL: Mapping[str, Any] = {
+MODEL_CONFIG: Mapping[str, Any] = {
     "embed_dim": 1024,
     "vision_cfg": {"image_size": 224, "layers": 32, "width": 1280, "head_width": 80, "patch_size": 14},
     "text_cfg": {"context_length": 77, "vocab_size": 49_408, "width": 1024, "heads": 16, "layers": 24},
 }
 """open_clip's ViT-H-14."""
-EPSILON = 1e-6
+LAYER_NORM_EPS = 1e-6
 """Of every LayerNorm in ImageBind; open_clip's is 1e-5 unless told otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class ImageBindFiles:
     """What the space is made of; nothing of it is loaded."""
 
-    pairs: Path
+    image_text: Path
     """open_clip's weights for pictures and texts."""
     audio: Path
     """The audio tower's entries of the checkpoint."""
@@ -48,44 +53,44 @@ class Parts:
 
     def identity(self) -> list[object]:
         """Return what tells these weights from others."""
-        return [self.model, self.shape, sha256_of(self.pairs), sha256_of(self.audio)]
+        return [self.model, self.shape, sha256_of(self.image_text), sha256_of(self.audio)]
 
 
-def published() -> Parts:
+def find_published() -> ImageBindFiles:
     """Find what `bindsearch spaces get imagebind` fetches. Raises `MissingWeights`, `DamagedWeights`."""
     # By string, as the engine loads adapters: where weights lie is the engine's to say.
-    weights = import_module("bindsearch.spaces.weights")
-    pairs = weights.need(SPACE, PAIRS)
-    own = weights.find(SPACE).folder / SLICE
-    audio = own if own.is_file() else sliced(weights.need(SPACE, CHECKPOINT), own)
-    return Parts(pairs, audio, with_epsilon(MODEL), {})
+    require = import_module("bindsearch.spaces.locate").require
+    image_text = require(SPACE, IMAGE_TEXT_FILE)
+    own = import_module("bindsearch.spaces.catalogue").find_weights(SPACE).folder / AUDIO_SLICE_FILE
+    audio = own if own.is_file() else extract_audio_tower(require(SPACE, CHECKPOINT_FILE), own)
+    return ImageBindFiles(image_text, audio, with_epsilon(MODEL_CONFIG), {})
 
 
-def in_folder(folder: Path) -> Parts:
+def find_in_folder(folder: Path) -> ImageBindFiles:
     """Find the same files in a folder. Raises `MissingWeights`, `DamagedWeights`."""
-    told = _config(folder / CONFIG)
-    pairs = first_of(folder, (PAIRS, "open_clip_pytorch_model.bin"))
-    audio = first_of(folder, (SLICE, CHECKPOINT))
-    if audio.name == CHECKPOINT:
-        audio = sliced(audio, folder / SLICE)
-    return Parts(pairs, audio, with_epsilon(told.get("model_cfg", MODEL)), told.get("audio", {}))
+    told = _config(folder / CONFIG_FILE)
+    image_text = first_existing(folder, (IMAGE_TEXT_FILE, "open_clip_pytorch_model.bin"))
+    audio = first_existing(folder, (AUDIO_SLICE_FILE, CHECKPOINT_FILE))
+    if audio.name == CHECKPOINT_FILE:
+        audio = extract_audio_tower(audio, folder / AUDIO_SLICE_FILE)
+    return ImageBindFiles(image_text, audio, with_epsilon(told.get("model_cfg", MODEL_CONFIG)), told.get("audio", {}))
 
 
 def with_epsilon(model: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return an open_clip configuration in which every LayerNorm has ImageBind's epsilon."""
-    towers = {name: {**model[name], "norm_kwargs": {"eps": EPSILON}} for name in ("vision_cfg", "text_cfg")}
+    towers = {name: {**model[name], "norm_kwargs": {"eps": LAYER_NORM_EPS}} for name in ("vision_cfg", "text_cfg")}
     return {**model, **towers}
 
 
-def sliced(checkpoint: Path, target: Path) -> Path:
+def extract_audio_tower(checkpoint: Path, target: Path) -> Path:
     """Cut the audio tower out of a checkpoint, into a file of its own. Raises `DamagedWeights`, `MissingWeights`."""
     try:
         save = import_module("safetensors.torch").save_file
-        is_audio = import_module("bindsearch.encoders.imagebind.audio_tower").is_audio
+        is_audio_entry = import_module("bindsearch.encoders.imagebind.audio_tower").is_audio_entry
     except ModuleNotFoundError as error:
         raise MissingExtra(f"{SPACE} needs the package {error.name!r}: pip install 'bindsearch[models]'") from error
-    with opened(checkpoint) as weights:
-        mine = {name: weights[name].contiguous() for name in weights if is_audio(name)}
+    with open_tensors(checkpoint) as weights:
+        mine = {name: weights[name].contiguous() for name in weights if is_audio_entry(name)}
         if not mine:
             raise DamagedWeights(f"{checkpoint} holds no audio tower of ImageBind: it is another checkpoint")
         draft = target.with_name(f"{target.name}.{os.getpid()}")
@@ -98,16 +103,16 @@ def sliced(checkpoint: Path, target: Path) -> Path:
             raise MissingWeights(f"{target} cannot be written: {error.strerror or error}") from error
 
 
-def tower(parts: Parts) -> Any:
+def load_audio_tower(files: ImageBindFiles) -> Any:
     """Read the audio tower, in float32. Raises `DamagedWeights` where the file is not of its shape."""
-    from .audio_tower import Shape, built
+    from .audio_tower import AudioTowerConfig, build_tower
 
     try:
-        with opened(parts.audio) as weights:
-            return built({name: weights[name] for name in weights}, Shape(**parts.shape))
+        with open_tensors(files.audio) as weights:
+            return build_tower({name: weights[name] for name in weights}, AudioTowerConfig(**files.shape))
     except RuntimeError as error:
         first = str(error).strip().splitlines()[-1].strip()
-        raise DamagedWeights(f"{parts.audio} does not hold the audio tower: {first}") from error
+        raise DamagedWeights(f"{files.audio} does not hold the audio tower: {first}") from error
 
 
 def _config(path: Path) -> dict[str, Any]:

@@ -25,43 +25,52 @@ from bindsearch.errors import MissingExtra, SpaceError
 from bindsearch.ports import Prepared
 from bindsearch.types import Modality, Piece, SpaceSpec, Vectors, Windowing
 
-from ..shared.lazy_towers import TowersOnDevice
-from ..shared.weight_files import sha256_of
-from .model_source import Source, here, licence_of, names, source_in, source_of, tokenizer, with_text_files
+from ..shared.file_hash import sha256_of
+from ..shared.lazy_towers import DeviceTowers
+from .model_source import (
+    ModelSource,
+    find_weights,
+    licence_of,
+    load_tokenizer,
+    pretrained_names,
+    source_from_folder,
+    source_from_name,
+    with_text_files,
+)
 from .preprocess import Preprocessing
-from .towers import IMAGE, TEXT, Tower, load
+from .towers import IMAGE, TEXT, Tower, load_tower
 
-PREPARING = "openclip 1"
+PREPROCESSING_VERSION = "openclip 1"
 """Change it with every change of what `prepare` or a tower gives."""
 TEMPERATURE = 0.01
 """What most of these models were trained to end with."""
-_LETTERS_A_TOKEN = 4
+_LETTERS_PER_TOKEN = 4
 
 
-class OpenClipEncoder(TowersOnDevice):
+class OpenClipEncoder(DeviceTowers):
     """Keeps the `Encoder` protocol with one of open_clip's models."""
 
     def __init__(self, rest: str) -> None:
         """Find what follows `openclip:`; towers wait. Raises `UnknownSpace`, `MissingWeights`, `SpaceError`."""
-        self._start(source_of(rest))
+        self._start(source_from_name(rest))
 
     @classmethod
     def local(cls, path: str) -> OpenClipEncoder:
         """Find what follows `local:`, a folder in open_clip's layout. Raises `MissingWeights`, `SpaceError`."""
         made = cls.__new__(cls)
-        made._start(source_in(path))
+        made._start(source_from_folder(path))
         return made
 
     @staticmethod
     def members() -> list[dict[str, object]]:
         """Describe all weights that the installed open_clip lists; none of them is loaded."""
-        return [_member(name) for name in names()]
+        return [_member(name) for name in pretrained_names()]
 
-    def _start(self, source: Source) -> None:
+    def _start(self, source: ModelSource) -> None:
         self._source = source
         self._preprocessing = _preprocessing(source)
         self._tokenizing = threading.Lock()
-        self._begin(_spec(source, self._preprocessing))
+        self._initialise(_describe_space(source, self._preprocessing))
 
     def cost(self, modality: Modality) -> float:
         """Return what one prepared piece costs: pixels, or tokens."""
@@ -91,12 +100,12 @@ class OpenClipEncoder(TowersOnDevice):
         source = self._source
         config = with_text_files(source) if kind == TEXT else source.config
         key = self.spec.fingerprint
-        return load(source.checkpoint, config, kind, preprocessing=self._preprocessing, key=key)
+        return load_tower(source.checkpoint, config, kind, preprocessing=self._preprocessing, key=key)
 
     @cached_property
     def _tokenizer(self) -> Any:
         try:
-            return tokenizer(self._source)
+            return load_tokenizer(self._source)
         except ImportError as error:
             raise MissingExtra(
                 f"{self.spec.name} needs transformers for its words: pip install transformers"
@@ -108,7 +117,7 @@ def local(path: str) -> OpenClipEncoder:
     return OpenClipEncoder.local(path)
 
 
-def _preprocessing(source: Source) -> Preprocessing:
+def _preprocessing(source: ModelSource) -> Preprocessing:
     try:
         size = source.config["vision_cfg"].get("image_size", 224)
         return Preprocessing.of(source.preprocess, size)
@@ -116,10 +125,16 @@ def _preprocessing(source: Source) -> Preprocessing:
         raise SpaceError(f"{source.name} has a configuration that is not open_clip's: {error!r}") from error
 
 
-def _spec(source: Source, preprocessing: Preprocessing) -> SpaceSpec:
+def _describe_space(source: ModelSource, preprocessing: Preprocessing) -> SpaceSpec:
     length = int(source.config["text_cfg"].get("context_length", 77))
-    windowing = Windowing(image_side=2 * max(preprocessing.size), passage=_LETTERS_A_TOKEN * length)
-    identity = [PREPARING, source.config, preprocessing.as_json(), str(windowing), sha256_of(source.checkpoint)]
+    windowing = Windowing(image_side=2 * max(preprocessing.size), passage=_LETTERS_PER_TOKEN * length)
+    identity = [
+        PREPROCESSING_VERSION,
+        source.config,
+        preprocessing.as_json(),
+        str(windowing),
+        sha256_of(source.checkpoint),
+    ]
     return SpaceSpec(
         name=source.name,
         dim=int(source.config["embed_dim"]),
@@ -140,5 +155,5 @@ def _member(name: str) -> dict[str, object]:
         "name": f"openclip:{name}",
         "licence": licence,
         "commercial": commercial,
-        "here": here(model, tag) is not None,
+        "here": find_weights(model, tag) is not None,
     }

@@ -24,9 +24,14 @@ from bindsearch.errors import DamagedWeights, MissingWeights, SpaceError, Unknow
 LOCAL = "local:"
 CONFIG = "open_clip_config.json"
 _CHECKPOINTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "model.safetensors")
-_PICKLED = ("open_clip_pytorch_model.bin", "open_clip_pytorch_model.pth", "pytorch_model.bin", "pytorch_model.pth")
+_PICKLED_CHECKPOINTS = (
+    "open_clip_pytorch_model.bin",
+    "open_clip_pytorch_model.pth",
+    "pytorch_model.bin",
+    "pytorch_model.pth",
+)
 _HUB_DEFAULT = "open_clip_pytorch_model.bin"
-_HUB_SAFE = "open_clip_model.safetensors"
+_HUB_SAFETENSORS = "open_clip_model.safetensors"
 _TOKENIZER_FILES = ("tokenizer.json", "spiece.model", "sentencepiece.bpe.model", "vocab.txt", "tokenizer_config.json")
 
 LICENCES = (
@@ -46,7 +51,7 @@ UNSTATED = "not stated"
 
 
 @dataclass(frozen=True)
-class Source:
+class ModelSource:
     """What a space is made of; nothing of it is loaded."""
 
     name: str
@@ -62,49 +67,49 @@ class Source:
     """Hub repository -> its folder here, for what a text tower needs beside the weights."""
 
 
-def names() -> list[str]:
+def pretrained_names() -> list[str]:
     """Return MODEL/TAG of all weights that the installed open_clip lists."""
     return sorted(f"{model}/{tag}" for model, tag in list_pretrained())
 
 
-def source_of(rest: str) -> Source:
+def source_from_name(rest: str) -> ModelSource:
     """Read what follows `openclip:`: MODEL/TAG, MODEL/TAG/local:PATH or MODEL/local:PATH.
 
     Raises `UnknownSpace`, `MissingWeights`.
     """
     named, local, path = rest.partition(f"/{LOCAL}")
-    model, tag, config, told = _listed(named, tag_wanted=not (local and path))
+    model, tag, config, told = _look_up(named, tag_wanted=not (local and path))
     if told.get("quick_gelu"):
         config["quick_gelu"] = True
     licence, commercial = licence_of(named) if tag else (UNSTATED, False)
-    place = _absolute(path) if local else None
-    return Source(
+    place = _absolute_path(path) if local else None
+    return ModelSource(
         name=f"openclip:{named}/{LOCAL}{place}" if local else f"openclip:{model}/{tag}",
         config=config,
         preprocess=told,
-        checkpoint=_checkpoint(place) if place else locate(model, tag),
+        checkpoint=_checkpoint(place) if place else require_weights(model, tag),
         licence=licence,
         commercial=commercial,
     )
 
 
-def _listed(named: str, *, tag_wanted: bool) -> tuple[str, str, dict[str, Any], Mapping[str, Any]]:
+def _look_up(named: str, *, tag_wanted: bool) -> tuple[str, str, dict[str, Any], Mapping[str, Any]]:
     """Return model, tag, and what open_clip says of both. Raises `UnknownSpace` for what it does not list."""
     model, _, tag = named.partition("/")
     told = get_pretrained_cfg(model, tag) if tag else {}
     # It would look on the network for the model of a name that begins with `hf-hub:`.
     config = open_clip.get_model_config(model) if model in open_clip.list_models() else None
     if config is None or (tag and not told) or (tag_wanted and not tag):
-        raise UnknownSpace(f"open_clip lists no {named!r}{_nearest(named)}; `bindsearch spaces --all` lists all")
+        raise UnknownSpace(f"open_clip lists no {named!r}{_suggestion(named)}; `bindsearch spaces --all` lists all")
     return model, tag, config, told
 
 
-def source_in(path: str) -> Source:
+def source_from_folder(path: str) -> ModelSource:
     """Read a folder in open_clip's own layout: its configuration and a file of weights.
 
     Raises `MissingWeights`, `SpaceError`.
     """
-    folder = _absolute(path)
+    folder = _absolute_path(path)
     try:
         told = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         config, preprocess = told["model_cfg"], told.get("preprocess_cfg", {})
@@ -115,7 +120,7 @@ def source_in(path: str) -> Source:
         ) from error
     except (ValueError, KeyError, TypeError) as error:
         raise SpaceError(f"{folder / CONFIG} is no configuration of open_clip's: {error!r}") from error
-    return Source(
+    return ModelSource(
         name=f"{LOCAL}{folder}",
         config=config,
         preprocess=preprocess,
@@ -137,34 +142,34 @@ def licence_of(named: str) -> tuple[str, bool]:
 # Where weights lie --------------------------------------------------------------------------------------------------
 
 
-def locate(model: str, tag: str) -> Path:
+def require_weights(model: str, tag: str) -> Path:
     """Find the weights of a tag in the hub's cache on this machine. Raises `MissingWeights`."""
-    found = here(model, tag)
+    found = find_weights(model, tag)
     if found is not None:
         return found
     told = get_pretrained_cfg(model, tag)
-    repo, _ = _in_hub(told)
+    repo, _ = _hub_location(told)
     space = f"openclip:{model}/{tag}"
     origin = f"hub repository {repo}" if repo else str(told.get("url", "an unknown place"))
-    size = _size(model)
+    size = _max_size(model)
     about = f" (up to {size / 1e6:,.0f} MB)" if size else ""
     raise MissingWeights(
-        f"the weights of {space} are not on this machine: {_wanted(told)[0]}{about} from {origin}; "
-        f"`bindsearch spaces get {space}` gets them, or put the file into {_own_folder(model, tag)}, or anywhere, and "
-        f"name it: {space}/{LOCAL}PATH"
+        f"the weights of {space} are not on this machine: {_file_names(told)[0]}{about} from {origin}; "
+        f"`bindsearch spaces get {space}` fetches them; or put the file into {_weights_folder(model, tag)}; or use a "
+        f"file anywhere as {space}/{LOCAL}PATH"
     )
 
 
-def here(model: str, tag: str) -> Path | None:
+def find_weights(model: str, tag: str) -> Path | None:
     """Find the weights of a tag on this machine, None where they are not."""
     told = get_pretrained_cfg(model, tag)
-    repo, _ = _in_hub(told)
-    known = [_own_folder(model, tag) / name for name in _wanted(told)]
-    known += [path for name in _wanted(told) if repo and (path := cached(repo, name))] or _by_address(told)
+    repo, _ = _hub_location(told)
+    known = [_weights_folder(model, tag) / name for name in _file_names(told)]
+    known += [path for name in _file_names(told) if repo and (path := cached_file(repo, name))] or _download_paths(told)
     return next((path for path in known if path.is_file()), None)
 
 
-def _own_folder(model: str, tag: str) -> Path:
+def _weights_folder(model: str, tag: str) -> Path:
     """Return where `bindsearch spaces get` keeps what does not come from the hub, and where people may put files."""
     return _folder_for(f"openclip:{model}/{tag}")
 
@@ -175,7 +180,7 @@ def _folder_for(space: str) -> Path:
     return folder
 
 
-def cached(repo: str, name: str) -> Path | None:
+def cached_file(repo: str, name: str) -> Path | None:
     """Find a file of a hub repository in the hub's cache, without asking the hub."""
     from huggingface_hub import constants, try_to_load_from_cache
 
@@ -183,24 +188,24 @@ def cached(repo: str, name: str) -> Path | None:
     return Path(found) if isinstance(found, str) else None
 
 
-def _in_hub(told: Mapping[str, Any]) -> tuple[str, str]:
+def _hub_location(told: Mapping[str, Any]) -> tuple[str, str]:
     """Split what open_clip says of the hub into repository and file."""
     repo, _, name = str(told.get("hf_hub", "")).rpartition("/")
     return repo, name
 
 
-def _wanted(told: Mapping[str, Any]) -> list[str]:
+def _file_names(told: Mapping[str, Any]) -> list[str]:
     """Name the files that would do, the best first: safetensors, as open_clip itself prefers."""
-    repo, name = _in_hub(told)
+    repo, name = _hub_location(told)
     if not repo:
-        return [path.name for path in _by_address(told)]
+        return [path.name for path in _download_paths(told)]
     if not name:
-        return [_HUB_SAFE, _HUB_DEFAULT]
+        return [_HUB_SAFETENSORS, _HUB_DEFAULT]
     stem, suffix = os.path.splitext(name)
     return [f"{stem}.safetensors", name] if suffix in (".bin", ".pth", ".pt") else [name]
 
 
-def _by_address(told: Mapping[str, Any]) -> list[Path]:
+def _download_paths(told: Mapping[str, Any]) -> list[Path]:
     """Return where open_clip keeps what it gets from an address."""
     return [Path("~/.cache/clip").expanduser() / Path(str(told["url"])).name] if told.get("url") else []
 
@@ -209,7 +214,7 @@ def _checkpoint(path: Path) -> Path:
     """Find the file of weights that a path means: itself, or the best one in a folder. Raises `MissingWeights`."""
     if path.is_file():
         return path
-    known = [path / name for name in (*_CHECKPOINTS, *_PICKLED)]
+    known = [path / name for name in (*_CHECKPOINTS, *_PICKLED_CHECKPOINTS)]
     others = [each for ending in ("safetensors", "bin", "pth", "pt") for each in sorted(path.glob(f"*.{ending}"))]
     found = next((each for each in (*known, *others) if each.is_file()), None)
     if found is None:
@@ -217,22 +222,22 @@ def _checkpoint(path: Path) -> Path:
     return found
 
 
-def _size(model: str) -> int:
+def _max_size(model: str) -> int:
     """Return how large the weights are at most; 0 where the architecture does not tell."""
-    from .towers import size_of
+    from .towers import parameter_bytes
 
     config = open_clip.get_model_config(model)
     if config is None or config["text_cfg"].get("hf_model_name"):
         return 0
-    return size_of(config)
+    return parameter_bytes(config)
 
 
-def _absolute(path: str) -> Path:
+def _absolute_path(path: str) -> Path:
     return Path(os.path.abspath(os.path.expanduser(path)))
 
 
-def _nearest(named: str) -> str:
-    near = difflib.get_close_matches(named, names(), n=3, cutoff=0.5)
+def _suggestion(named: str) -> str:
+    near = difflib.get_close_matches(named, pretrained_names(), n=3, cutoff=0.5)
     return f" (did you mean {' or '.join(f'openclip:{each}' for each in near)}?)" if near else ""
 
 
@@ -240,7 +245,7 @@ def _nearest(named: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Needed:
+class RequiredFile:
     """A file that a space needs and that is published somewhere."""
 
     name: str
@@ -249,12 +254,12 @@ class Needed:
     address: str = ""
     size: int = 0
     """Bytes, at most; 0 where the architecture does not tell."""
-    instead: str = ""
+    alternative: str = ""
     """Another file of the repository that does as well."""
     optional: bool = False
 
 
-def needed(space: str) -> tuple[list[Needed], str, bool]:
+def required_files(space: str) -> tuple[list[RequiredFile], str, bool]:
     """Return what `openclip:...` or `local:...` needs of what is published, its licence, and whether that is "
     f"commercial.
 
@@ -262,39 +267,45 @@ def needed(space: str) -> tuple[list[Needed], str, bool]:
     """
     if LOCAL in space:
         family, _, rest = space.partition(":")
-        source = source_in(rest) if f"{family}:" == LOCAL else source_of(rest)
-        files = [each for each in _beside(source.config) if source.folder is None or not _is_in(source.folder, each)]
+        source = source_from_folder(rest) if f"{family}:" == LOCAL else source_from_name(rest)
+        files = [
+            each
+            for each in _text_tower_files(source.config)
+            if source.folder is None or not _is_in_folder(source.folder, each)
+        ]
         return files, source.licence, source.commercial
     named = space.partition(":")[2]
-    model, tag, config, told = _listed(named, tag_wanted=True)
-    return [_weights(model, tag, told), *_beside(config)], *licence_of(named)
+    model, tag, config, told = _look_up(named, tag_wanted=True)
+    return [_weights_file(model, tag, told), *_text_tower_files(config)], *licence_of(named)
 
 
-def _weights(model: str, tag: str, told: Mapping[str, Any]) -> Needed:
-    size = 0 if here(model, tag) else _size(model)
-    repo, _ = _in_hub(told)
-    first, *others = _wanted(told)
+def _weights_file(model: str, tag: str, told: Mapping[str, Any]) -> RequiredFile:
+    size = 0 if find_weights(model, tag) else _max_size(model)
+    repo, _ = _hub_location(told)
+    first, *others = _file_names(told)
     if not repo:
-        return Needed(first, address=str(told["url"]), size=size)
-    return Needed(first, repo, size=size, instead=others[0] if others else "")
+        return RequiredFile(first, address=str(told["url"]), size=size)
+    return RequiredFile(first, repo, size=size, alternative=others[0] if others else "")
 
 
-def _beside(config: Mapping[str, Any]) -> list[Needed]:
+def _text_tower_files(config: Mapping[str, Any]) -> list[RequiredFile]:
     """Return what the text tower of a configuration needs beside its weights."""
     text = config.get("text_cfg", {})
     tower, words = text.get("hf_model_name"), text.get("hf_tokenizer_name")
-    found = [Needed("config.json", tower)] if tower else []
+    found = [RequiredFile("config.json", tower)] if tower else []
     if words:
-        found.append(Needed("tokenizer.json", words, instead="spiece.model"))
-        found += [Needed(name, words, optional=True) for name in ("tokenizer_config.json", "special_tokens_map.json")]
+        found.append(RequiredFile("tokenizer.json", words, alternative="spiece.model"))
+        found += [
+            RequiredFile(name, words, optional=True) for name in ("tokenizer_config.json", "special_tokens_map.json")
+        ]
     return [each for each in found if not Path(each.repository).is_absolute()]
 
 
-def _is_in(folder: Path, file: Needed) -> bool:
-    return any((folder / name).is_file() for name in (file.name, file.instead) if name)
+def _is_in_folder(folder: Path, file: RequiredFile) -> bool:
+    return any((folder / name).is_file() for name in (file.name, file.alternative) if name)
 
 
-def with_text_files(source: Source) -> Mapping[str, Any]:
+def with_text_files(source: ModelSource) -> Mapping[str, Any]:
     """Return the configuration with the hub repositories of its text tower replaced by their folders here.
 
     Raises `MissingWeights`: transformers would go to the network for them.
@@ -302,11 +313,11 @@ def with_text_files(source: Source) -> Mapping[str, Any]:
     config = deepcopy(dict(source.config))
     text = config["text_cfg"]
     if text.get("hf_model_name"):
-        text["hf_model_name"] = str(_folder_of(source, text["hf_model_name"], ("config.json",)))
+        text["hf_model_name"] = str(_find_text_files(source, text["hf_model_name"], ("config.json",)))
     return config
 
 
-def tokenizer(source: Source) -> Any:
+def load_tokenizer(source: ModelSource) -> Any:
     """Make the tokenizer that belongs to the weights. Raises `MissingWeights`, `SpaceError`."""
     text = source.config["text_cfg"]
     length = text.get("context_length", 77)
@@ -314,7 +325,7 @@ def tokenizer(source: Source) -> Any:
     repo = text.get("hf_tokenizer_name")
     if not repo:
         return open_clip.SimpleTokenizer(context_length=length, **settings)
-    folder = _folder_of(source, repo, _TOKENIZER_FILES)
+    folder = _find_text_files(source, repo, _TOKENIZER_FILES)
     mode = text.get("tokenizer_mode")
     settings |= {"trust_remote_code": False, "local_files_only": True}  # a configuration must not run programs
     try:
@@ -324,14 +335,14 @@ def tokenizer(source: Source) -> Any:
         raise DamagedWeights(f"{folder} holds no tokenizer that can be used ({first})") from error
 
 
-def _folder_of(source: Source, repo: str, wanted: tuple[str, ...]) -> Path:
+def _find_text_files(source: ModelSource, repo: str, wanted: tuple[str, ...]) -> Path:
     """Find the folder here that holds a hub repository's files."""
     if source.folder is not None and any((source.folder / name).is_file() for name in wanted):
         return source.folder
     if Path(repo).is_absolute() and Path(repo).is_dir():
         return Path(repo)
     own = [_folder_for(source.name) / name for name in wanted]
-    known = [*own, *(path for name in wanted if (path := cached(repo, name)))]
+    known = [*own, *(path for name in wanted if (path := cached_file(repo, name)))]
     found = next((path for path in known if path.is_file()), None)
     if found is None:
         beside = f" or {source.folder}" if source.folder else ""

@@ -55,34 +55,36 @@ class Preprocessing:
     def __call__(self, picture: Image) -> Pixels:
         """Resize, and cut out the middle where the mode says so."""
         if self.resize_mode == "squash":
-            shaped = self._resized(picture, self.size)
+            shaped = self._resize(picture, self.size)
         elif self.resize_mode == "longest":
-            shaped = _middle(self._resized(picture, self._scaled(picture, longest=True)), self.size, self.fill_color)
+            shaped = _centre_crop(
+                self._resize(picture, self._scaled_size(picture, longest=True)), self.size, self.fill_color
+            )
         elif self.size[0] == self.size[1]:
-            shaped = _middle(self._resized(picture, _shorter_at(picture, self.size[0])), self.size, 0)
+            shaped = _centre_crop(self._resize(picture, _scale_shorter_side(picture, self.size[0])), self.size, 0)
         else:  # open_clip always takes the bicubic filter here
-            scaled = self._scaled(picture, longest=False)
-            shaped = _middle(picture.resize(scaled[::-1], Resampling.BICUBIC), self.size, 0)
+            scaled = self._scaled_size(picture, longest=False)
+            shaped = _centre_crop(picture.resize(scaled[::-1], Resampling.BICUBIC), self.size, 0)
         return np.array(shaped.convert("RGB"), np.uint8)
 
-    def _resized(self, picture: Image, size: tuple[int, int]) -> Image:
+    def _resize(self, picture: Image, size: tuple[int, int]) -> Image:
         return picture.resize(size[::-1], _FILTERS[self.interpolation])
 
-    def _scaled(self, picture: Image, *, longest: bool) -> tuple[int, int]:
+    def _scaled_size(self, picture: Image, *, longest: bool) -> tuple[int, int]:
         """Scale so that the picture just fits, or just covers."""
         ratios = picture.height / self.size[0], picture.width / self.size[1]
         ratio = max(ratios) if longest else min(ratios)
         return max(1, round(picture.height / ratio)), max(1, round(picture.width / ratio))
 
 
-def _shorter_at(picture: Image, side: int) -> tuple[int, int]:
+def _scale_shorter_side(picture: Image, side: int) -> tuple[int, int]:
     """Scale so that the shorter side is `side`; the longer one is cut off to a whole number, as torchvision does."""
     shorter, longer = sorted(picture.size)
     other = int(side * longer / shorter)
     return (side, other) if picture.width >= picture.height else (other, side)
 
 
-def _middle(picture: Image, size: tuple[int, int], fill: int) -> Image:
+def _centre_crop(picture: Image, size: tuple[int, int], fill: int) -> Image:
     """Cut out the middle; what is missing at the sides is filled."""
     height, width = size
     short = max(0, width - picture.width), max(0, height - picture.height)

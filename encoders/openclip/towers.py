@@ -27,19 +27,19 @@ from open_clip.model import (
 from bindsearch.errors import DamagedWeights, MissingExtra, UnusableSpace
 from bindsearch.types import Vectors
 
-from ..shared.device import device, known_dtype, measured_dtype
-from ..shared.weight_files import Weights, opened
+from ..shared.device import device, known_dtype, measure_dtype
+from ..shared.weight_files import TensorFile, open_tensors
 from .preprocess import Preprocessing
 
-Config = Mapping[str, Any]
+ModelConfig = Mapping[str, Any]
 """open_clip's `model_cfg`."""
 
 IMAGE, TEXT = "visual", "text"
 """A tower is called as its parameters' names begin."""
-_PROBES = 2
+_TRIAL_INPUTS = 2
 """Inputs of the trial of a dtype."""
-_OF_THE_MODEL = ("logit_scale", "logit_bias", "text_decoder.")
-_APPLES_OWN = "image_encoder.model."
+_MODEL_LEVEL_PREFIXES = ("logit_scale", "logit_bias", "text_decoder.")
+_APPLE_PREFIX = "image_encoder.model."
 _building = threading.Lock()
 
 
@@ -55,49 +55,49 @@ class Tower:
         """Embed stacked inputs. *Shape:* (len(batch), dim), float32"""
         with torch.inference_mode():
             given = self._turn(torch.from_numpy(batch).to(device()), self.dtype)
-            vectors: Vectors = pooled(self._module(given)).float().cpu().numpy()
+            vectors: Vectors = pooled_output(self._module(given)).float().cpu().numpy()
         return vectors
 
 
-def load(path: Path, config: Config, kind: str, *, preprocessing: Preprocessing, key: str) -> Tower:
+def load_tower(path: Path, config: ModelConfig, kind: str, *, preprocessing: Preprocessing, key: str) -> Tower:
     """Load one tower of a model to the device, in a dtype that suits it. `key` names the weights for what is measured.
 
     Raises `DamagedWeights` where file and architecture do not fit, `UnusableSpace`, `MissingExtra`.
     """
-    module = empty(config, kind)
-    turn = _centring(preprocessing) if kind == IMAGE else _as_numbers
+    module = build_empty(config, kind)
+    turn = _pixel_normaliser(preprocessing) if kind == IMAGE else _unchanged
     parameters = sum(each.numel() for each in module.parameters())
     dtype = known_dtype(f"{key} {kind}", parameters)
-    fill(module, path, kind, dtype or torch.float32)
+    fill_weights(module, path, kind, dtype or torch.float32)
     if dtype is None:
-        trial = _trial(config, kind, preprocessing)
+        trial = _trial_inputs(config, kind, preprocessing)
 
         def run(dtype: Any) -> Any:
             with torch.inference_mode():
-                return pooled(module(turn(trial.to(device()), dtype)))
+                return pooled_output(module(turn(trial.to(device()), dtype)))
 
-        dtype = measured_dtype(f"{key} {kind}", run, module.to)
+        dtype = measure_dtype(f"{key} {kind}", run, module.to)
         if dtype is torch.float32:  # the trial has shortened the numbers
-            module = empty(config, kind)
-            fill(module, path, kind, dtype)
+            module = build_empty(config, kind)
+            fill_weights(module, path, kind, dtype)
     return Tower(module, dtype, turn)
 
 
-def pooled(given: Any) -> Any:
+def pooled_output(given: Any) -> Any:
     """Return the vectors among what a tower gives: some give their tokens too."""
     return given[0] if isinstance(given, tuple) else given
 
 
-def size_of(config: Config) -> int:
+def parameter_bytes(config: ModelConfig) -> int:
     """Count the bytes of a model's parameters in float32, without memory for them."""
-    towers = [empty(config, kind) for kind in (IMAGE, TEXT)]
+    towers = [build_empty(config, kind) for kind in (IMAGE, TEXT)]
     return 4 * sum(int(each.numel()) for tower in towers for each in tower.parameters())
 
 
 # An empty tower -----------------------------------------------------------------------------------------------------
 
 
-def empty(config: Config, kind: str) -> Any:
+def build_empty(config: ModelConfig, kind: str) -> Any:
     """Build one tower whose parameters have shapes, but no memory; its buffers, which no file holds, are real."""
     build = _build_vision_tower if kind == IMAGE else _build_text_tower
     part = {**config["vision_cfg" if kind == IMAGE else "text_cfg"]}
@@ -113,7 +113,7 @@ def empty(config: Config, kind: str) -> Any:
 
     try:
         try:
-            with _building, _without_memory():
+            with _building, _parameters_on_meta():
                 module = built()
         except RuntimeError as error:
             if "meta" not in str(error):
@@ -127,7 +127,7 @@ def empty(config: Config, kind: str) -> Any:
 
 
 @contextmanager
-def _without_memory() -> Iterator[None]:
+def _parameters_on_meta() -> Iterator[None]:
     """Let parameters that this thread makes lose their memory as they join a module."""
     register, mine = torch.nn.Module.register_parameter, threading.get_ident()
 
@@ -146,9 +146,9 @@ def _without_memory() -> Iterator[None]:
 # Filling it ---------------------------------------------------------------------------------------------------------
 
 
-def fill(module: Any, path: Path, kind: str, dtype: Any) -> None:
+def fill_weights(module: Any, path: Path, kind: str, dtype: Any) -> None:
     """Read a tower's tensors from a file, and bring it to the device. Raises `DamagedWeights`."""
-    with opened(path) as weights:
+    with open_tensors(path) as weights:
         state = _state(weights, module, kind, dtype)
     try:
         missing, unknown = module.load_state_dict(state, strict=False, assign=True)
@@ -163,9 +163,9 @@ def fill(module: Any, path: Path, kind: str, dtype: Any) -> None:
     module.to(device=device(), dtype=dtype)
 
 
-def _state(weights: Weights, module: Any, kind: str, dtype: Any) -> dict[str, Any]:
+def _state(weights: TensorFile, module: Any, kind: str, dtype: Any) -> dict[str, Any]:
     """Read what belongs to a tower, under the names that it has there."""
-    if any(name.startswith(_APPLES_OWN) for name in weights):
+    if any(name.startswith(_APPLE_PREFIX) for name in weights):
         state = convert_state_dict(SimpleNamespace(visual=module), {name: weights[name] for name in weights})
         state = {name: tensor for name, tensor in state.items() if _belongs(name, kind)}
     else:
@@ -182,7 +182,7 @@ def _belongs(name: str, kind: str) -> bool:
     """Tell whose a tensor is: models of old have those of the text tower without a beginning of their own."""
     if kind == IMAGE:
         return name.startswith("visual.")
-    return not name.startswith(("visual.", *_OF_THE_MODEL))
+    return not name.startswith(("visual.", *_MODEL_LEVEL_PREFIXES))
 
 
 def _cast(tensor: Any, dtype: Any) -> Any:
@@ -192,7 +192,7 @@ def _cast(tensor: Any, dtype: Any) -> Any:
 # Inputs -------------------------------------------------------------------------------------------------------------
 
 
-def _centring(preprocessing: Preprocessing) -> Callable[[Any, Any], Any]:
+def _pixel_normaliser(preprocessing: Preprocessing) -> Callable[[Any, Any], Any]:
     """Return what scales and centres pixels as open_clip's transform does, operation by operation."""
     mean, std = (torch.tensor(each).view(3, 1, 1) for each in (preprocessing.mean, preprocessing.std))
 
@@ -203,20 +203,20 @@ def _centring(preprocessing: Preprocessing) -> Callable[[Any, Any], Any]:
     return turn
 
 
-def _as_numbers(numbers: Any, dtype: Any) -> Any:
+def _unchanged(numbers: Any, dtype: Any) -> Any:
     return numbers
 
 
-def _trial(config: Config, kind: str, preprocessing: Preprocessing) -> Any:
+def _trial_inputs(config: ModelConfig, kind: str, preprocessing: Preprocessing) -> Any:
     """Make inputs by which a dtype is tried: soft random pictures, random words."""
     rng = np.random.default_rng(0)
     if kind == IMAGE:
-        coarse = rng.integers(0, 256, (_PROBES, 8, 8, 3)).astype(np.float32)
+        coarse = rng.integers(0, 256, (_TRIAL_INPUTS, 8, 8, 3)).astype(np.float32)
         planes = torch.from_numpy(coarse).permute(0, 3, 1, 2)
         soft = torch.nn.functional.interpolate(planes, preprocessing.size, mode="bilinear")
         return soft.permute(0, 2, 3, 1).contiguous().to(torch.uint8)
     text = config["text_cfg"]
     last = int(text.get("vocab_size", 49_408)) - 1
-    numbers = rng.integers(3, last, (_PROBES, int(text.get("context_length", 77))))
+    numbers = rng.integers(3, last, (_TRIAL_INPUTS, int(text.get("context_length", 77))))
     numbers[:, -1] = last  # where most towers look for the end
     return torch.from_numpy(numbers)

@@ -23,7 +23,11 @@ from bindsearch.types import Modality, Piece, Vectors
 from ..shared.lazy_towers import LazyTowers
 from .spectrogram import spectrogram
 
-TOWERS = {"pocket": "sound_tower", "pocket-new": "sound_tower", "pocket-small": "small_sound_tower"}
+TOWER_BUILDERS = {
+    "pocket": "build_audio_tower",
+    "pocket-new": "build_audio_tower",
+    "pocket-small": "build_small_audio_tower",
+}
 
 
 class BoundEncoder(LazyTowers):
@@ -32,20 +36,20 @@ class BoundEncoder(LazyTowers):
     def __init__(self, folder: str) -> None:
         """Read the card in a folder; the weights wait. Raises `MissingWeights`, `SpaceMismatch`."""
         self._folder = Path(folder).expanduser()
-        self._card = _read(self._folder / "card.json")
-        self._base = _base(self._card["base"]["name"])
-        if self._base.spec.fingerprint != self._card["base"]["fingerprint"]:
+        self._model_card = _read(self._folder / "card.json")
+        self._base = _base(self._model_card["base"]["name"])
+        if self._base.spec.fingerprint != self._model_card["base"]["fingerprint"]:
             raise SpaceMismatch(f"{folder} was bound to another {self._base.spec.name} than the one installed here")
         spec = replace(
             self._base.spec,
             name=f"bound:{folder}",
             modalities=self._base.spec.modalities | {Modality.AUDIO},
-            fingerprint=hashlib.sha256(f"{self._base.spec.fingerprint} {self._card['weights']}".encode()).hexdigest()[
-                :32
-            ],
+            fingerprint=hashlib.sha256(
+                f"{self._base.spec.fingerprint} {self._model_card['weights']}".encode()
+            ).hexdigest()[:32],
             summary=f"{self._base.spec.summary} Sound was bound to it through pictures.",
         )
-        self._begin(spec)
+        self._initialise(spec)
 
     def prepare(self, piece: Piece) -> Prepared:
         """Turn a sound into its spectrogram; leave all else to the base."""
@@ -79,9 +83,9 @@ class BoundEncoder(LazyTowers):
                 f"{self.spec.name} needs the package {error.name!r}: pip install {error.name}"
             ) from error
         path = self._folder / "tower.safetensors"
-        if not path.exists() or hashlib.sha256(path.read_bytes()).hexdigest() != self._card["weights"]:
+        if not path.exists() or hashlib.sha256(path.read_bytes()).hexdigest() != self._model_card["weights"]:
             raise MissingWeights(f"{path} is not the file that card.json beside it describes; train again")
-        tower = getattr(towers, TOWERS[self._card["recipe"]["tower"]])(self.spec.dim)
+        tower = getattr(towers, TOWER_BUILDERS[self._model_card["recipe"]["tower"]])(self.spec.dim)
         tower.load_state_dict(load_file(path))
         return tower.eval()
 

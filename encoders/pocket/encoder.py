@@ -24,17 +24,17 @@ from bindsearch.types import Modality, Piece, SpaceSpec, Vectors, Windowing
 
 from ..shared.lazy_towers import LazyTowers
 from .spectrogram import spectrogram
-from .text_tower import TextReader
-from .wordpiece import UNKNOWN, Pieces
+from .text_tower import NumpyTextTower
+from .wordpiece import UNKNOWN_TOKEN, WordPieceTokenizer
 
 WEIGHTS = Path(__file__).parent / "weights"
-SIDE = 128
-LENGTH = 32
+IMAGE_SIDE = 128
+MAX_TOKENS = 32
 """The longest text, in word pieces."""
-WINDOWING = Windowing(image_side=2 * SIDE)
+WINDOWING = Windowing(image_side=2 * IMAGE_SIDE)
 TEMPERATURE = 0.05
 """What the text tower learned with to tell pictures apart (`losses.distillation`); the card may say another."""
-PREPARING = "pocket 2"
+PREPROCESSING_VERSION = "pocket 2"
 """Change it with every change of what `prepare` gives."""
 
 
@@ -44,25 +44,27 @@ class PocketEncoder(LazyTowers):
     def __init__(self, weights: Path = WEIGHTS) -> None:
         """Read the card; the weights wait. Raises `MissingWeights`."""
         self._folder = weights
-        self._card = _card(weights / "card.json")
+        self._model_card = _read_model_card(weights / "card.json")
         spec = SpaceSpec(
             name="pocket",
-            dim=int(self._card["dim"]),
+            dim=int(self._model_card["dim"]),
             modalities=frozenset(Modality),
             licence="MIT",
-            fingerprint=hashlib.sha256(f"{PREPARING} {WINDOWING} {self._card['weights']}".encode()).hexdigest()[:32],
+            fingerprint=hashlib.sha256(
+                f"{PREPROCESSING_VERSION} {WINDOWING} {self._model_card['weights']}".encode()
+            ).hexdigest()[:32],
             summary="Trained by this project: texts were paired with images and sounds with images, never with texts.",
             windowing=WINDOWING,
-            temperature=float(self._card.get("temperature", TEMPERATURE)),
+            temperature=float(self._model_card.get("temperature", TEMPERATURE)),
         )
-        self._begin(spec)
+        self._initialise(spec)
 
     def prepare(self, piece: Piece) -> Prepared:
         """Squeeze a picture to a square, number the pieces of a text, turn a sound into its spectrogram."""
         if isinstance(piece.content, str):
-            return _numbers(piece.content, self._words)
+            return _token_ids(piece.content, self._words)
         if isinstance(piece.content, Image):
-            return _pixels(piece.content)
+            return _normalised_pixels(piece.content)
         return spectrogram(np.asarray(piece.content, np.float32))
 
     def encode(self, modality: Modality, batch: Sequence[Prepared]) -> Vectors:
@@ -82,51 +84,51 @@ class PocketEncoder(LazyTowers):
         return vectors
 
     @functools.cached_property
-    def _words(self) -> Pieces:
-        return Pieces.read(self._folder / "words.txt")
+    def _words(self) -> WordPieceTokenizer:
+        return WordPieceTokenizer.from_file(self._folder / "words.txt")
 
     def _load(self, kind: Modality) -> Any:
-        tower = _loaded(self._folder / "pocket.safetensors", kind, self._card["weights"])
+        tower = _read_tower(self._folder / "pocket.safetensors", kind, self._model_card["weights"])
         if kind == Modality.TEXT:
             return tower
-        return import_module("bindsearch.encoders.pocket.towers").joined(tower)
+        return import_module("bindsearch.encoders.pocket.towers").fuse_batch_norms(tower)
 
 
-def hearing_tower(dim: int) -> Any:
+def build_pretrained_audio_tower(dim: int) -> Any:
     """Build a sound tower that hears as the shipped one does, for a space of any dimension: its head is new."""
     towers = import_module("bindsearch.encoders.pocket.towers")
-    tower = towers.SoundTower(dim=dim)
-    digest = _card(WEIGHTS / "card.json")["weights"]
-    shipped = _loaded(WEIGHTS / "pocket.safetensors", Modality.AUDIO, digest).state_dict()
+    tower = towers.AudioTower(dim=dim)
+    digest = _read_model_card(WEIGHTS / "card.json")["weights"]
+    shipped = _read_tower(WEIGHTS / "pocket.safetensors", Modality.AUDIO, digest).state_dict()
     own = {"listening.head.mean", "listening.head.scale"}  # how what is heard is spread, whatever it is bound to
     kept = {name: value for name, value in shipped.items() if name.startswith(("trunk.", "widen.")) or name in own}
     tower.load_state_dict(kept, strict=False)
     return tower
 
 
-def _card(path: Path) -> Any:
+def _read_model_card(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise MissingWeights(f"{path}: the weights of the pocket space are not installed") from error
 
 
-def _pixels(picture: Image) -> NDArray[np.float32]:
+def _normalised_pixels(picture: Image) -> NDArray[np.float32]:
     """*Shape:* (3, 128, 128), centred."""
-    small = picture.convert("RGB").resize((SIDE, SIDE), Resampling.BICUBIC, reducing_gap=2.0)
+    small = picture.convert("RGB").resize((IMAGE_SIDE, IMAGE_SIDE), Resampling.BICUBIC, reducing_gap=2.0)
     centred = (np.asarray(small, np.float32) - 118) / 62
     return np.ascontiguousarray(centred.transpose(2, 0, 1))
 
 
-def _numbers(text: str, words: Pieces) -> NDArray[np.int64]:
+def _token_ids(text: str, words: WordPieceTokenizer) -> NDArray[np.int64]:
     """*Shape:* (32,), 0 behind the end; a text of nothing is one unknown piece."""
-    numbers = words.of(text)[:LENGTH] or [UNKNOWN]
-    row = np.zeros(LENGTH, np.int64)
+    numbers = words.encode(text)[:MAX_TOKENS] or [UNKNOWN_TOKEN]
+    row = np.zeros(MAX_TOKENS, np.int64)
     row[: len(numbers)] = numbers
     return row
 
 
-def _loaded(path: Path, kind: Modality, digest: str) -> Any:
+def _read_tower(path: Path, kind: Modality, digest: str) -> Any:
     """Read one tower out of the file that holds all three, in float32."""
     try:
         from safetensors import safe_open
@@ -140,7 +142,7 @@ def _loaded(path: Path, kind: Modality, digest: str) -> Any:
         mine = [name for name in file.keys() if name.startswith(f"{kind}.")]
         weights = {name.removeprefix(f"{kind}."): file.get_tensor(name) for name in mine}
     if towers is None:
-        return TextReader({name: value.astype(np.float32) for name, value in weights.items()})
-    tower = towers.built(str(kind), weights)
+        return NumpyTextTower({name: value.astype(np.float32) for name, value in weights.items()})
+    tower = towers.build_tower(str(kind), weights)
     tower.load_state_dict(weights)
     return tower.float().eval()

@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float32]
 
 RATE = 16_000
-WINDOW = 2 * RATE
-FRAME, STEP = 400, 160
-POINTS = 512
+WINDOW_SAMPLES = 2 * RATE
+FRAME_SAMPLES, STEP_SAMPLES = 400, 160
+FFT_SIZE = 512
 BANDS = 64
-LOWEST, HIGHEST = 125.0, 7_500.0
-FRAMES = WINDOW // STEP
-FLOOR = 1e-3
+MIN_HERTZ, MAX_HERTZ = 125.0, 7_500.0
+FRAMES = WINDOW_SAMPLES // STEP_SAMPLES
+LOG_OFFSET = 1e-3
 """Added to every band, so that silence has a logarithm."""
 
 
@@ -31,34 +31,34 @@ def spectrogram(samples: Floats) -> Floats:
 
     *Shape:* (n,) to (200, 64).
     """
-    full = np.resize(samples, WINDOW) if len(samples) else np.zeros(WINDOW, np.float32)
-    return centred(log_mel(np.pad(full.astype(np.float32), (0, FRAME - STEP))))
+    full = np.resize(samples, WINDOW_SAMPLES) if len(samples) else np.zeros(WINDOW_SAMPLES, np.float32)
+    return normalise(log_mel(np.pad(full.astype(np.float32), (0, FRAME_SAMPLES - STEP_SAMPLES))))
 
 
 def log_mel(samples: Floats) -> Floats:
     """Return the logarithm of 64 bands of every 10 ms. *Shape:* (n,) to ((n - 240) // 160, 64)."""
-    frames = np.lib.stride_tricks.sliding_window_view(samples, FRAME)[::STEP]
-    loud = np.abs(np.fft.rfft(frames * _taper(), POINTS, axis=1)).astype(np.float32)
-    logarithms: Floats = np.log(loud @ _bands() + np.float32(FLOOR))
+    frames = np.lib.stride_tricks.sliding_window_view(samples, FRAME_SAMPLES)[::STEP_SAMPLES]
+    loud = np.abs(np.fft.rfft(frames * _hann_window(), FFT_SIZE, axis=1)).astype(np.float32)
+    logarithms: Floats = np.log(loud @ _mel_filters() + np.float32(LOG_OFFSET))
     return logarithms
 
 
-def centred(frames: Floats) -> Floats:
+def normalise(frames: Floats) -> Floats:
     """Bring logarithms to about 0 and 1."""
     return (frames + np.float32(2)) / np.float32(2)
 
 
 @functools.cache
-def _taper() -> Floats:
-    return np.hanning(FRAME + 1)[:-1].astype(np.float32)
+def _hann_window() -> Floats:
+    return np.hanning(FRAME_SAMPLES + 1)[:-1].astype(np.float32)
 
 
 @functools.cache
-def _bands() -> Floats:
+def _mel_filters() -> Floats:
     """Triangles that are equally wide on the mel scale. *Shape:* (257, 64)."""
-    lowest, highest = float(_mel(np.float64(LOWEST))), float(_mel(np.float64(HIGHEST)))
+    lowest, highest = float(_mel(np.float64(MIN_HERTZ))), float(_mel(np.float64(MAX_HERTZ)))
     edges = np.linspace(lowest, highest, BANDS + 2)
-    lines = _mel(np.arange(POINTS // 2 + 1) * np.float64(RATE / POINTS))[:, None]
+    lines = _mel(np.arange(FFT_SIZE // 2 + 1) * np.float64(RATE / FFT_SIZE))[:, None]
     rise = (lines - edges[:-2]) / (edges[1:-1] - edges[:-2])
     fall = (edges[2:] - lines) / (edges[2:] - edges[1:-1])
     bands: Floats = np.maximum(0, np.minimum(rise, fall)).astype(np.float32)

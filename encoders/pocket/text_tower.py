@@ -16,7 +16,7 @@ HEADS = 4
 Weights = Mapping[str, Vectors]
 
 
-class TextReader:
+class NumpyTextTower:
     """A text in the space."""
 
     def __init__(self, weights: Weights) -> None:
@@ -28,32 +28,32 @@ class TextReader:
         """*Shape:* (batch, length) of numbers, 0 where nothing is, to (batch, dim), not normalised."""
         pieces = pieces[:, : max(1, int((pieces != 0).sum(axis=1).max()))]
         there = pieces != 0
-        x = self._line("widen", self._weights["table.weight"][pieces]) + self._weights["places"][: pieces.shape[1]]
+        x = self._linear("widen", self._weights["table.weight"][pieces]) + self._weights["places"][: pieces.shape[1]]
         for layer in range(self._layers):
             x = self._layer(f"layers.{layer}", x, there)
-        x = self._normed("norm", x) * there[:, :, None]
-        return self._line("head", x.sum(axis=1) / there.sum(axis=1, keepdims=True).clip(min=1).astype(np.float32))
+        x = self._layer_norm("norm", x) * there[:, :, None]
+        return self._linear("head", x.sum(axis=1) / there.sum(axis=1, keepdims=True).clip(min=1).astype(np.float32))
 
     def _layer(self, name: str, x: Vectors, there: NDArray[np.bool_]) -> Vectors:
-        x = x + self._attended(name, self._normed(f"{name}.before", x), there)
-        inner = self._line(f"{name}.neurons.0", self._normed(f"{name}.between", x))
-        return x + self._line(f"{name}.neurons.2", _gelu(inner))
+        x = x + self._attention(name, self._layer_norm(f"{name}.before", x), there)
+        inner = self._linear(f"{name}.neurons.0", self._layer_norm(f"{name}.between", x))
+        return x + self._linear(f"{name}.neurons.2", _gelu(inner))
 
-    def _attended(self, name: str, x: Vectors, there: NDArray[np.bool_]) -> Vectors:
+    def _attention(self, name: str, x: Vectors, there: NDArray[np.bool_]) -> Vectors:
         batch, length, width = x.shape
-        split = self._line(f"{name}.ask", x).reshape(batch, length, 3, HEADS, width // HEADS)
+        split = self._linear(f"{name}.ask", x).reshape(batch, length, 3, HEADS, width // HEADS)
         query, key, value = split.transpose(2, 0, 3, 1, 4)
         alike = query @ key.transpose(0, 1, 3, 2) / np.float32((width // HEADS) ** 0.5)
         alike = np.where(there[:, None, None, :], alike, np.float32(-1e9))
         shares = np.exp(alike - alike.max(axis=3, keepdims=True))
         shares /= shares.sum(axis=3, keepdims=True)
-        return self._line(f"{name}.answer", (shares @ value).transpose(0, 2, 1, 3).reshape(batch, length, width))
+        return self._linear(f"{name}.answer", (shares @ value).transpose(0, 2, 1, 3).reshape(batch, length, width))
 
-    def _line(self, name: str, x: Vectors) -> Vectors:
+    def _linear(self, name: str, x: Vectors) -> Vectors:
         found: Vectors = x @ self._weights[f"{name}.weight"].T + self._weights[f"{name}.bias"]
         return found
 
-    def _normed(self, name: str, x: Vectors) -> Vectors:
+    def _layer_norm(self, name: str, x: Vectors) -> Vectors:
         x = x - x.mean(axis=-1, keepdims=True)
         x = x / np.sqrt(np.square(x).mean(axis=-1, keepdims=True) + np.float32(1e-5))
         return x * self._weights[f"{name}.weight"] + self._weights[f"{name}.bias"]

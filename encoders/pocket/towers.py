@@ -19,12 +19,12 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 DIM = 256
 """Of the space."""
-SEEN, HEARD = 1280, 1024
+IMAGE_FEATURES, AUDIO_FEATURES = 1280, 1024
 """Features of a picture and of a sound before their heads."""
 
 
 @dataclass(frozen=True, slots=True)
-class Trunk:
+class TrunkConfig:
     """The shape of a convolutional trunk."""
 
     channels: int
@@ -36,13 +36,13 @@ class Trunk:
     """Channels that one group of a 3x3 convolution mixes."""
 
 
-PHOTO = Trunk(channels=3, stem=32, widths=(32, 64, 160, 384), depths=(1, 2, 7, 12), group=16)
+IMAGE_TRUNK = TrunkConfig(channels=3, stem=32, widths=(32, 64, 160, 384), depths=(1, 2, 7, 12), group=16)
 """RegNetX-400MF: 4.7 M parameters."""
-SOUND = Trunk(channels=1, stem=24, widths=(32, 64, 160, 368), depths=(1, 2, 5, 7), group=16)
+AUDIO_TRUNK = TrunkConfig(channels=1, stem=24, widths=(32, 64, 160, 368), depths=(1, 2, 5, 7), group=16)
 
 
 @dataclass(frozen=True, slots=True)
-class Words:
+class TextConfig:
     """The shape of the text tower."""
 
     pieces: int
@@ -55,7 +55,7 @@ class Words:
     """The longest text in pieces; what is longer is cut."""
 
 
-class Block(nn.Module):
+class BottleneckBlock(nn.Module):
     """Squeeze, mix in groups, widen, and add to what came in."""
 
     def __init__(self, before: int, after: int, stride: int, group: int) -> None:
@@ -76,22 +76,22 @@ class Block(nn.Module):
         return F.relu(self.shortcut(x) + self.path(x))
 
 
-class Convolutions(nn.Module):
+class ConvTrunk(nn.Module):
     """A stem and four stages, each halving the picture."""
 
-    def __init__(self, shape: Trunk) -> None:
+    def __init__(self, shape: TrunkConfig) -> None:
         super().__init__()
         layers: list[nn.Module] = [*_convolution(shape.channels, shape.stem, 3, stride=2), nn.ReLU(inplace=True)]
         before = shape.stem
         for width, depth in zip(shape.widths, shape.depths, strict=True):
             for place in range(depth):
-                layers.append(Block(before, width, 2 if place == 0 else 1, shape.group))
+                layers.append(BottleneckBlock(before, width, 2 if place == 0 else 1, shape.group))
                 before = width
         self.layers = nn.Sequential(*layers)
         self.width, self.width_before = before, shape.widths[-2]
         self._last = shape.depths[-1]
 
-    def places(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def last_stages(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return what the last two stages see. *Shape:* (n, channels, h, w) to (n, width, h / 16, w / 16), / 32."""
         before = self.layers[: -self._last](x)
         return before, self.layers[-self._last :](before)
@@ -117,14 +117,14 @@ class Head(nn.Module):
         return self.through(x) + self.straight(x)
 
 
-class PhotoTower(nn.Module):
+class ImageTower(nn.Module):
     """A picture in the space."""
 
-    def __init__(self, shape: Trunk = PHOTO, dim: int = DIM) -> None:
+    def __init__(self, shape: TrunkConfig = IMAGE_TRUNK, dim: int = DIM) -> None:
         super().__init__()
-        self.trunk = Convolutions(shape)
-        self.widen = nn.Sequential(*_convolution(self.trunk.width, SEEN, 1), nn.ReLU(inplace=True))
-        self.head = Head(SEEN, dim=dim)
+        self.trunk = ConvTrunk(shape)
+        self.widen = nn.Sequential(*_convolution(self.trunk.width, IMAGE_FEATURES, 1), nn.ReLU(inplace=True))
+        self.head = Head(IMAGE_FEATURES, dim=dim)
 
     def features(self, pixels: Tensor) -> Tensor:
         """*Shape:* (batch, 3, side, side), centred, to (batch, SEEN)."""
@@ -135,10 +135,10 @@ class PhotoTower(nn.Module):
         return self.head(self.features(pixels))
 
 
-class Listening(nn.Module):
+class AttentionPoolingHead(nn.Module):
     """From the moments of a sound to the space: the moments that matter weigh more."""
 
-    def __init__(self, width: int = HEARD, dim: int = DIM, *, drop: float = 0.0) -> None:
+    def __init__(self, width: int = AUDIO_FEATURES, dim: int = DIM, *, drop: float = 0.0) -> None:
         super().__init__()
         self.width = width
         self.weigh = nn.Linear(width, 1)
@@ -155,22 +155,22 @@ class Listening(nn.Module):
         return self.head(self.features(moments))
 
 
-class SoundTower(nn.Module):
+class AudioTower(nn.Module):
     """A stretch of sound in the space."""
 
-    def __init__(self, shape: Trunk = SOUND, dim: int = DIM, *, width: int = HEARD) -> None:
+    def __init__(self, shape: TrunkConfig = AUDIO_TRUNK, dim: int = DIM, *, width: int = AUDIO_FEATURES) -> None:
         super().__init__()
-        self.trunk = Convolutions(shape)
+        self.trunk = ConvTrunk(shape)
         self.widen = nn.Sequential(*_convolution(self.trunk.width, width, 1), nn.ReLU(inplace=True))
-        self.listening = Listening(width, dim)
+        self.listening = AttentionPoolingHead(width, dim)
 
-    def moments(self, spectra: Tensor) -> Tensor:
+    def frame_features(self, spectra: Tensor) -> Tensor:
         """*Shape:* (batch, frames, bands) to (batch, frames / 32, width)."""
         return self.widen(self.trunk(spectra[:, None])).mean(dim=3).transpose(1, 2)
 
     def features(self, spectra: Tensor) -> Tensor:
         """*Shape:* (batch, frames, bands) to (batch, width)."""
-        return self.listening.features(self.moments(spectra))
+        return self.listening.features(self.frame_features(spectra))
 
     @property
     def width(self) -> int:
@@ -184,19 +184,19 @@ class SoundTower(nn.Module):
 
     def forward(self, spectra: Tensor) -> Tensor:
         """*Shape:* (batch, frames, bands) to (batch, dim), not normalised."""
-        return self.listening(self.moments(spectra))
+        return self.listening(self.frame_features(spectra))
 
 
 class TextTower(nn.Module):
     """A text in the space."""
 
-    def __init__(self, shape: Words, dim: int = DIM) -> None:
+    def __init__(self, shape: TextConfig, dim: int = DIM) -> None:
         super().__init__()
         self.table = nn.Embedding(shape.pieces, shape.table, padding_idx=0)
         nn.init.normal_(self.table.weight, std=0.5)
         self.widen = nn.Linear(shape.table, shape.width)
         self.places = nn.Parameter(torch.zeros(shape.length, shape.width))
-        self.layers = nn.ModuleList(Layer(shape.width, shape.heads) for _ in range(shape.layers))
+        self.layers = nn.ModuleList(TransformerLayer(shape.width, shape.heads) for _ in range(shape.layers))
         self.norm = nn.LayerNorm(shape.width)
         self.head = nn.Linear(shape.width, dim)
 
@@ -211,7 +211,7 @@ class TextTower(nn.Module):
         return self.head(mean)
 
 
-class Layer(nn.Module):
+class TransformerLayer(nn.Module):
     """Attention, then a layer of neurons; each adds to what came in."""
 
     def __init__(self, width: int, heads: int) -> None:
@@ -235,30 +235,30 @@ class Layer(nn.Module):
         return self.answer(seen.transpose(1, 2).reshape(batch, length, width))
 
 
-SMALL = Trunk(channels=1, stem=16, widths=(16, 32, 64), depths=(1, 1, 1), group=16)
+SMALL_AUDIO_TRUNK = TrunkConfig(channels=1, stem=16, widths=(16, 32, 64), depths=(1, 1, 1), group=16)
 """Learns within a minute what can be learnt within a minute."""
 
 
-def sound_tower(dim: int) -> SoundTower:
+def build_audio_tower(dim: int) -> AudioTower:
     """Build the pocket space's sound tower for a space of any dimension."""
-    return SoundTower(SOUND, dim)
+    return AudioTower(AUDIO_TRUNK, dim)
 
 
-def small_sound_tower(dim: int) -> SoundTower:
+def build_small_audio_tower(dim: int) -> AudioTower:
     """Build a sound tower for trials and tests."""
-    return SoundTower(SMALL, dim, width=128)
+    return AudioTower(SMALL_AUDIO_TRUNK, dim, width=128)
 
 
-def built(kind: str, weights: dict[str, Tensor]) -> nn.Module:
+def build_tower(kind: str, weights: dict[str, Tensor]) -> nn.Module:
     """Build the tower of a modality as its weights are shaped."""
     if kind == "text":
         pieces, table = weights["table.weight"].shape
         length, width = weights["places"].shape
-        return TextTower(Words(pieces, table, width, length=length))
-    return PhotoTower() if kind == "image" else SoundTower()
+        return TextTower(TextConfig(pieces, table, width, length=length))
+    return ImageTower() if kind == "image" else AudioTower()
 
 
-def joined(tower: nn.Module) -> nn.Module:
+def fuse_batch_norms(tower: nn.Module) -> nn.Module:
     """Make a tower ready to be used: every norm becomes part of the convolution before it. It cannot learn any more."""
     for layers in [each for each in tower.modules() if isinstance(each, nn.Sequential)]:
         for place, (layer, norm) in enumerate(pairwise(layers)):

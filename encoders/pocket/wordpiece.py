@@ -11,43 +11,43 @@ import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 
-UNKNOWN = 1
+UNKNOWN_TOKEN = 1
 """Number of the piece that stands for what is not in the vocabulary; 0 stands for nothing at all."""
-LONGEST = 64
+MAX_WORD_LETTERS = 64
 """A word of more letters is unknown."""
 
 
-class Pieces:
+class WordPieceTokenizer:
     """A vocabulary: a piece's number is its line, and what goes on within a word begins with `##`."""
 
     def __init__(self, pieces: list[str]) -> None:
-        self._numbers = {piece: number for number, piece in enumerate(pieces)}
+        self._token_ids = {piece: number for number, piece in enumerate(pieces)}
 
     @classmethod
-    def read(cls, path: Path) -> Pieces:
+    def from_file(cls, path: Path) -> WordPieceTokenizer:
         """Read a vocabulary, one piece a line."""
         return cls(path.read_text(encoding="utf-8").splitlines())
 
     def __len__(self) -> int:
-        return len(self._numbers)
+        return len(self._token_ids)
 
-    def of(self, text: str) -> list[int]:
+    def encode(self, text: str) -> list[int]:
         """Return the numbers of a text's pieces."""
         return [number for word in _words(text) for number in self._split(word)]
 
     def _split(self, word: str) -> Iterator[int]:
         start = 0
-        if len(word) > LONGEST:
-            yield UNKNOWN
+        if len(word) > MAX_WORD_LETTERS:
+            yield UNKNOWN_TOKEN
             return
         while start < len(word):
             mark = "##" if start else ""
             ends = range(len(word), start, -1)
-            end = next((end for end in ends if mark + word[start:end] in self._numbers), None)
+            end = next((end for end in ends if mark + word[start:end] in self._token_ids), None)
             if end is None:
-                yield UNKNOWN
+                yield UNKNOWN_TOKEN
                 return
-            yield self._numbers[mark + word[start:end]]
+            yield self._token_ids[mark + word[start:end]]
             start = end
 
 

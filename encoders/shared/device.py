@@ -13,18 +13,18 @@ import torch
 
 from bindsearch.errors import UnusableSpace
 
-from .weight_files import recall, remember
+from .local_cache import read_cache, write_cache
 
-ALIKE = 0.999
+MIN_COSINE = 0.999
 """Cosine to float32 that shorter numbers must keep."""
-GAIN = 1.2
+MIN_SPEEDUP = 1.2
 """How many times as fast they must be, on a processor, to be taken."""
-WORTH_IT = 20_000_000
+MIN_PARAMETERS = 20_000_000
 """Parameters. Smaller towers run in float32: there is nothing to gain."""
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-SAID = DTYPES | {"int8": torch.int8}
+ALLOWED_DTYPES = DTYPES | {"int8": torch.int8}
 """What people may ask for. int8 is never taken unasked: what it loses depends on the weights."""
-_ROUNDS = 3
+_TIMED_ROUNDS = 3
 
 
 @cache
@@ -34,13 +34,13 @@ def device() -> Any:
     """
     named = os.environ.get("BINDSEARCH_DEVICE", "")
     if named:
-        return _named(named)
+        return _device_named(named)
     if torch.cuda.is_available():
         return torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 
-def _named(name: str) -> Any:
+def _device_named(name: str) -> Any:
     try:
         made = torch.device(name)
         torch.empty(1, device=made)
@@ -50,17 +50,17 @@ def _named(name: str) -> Any:
     return made
 
 
-def candidate(kind: str) -> Any:
+def reduced_precision(kind: str) -> Any:
     """Return the shorter dtype that a kind of device may gain by, float32 where there is none."""
     if kind == "cuda":
         return torch.bfloat16 if torch.cuda.get_device_capability() >= (8, 0) else torch.float16
     if kind == "mps":
         return torch.float16
-    return torch.bfloat16 if _multiplies_bfloat16() else torch.float32
+    return torch.bfloat16 if _has_bfloat16_instructions() else torch.float32
 
 
 @cache
-def _multiplies_bfloat16() -> bool:
+def _has_bfloat16_instructions() -> bool:
     """Whether this processor has instructions for it; without them bfloat16 is slower than float32."""
     try:
         told = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="ignore")
@@ -77,45 +77,45 @@ def known_dtype(key: str, parameters: int, *, int8: bool = False) -> Any:
     """
     said = os.environ.get("BINDSEARCH_DTYPE", "")
     if said:
-        if said not in SAID:
-            raise UnusableSpace(f"BINDSEARCH_DTYPE={said}: there are {', '.join(SAID)}")
-        return SAID[said] if int8 or said != "int8" else candidate(device().type)
-    if parameters < WORTH_IT or candidate(device().type) is torch.float32:
+        if said not in ALLOWED_DTYPES:
+            raise UnusableSpace(f"BINDSEARCH_DTYPE={said}: there are {', '.join(ALLOWED_DTYPES)}")
+        return ALLOWED_DTYPES[said] if int8 or said != "int8" else reduced_precision(device().type)
+    if parameters < MIN_PARAMETERS or reduced_precision(device().type) is torch.float32:
         return torch.float32
-    return DTYPES.get(str(recall("dtypes").get(_place(key))))
+    return DTYPES.get(str(read_cache("dtypes").get(_cache_key(key))))
 
 
-def measured_dtype(key: str, run: Callable[[Any], Any], shorten: Callable[[Any], None]) -> Any:
+def measure_dtype(key: str, run: Callable[[Any], Any], shorten: Callable[[Any], None]) -> Any:
     """Try a tower, that is in float32, in the shorter dtype; keep that if it pays and says the same. Remember it.
 
     `run` gives what the tower makes of a trial batch of a dtype, `shorten` turns the tower into a dtype.
     """
-    short = candidate(device().type)
-    exact, slow = _timed(lambda: run(torch.float32))
+    short = reduced_precision(device().type)
+    exact, slow = _time(lambda: run(torch.float32))
     shorten(short)
-    rough, fast = _timed(lambda: run(short))
-    pays = device().type != "cpu" or slow > GAIN * fast
-    chosen = short if pays and _alike(exact, rough) else torch.float32
-    remember("dtypes", _place(key), str(chosen).removeprefix("torch."))
+    rough, fast = _time(lambda: run(short))
+    pays = device().type != "cpu" or slow > MIN_SPEEDUP * fast
+    chosen = short if pays and _agrees(exact, rough) else torch.float32
+    write_cache("dtypes", _cache_key(key), str(chosen).removeprefix("torch."))
     return chosen
 
 
-def _alike(exact: Any, rough: Any) -> bool:
+def _agrees(exact: Any, rough: Any) -> bool:
     cosines = torch.nn.functional.cosine_similarity(exact.float(), rough.float())
-    return bool(torch.isfinite(rough).all() and (cosines >= ALIKE).all())
+    return bool(torch.isfinite(rough).all() and (cosines >= MIN_COSINE).all())
 
 
-def _timed(run: Callable[[], Any]) -> tuple[Any, float]:
+def _time(run: Callable[[], Any]) -> tuple[Any, float]:
     """Return a result and the seconds of the fastest round, after one that does not count."""
     result, best = run(), float("inf")
-    for _ in range(_ROUNDS):
+    for _ in range(_TIMED_ROUNDS):
         began = time.perf_counter()
         result = run().cpu()
         best = min(best, time.perf_counter() - began)
     return result.cpu(), best
 
 
-def _place(key: str) -> str:
+def _cache_key(key: str) -> str:
     kind = device().type
     name = torch.cuda.get_device_name() if kind == "cuda" else f"{os.cpu_count()} cores"
     return f"{key} {kind} {name} torch {torch.__version__}"

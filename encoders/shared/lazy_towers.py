@@ -12,7 +12,7 @@ from bindsearch.types import SpaceSpec
 class LazyTowers(ABC):
     """Reads a tower when something of its kind is encoded for the first time, in whichever thread that is."""
 
-    def _begin(self, spec: SpaceSpec) -> None:
+    def _initialise(self, spec: SpaceSpec) -> None:
         self._spec = spec
         self._towers: dict[Any, Any] = {}
         self._loading = threading.Lock()
@@ -33,7 +33,7 @@ class LazyTowers(ABC):
         """Read a tower."""
 
 
-class TowersOnDevice(LazyTowers):
+class DeviceTowers(LazyTowers):
     """Its towers run on the accelerator, where there is one."""
 
     @property

@@ -1,7 +1,8 @@
-"""What a picture of a word would look like: the vocabulary of the `toy` space.
+"""The vocabulary of the `toy` space: which visual attributes a word stands for.
 
-One line is one look, shared by all the words after the bar. The columns are those of `toy.Look`: hue in degrees
-(several with commas), and four amounts from 0 to 1: colour, light, rhythm, grain. A dot leaves a column open.
+Each line of the table holds one set of attributes, shared by all words after the bar. The columns are those of
+`VisualAttributes`: hue in degrees (several with commas), then colour, light, rhythm and grain from 0 to 1. A dot means
+"not specified". The table is part of the fingerprint of the space.
 """
 
 from __future__ import annotations
@@ -9,8 +10,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 
-class Appearance(NamedTuple):
-    """One line of the table; None where the column is open."""
+class VocabularyEntry(NamedTuple):
+    """One line of the table; None where the column is not specified."""
 
     hues: tuple[int, ...]
     colour: float | None
@@ -98,28 +99,28 @@ FILLERS = frozenset(
     sound recording audio clip hear heard you can photo picture image drawing video view scene seen text note about
     close up""".split()
 )
-"""Words that say how something is given, not what it is."""
+"""Words that name a medium or carry no meaning here; they are ignored."""
 
 
-def _appearances(table: str) -> dict[str, Appearance]:
+def _parse_table(table: str) -> dict[str, VocabularyEntry]:
     lines = (line for line in table.splitlines() if line and not line.startswith("#"))
-    return {word: look for line in lines for look, words in [_row(line)] for word in words.split()}
+    return {word: entry for line in lines for entry, words in [_parse_row(line)] for word in words.split()}
 
 
-def _row(line: str) -> tuple[Appearance, str]:
+def _parse_row(line: str) -> tuple[VocabularyEntry, str]:
     columns, _, words = line.partition("|")
     hues, *amounts = columns.split()
     degrees = () if hues == "." else tuple(int(hue) for hue in hues.split(","))
     colour, light, rhythm, grain = (None if amount == "." else float(amount) for amount in amounts)
-    return Appearance(degrees, colour, light, rhythm, grain), words
+    return VocabularyEntry(degrees, colour, light, rhythm, grain), words
 
 
-WORDS = _appearances(TABLE)
+VOCABULARY = _parse_table(TABLE)
 
 
-def root(word: str) -> str:
-    """Strip a plain plural: the form that the vocabulary knows, or else the word without its `s`."""
+def singular(word: str) -> str:
+    """Return the singular: the form that the vocabulary has, else the word without its plural `s`."""
     for form in (word, word.removesuffix("s"), word.removesuffix("es")):
-        if form in WORDS:
+        if form in VOCABULARY:
             return form
     return word.removesuffix("s") if len(word) > 3 and not word.endswith("ss") else word

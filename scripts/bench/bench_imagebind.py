@@ -28,8 +28,8 @@ from typing import Any
 import numpy as np
 import torch
 from bindsearch.encoders.imagebind import fbank as fbank
-from bindsearch.encoders.imagebind.audio_tower import PUBLISHED, AudioTower, built, is_audio
-from bindsearch.encoders.imagebind.fast_audio_tower import ready
+from bindsearch.encoders.imagebind.audio_tower import PUBLISHED_CONFIG, AudioTower, build_tower, is_audio_entry
+from bindsearch.encoders.imagebind.fast_audio_tower import prepare_tower
 from numpy.typing import NDArray
 
 Sounds = list[NDArray[np.float32]]
@@ -73,7 +73,7 @@ class Variant:
 
 def random_tower(seed: int = 0) -> AudioTower:
     """Return a full-size tower with random weights of about the spread of the published ones."""
-    tower = AudioTower(PUBLISHED)
+    tower = AudioTower(PUBLISHED_CONFIG)
     randomise(dict(tower.named_parameters()), seed)
     return tower.eval().requires_grad_(False)
 
@@ -100,8 +100,8 @@ def original_model(folder: Path) -> Any:
         for kind in ("vision", "text", "depth", "thermal", "imu")
         for word, value in small.items()
     }
-    model = ImageBindModel(**others, out_embed_dim=PUBLISHED.dim)
-    randomise({name: each for name, each in model.named_parameters() if is_audio(name)})
+    model = ImageBindModel(**others, out_embed_dim=PUBLISHED_CONFIG.dim)
+    randomise({name: each for name, each in model.named_parameters() if is_audio_entry(name)})
     return model.eval().requires_grad_(False)
 
 
@@ -117,8 +117,8 @@ def noises(files: int, seconds: float) -> Sounds:
 
 def our_clips(sound: NDArray[np.float32]) -> list[NDArray[np.float32]]:
     """Return the clips of a recording, cut as the windowing of the space does."""
-    starts = [*range(0, len(sound) - fbank.CLIP, fbank.CLIP), max(0, len(sound) - fbank.CLIP)]
-    return [fbank.window_clip(sound[start : start + fbank.CLIP]) for start in starts]
+    starts = [*range(0, len(sound) - fbank.CLIP_SAMPLES, fbank.CLIP_SAMPLES), max(0, len(sound) - fbank.CLIP_SAMPLES)]
+    return [fbank.window_clip(sound[start : start + fbank.CLIP_SAMPLES]) for start in starts]
 
 
 def encode_ours(tower: Tower, sounds: Sounds, device: torch.device) -> Rows:
@@ -186,22 +186,22 @@ def _variants(args: argparse.Namespace, sounds: Sounds, device: torch.device) ->
     """Return every variant, each with its own copy of the same weights."""
     if args.original:
         model = original_model(args.original).to(device)
-        weights = {name: each.cpu() for name, each in model.state_dict().items() if is_audio(name)}
+        weights = {name: each.cpu() for name, each in model.state_dict().items() if is_audio_entry(name)}
 
         def encode(clips: torch.Tensor) -> torch.Tensor:
             found: torch.Tensor = model({"audio": clips})["audio"]
             return found
 
         def tower() -> AudioTower:
-            return built({name: each.clone() for name, each in weights.items()})
+            return build_tower({name: each.clone() for name, each in weights.items()})
     else:
-        tower, encode = random_tower, random_tower().to(device).recordings
+        tower, encode = random_tower, random_tower().to(device).embed_recordings
     clips = len(our_clips(sounds[0]))
     variants = {
         ORIGINAL: Variant(lambda: encode_as_original(encode, sounds, device), files=args.files, clips=fbank.CLIPS)
     }
     for name in DTYPES:
-        run = ready(tower().to(device), getattr(torch, name))
+        run = prepare_tower(tower().to(device), getattr(torch, name))
         variants[OURS.format(name)] = Variant(
             lambda run=run: encode_ours(run, sounds, device), files=args.files, clips=clips
         )

@@ -65,8 +65,8 @@ def tower_checks(golden: Arrays) -> Iterator[Check]:
         tokens = tower.tokens(clips[0, :1])
         ours = {
             "out_head": places,
-            "out_scaled": tower.scaled(places),
-            "out_mean": tower.recordings(clips),
+            "out_scaled": tower.normalise_and_scale(places),
+            "out_mean": tower.embed_recordings(clips),
             "mid_tokens": tokens[0],
             "mid_trunk": tower.blocks(tokens)[0],
         }
@@ -79,11 +79,11 @@ def tower_checks(golden: Arrays) -> Iterator[Check]:
 
 def _tower(golden: Arrays) -> Any:
     import torch
-    from bindsearch.encoders.imagebind.audio_tower import Shape, built
+    from bindsearch.encoders.imagebind.audio_tower import AudioTowerConfig, build_tower
 
     told = json.loads(str(golden["config_json"]))
     state = {name: torch.from_numpy(array) for name, array in golden.items() if name.startswith("modality_")}
-    shape = Shape(
+    shape = AudioTowerConfig(
         width=told["embed_dim"],
         blocks=told["num_blocks"],
         heads=told["num_heads"],
@@ -98,7 +98,7 @@ def _tower(golden: Arrays) -> Any:
     )
     if told["head_norm_eps"] != shape.eps:
         raise SystemExit("the file's head has another LayerNorm epsilon than its blocks")
-    return built(state, shape)
+    return build_tower(state, shape)
 
 
 # Sound to log-mel clips -------------------------------------------------------------------------------------------
@@ -107,7 +107,7 @@ def _tower(golden: Arrays) -> Any:
 def fbank_checks(golden: Arrays) -> Iterator[Check]:
     """Compare clips, times and samples of every case, and the table of lengths."""
     told = json.loads(str(golden["config_json"]))
-    seconds = told.get("clip_duration_s", fbank.SECONDS)
+    seconds = told.get("clip_duration_s", fbank.CLIP_SECONDS)
     for case in told["cases"]:
         mine = {name.removeprefix(f"{case}."): golden[name] for name in golden if name.startswith(f"{case}.")}
         yield from _case_checks(case, mine, seconds=seconds)
@@ -119,7 +119,7 @@ def fbank_checks(golden: Arrays) -> Iterator[Check]:
 
 def _case_checks(case: str, golden: Arrays, *, seconds: int) -> Iterator[Check]:
     rate, samples, slices = int(golden["sample_rate"]), int(golden["num_samples_16k"]), golden["clip_samples_16k"]
-    sound = fbank.resampled(golden["waveform"], rate)
+    sound = fbank.resample(golden["waveform"], rate)
     yield Check(f"{case}: samples at 16 kHz", abs(sound.shape[1] - samples), 0)
     if "resampled_16k_ch0" in golden:
         yield Check(f"{case}: resampled channel 0", difference(sound[0], golden["resampled_16k_ch0"]), 1e-5)

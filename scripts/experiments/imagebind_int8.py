@@ -21,9 +21,9 @@ import numpy as np
 import torch
 from bench_imagebind import random_tower
 from bindsearch.encoders.imagebind import fbank as fbank
-from bindsearch.encoders.imagebind.audio_tower import AudioTower, built, is_audio
-from bindsearch.encoders.imagebind.fast_audio_tower import ready
-from bindsearch.encoders.shared.weight_files import opened
+from bindsearch.encoders.imagebind.audio_tower import AudioTower, build_tower, is_audio_entry
+from bindsearch.encoders.imagebind.fast_audio_tower import prepare_tower
+from bindsearch.encoders.shared.weight_files import open_tensors
 from numpy.typing import NDArray
 
 DTYPES = ("float32", "bfloat16", "int8")
@@ -34,14 +34,14 @@ Sound = NDArray[np.floating]
 
 def sounds() -> dict[str, Sound]:
     """Synthesise the sounds."""
-    t = np.arange(fbank.CLIP) / fbank.RATE
+    t = np.arange(fbank.CLIP_SAMPLES) / fbank.RATE
     chance = np.random.default_rng(0)
-    white = chance.normal(0, 0.1, fbank.CLIP)
+    white = chance.normal(0, 0.1, fbank.CLIP_SAMPLES)
     tones = {f"tone of {hertz} Hz": 0.3 * np.sin(2 * np.pi * hertz * t) for hertz in (110, 440, 3000)}
     chord = sum(np.sin(2 * np.pi * hertz * t) for hertz in (220, 277, 330))
     voice = sum(np.sin(2 * np.pi * 130 * n * t + 3 * np.sin(2 * np.pi * 5 * t)) / n for n in range(1, 20))
     sweep = np.sin(2 * np.pi * (100 * t + 1500 * t**2))
-    click = (np.arange(fbank.CLIP) % 4000 < 20).astype(float)
+    click = (np.arange(fbank.CLIP_SAMPLES) % 4000 < 20).astype(float)
     beat = np.exp(-12 * (t % 0.5))
     return tones | {
         "chord": 0.1 * chord,
@@ -55,15 +55,15 @@ def sounds() -> dict[str, Sound]:
         "gusts": white * (1 + np.sin(2 * np.pi * 3 * t)),
         "clicks": click,
         "drum": beat * (np.sin(2 * np.pi * 60 * t) + white),
-        "pulse": (np.arange(fbank.CLIP) == fbank.CLIP // 2).astype(float),
+        "pulse": (np.arange(fbank.CLIP_SAMPLES) == fbank.CLIP_SAMPLES // 2).astype(float),
         "near silence": 1e-4 * white,
     }
 
 
 def read_tower(path: Path) -> AudioTower:
     """Read the published tower."""
-    with opened(path) as weights:
-        return built({name: weights[name] for name in weights if is_audio(name)})
+    with open_tensors(path) as weights:
+        return build_tower({name: weights[name] for name in weights if is_audio_entry(name)})
 
 
 def with_outliers(made: AudioTower, times: float, *, made_up_for: bool) -> AudioTower:
@@ -101,7 +101,7 @@ def main() -> None:
     vectors = {}
     for name in DTYPES:
         made = read_tower(args.weights) if args.weights else random_tower(args.seed)
-        run = ready(with_outliers(made, args.outliers, made_up_for=args.made_up_for), getattr(torch, name))
+        run = prepare_tower(with_outliers(made, args.outliers, made_up_for=args.made_up_for), getattr(torch, name))
         vectors[name] = torch.nn.functional.normalize(run(clips).float(), dim=1)
     apart = torch.pdist(vectors["float32"])
     print(f"{len(heard)} sounds, {apart.min():.3f} to {apart.max():.3f} apart, median {apart.median():.3f}")

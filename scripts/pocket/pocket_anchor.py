@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from bindsearch.encoders.pocket.towers import SEEN, Head
+from bindsearch.encoders.pocket.towers import IMAGE_FEATURES, Head
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -62,7 +62,7 @@ class Anchor:
         if not (folder / "done").exists():
             return None
         state = torch.load(folder / "anchor.pt", weights_only=True)
-        image_head, text_head = Head(SEEN).eval(), Head(READ, hidden=TEXT_HIDDEN).eval()
+        image_head, text_head = Head(IMAGE_FEATURES).eval(), Head(READ, hidden=TEXT_HIDDEN).eval()
         image_head.load_state_dict(state["image"])
         text_head.load_state_dict(state["text"])
         return cls(image_head, text_head, state["bank"], state["dev"])

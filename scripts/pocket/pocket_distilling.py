@@ -35,7 +35,7 @@ class Student(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """*Shape:* (n, channels, h, w) to the teacher's maps half-way up, before the end, and features."""
-        middle, deep = self.tower.trunk.places(x)
+        middle, deep = self.tower.trunk.last_stages(x)
         return self.middle(middle), self.deep(deep), self.tower.widen(deep).mean(dim=(2, 3))
 
     def missed(self, name: str, found: Tensor, wanted: Tensor) -> Tensor:

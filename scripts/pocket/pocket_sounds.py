@@ -20,7 +20,7 @@ from pathlib import Path
 
 import av
 import numpy as np
-from bindsearch.encoders.pocket.spectrogram import BANDS, RATE, WINDOW, log_mel
+from bindsearch.encoders.pocket.spectrogram import BANDS, RATE, WINDOW_SAMPLES, log_mel
 from numpy.typing import NDArray
 from pocket_photos import git_pictures, listing
 
@@ -153,7 +153,7 @@ def gather(clips: Iterator[Clip], out: Path) -> int:
                 continue
             if not len(samples):
                 continue
-            frames = log_mel(samples if len(samples) >= WINDOW else np.resize(samples, WINDOW))
+            frames = log_mel(samples if len(samples) >= WINDOW_SAMPLES else np.resize(samples, WINDOW_SAMPLES))
             file.write(frames.astype(np.float16).tobytes())
             lines.append(f"{clip.name}\t{clip.recording}\t{clip.concept}\t{len(frames)}\n")
     (out / "clips.new").write_text("".join(lines))

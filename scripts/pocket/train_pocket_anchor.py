@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from bindsearch.encoders.pocket.towers import SEEN, Head
+from bindsearch.encoders.pocket.towers import IMAGE_FEATURES, Head
 from numpy.typing import NDArray
 from pocket_anchor import (
     READ,
@@ -61,7 +61,7 @@ class Pairs:
         blocks, taught, views, owners, count = [], [], defaultdict[tuple[str, str], list[int]](list), [], 0
         for folder in sorted(path.parent for path in home.glob(f"cache/photos/*/{file}")):
             source, names = folder.name.split(".")[0], (folder / "names.txt").read_text().splitlines()
-            rows = np.fromfile(folder / file, np.float16).reshape(-1, SEEN)[: len(names)]
+            rows = np.fromfile(folder / file, np.float16).reshape(-1, IMAGE_FEATURES)[: len(names)]
             kept = [row for row, name in enumerate(names[: len(rows)]) if not held_out(source, name)]
             for place, row in enumerate(kept):
                 views[source, names[row]].append(count + place)
@@ -137,7 +137,7 @@ class Learning:
         # A name weighs by the root of how many photos it has.
         weight = 1 / np.bincount(pairs.named[self._named])[pairs.named[self._named]] ** 0.5
         self._weight = weight / weight.sum()
-        self.heads = nn.ModuleList([Head(SEEN, drop=0.2), Head(READ, hidden=TEXT_HIDDEN, drop=0.2)])
+        self.heads = nn.ModuleList([Head(IMAGE_FEATURES, drop=0.2), Head(READ, hidden=TEXT_HIDDEN, drop=0.2)])
         some = pairs.features[:: len(pairs.features) // 20_000 + 1].float()
         _standardise(self.heads[0], some.mean(dim=0), some.std(dim=0) + 0.05)
         _standardise(self.heads[1], texts.vectors.mean(dim=0), texts.vectors.std(dim=0).mean())
@@ -219,7 +219,7 @@ def anchored(heads: nn.ModuleList, texts: Texts, data: Path) -> Anchor:
 def features_of(home: Path, source: str, file: str) -> tuple[list[str], Tensor]:
     """Names and features of a gathered source, whole pictures."""
     folder = home / "cache" / "photos" / source
-    rows = np.fromfile(folder / file, np.float16).reshape(-1, SEEN)
+    rows = np.fromfile(folder / file, np.float16).reshape(-1, IMAGE_FEATURES)
     return (folder / "names.txt").read_text().splitlines()[: len(rows)], torch.from_numpy(rows).float()
 
 

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from bindsearch.encoders.pocket.spectrogram import FLOOR, centred
-from bindsearch.encoders.pocket.towers import SoundTower
+from bindsearch.encoders.pocket.spectrogram import LOG_OFFSET, normalise
+from bindsearch.encoders.pocket.towers import AudioTower
 from numpy.typing import NDArray
 from pocket_distilling import Run, Student
 from pocket_sounds import GAME_OF_VOICES, Gathered, gathered
@@ -106,7 +106,7 @@ def view(frames: NDArray[np.float16], chance: np.random.Generator) -> Floats:
         found = found + np.interp(np.arange(64), np.linspace(0, 63, 4), chance.normal(0, 0.6, 4)).astype(np.float32)
     if chance.random() < 0.6:  # another loudness
         found = found + np.float32(chance.uniform(-2.5, 1.2))
-    return np.maximum(found, np.float32(np.log(FLOOR)))
+    return np.maximum(found, np.float32(np.log(LOG_OFFSET)))
 
 
 def _between(rows: Floats, places: NDArray[np.float64]) -> Floats:
@@ -125,7 +125,7 @@ class Hearing:
         """Begin anew, or where the last checkpoint was."""
         torch.manual_seed(seed)
         middle, deep = teacher(sample)
-        student = Student(SoundTower(), middle, deep, deep.mean(dim=(2, 3)))
+        student = Student(AudioTower(), middle, deep, deep.mean(dim=(2, 3)))
         self.run = Run(home / "ckpt" / "hearing.pt", student, teacher.classes, seed=seed, rate=rate)
         self.run.resume()
         self.teacher = teacher.to(self.run.device)
@@ -149,7 +149,7 @@ class Hearing:
 
 def _pictured(frames: Tensor) -> Tensor:
     """What the tower takes. *Shape:* (n, 96, 64) of log-mel to (n, 1, 96, 64)."""
-    spectra: Tensor = centred(frames)
+    spectra: Tensor = normalise(frames)
     return spectra[:, None].contiguous(memory_format=torch.channels_last)
 
 

@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from bindsearch.encoders.pocket.towers import SEEN, PhotoTower
+from bindsearch.encoders.pocket.towers import IMAGE_FEATURES, ImageTower
 from numpy.typing import NDArray
 from pocket_anchor import held_out, read_split
 from pocket_distilling import Run, Student
@@ -147,7 +147,7 @@ def begun(home: Path, photos: Photos, teacher: PhotoTeacher, *, seed: int, rate:
     """Begin anew, or where the last checkpoint was."""
     torch.manual_seed(seed)
     sample = photos.sample(1024)
-    student = Student(PhotoTower(), sample.middle, sample.deep, sample.features)
+    student = Student(ImageTower(), sample.middle, sample.deep, sample.features)
     weight, bias = (torch.from_numpy(each) for each in teacher.classes)
     run = Run(home / "ckpt" / "photo.pt", student, (weight, bias), seed=seed, rate=rate)
     run.resume()
@@ -163,9 +163,9 @@ def step(run: Run, pixels: Tensor, wanted: Batch, share: float) -> tuple[float, 
 
 
 @torch.no_grad()
-def seen(tower: PhotoTower, pixels: NDArray[np.uint8]) -> Tensor:
+def seen(tower: ImageTower, pixels: NDArray[np.uint8]) -> Tensor:
     """Features of whole pictures. *Shape:* (n, stored, stored, 3) to (n, SEEN)."""
-    found, device = torch.empty(len(pixels), SEEN), next(tower.parameters()).device
+    found, device = torch.empty(len(pixels), IMAGE_FEATURES), next(tower.parameters()).device
     for start in range(0, len(pixels), 128):
         batch = torch.from_numpy(np.array(pixels[start : start + 128])).permute(0, 3, 1, 2)
         with torch.autocast(device.type, torch.bfloat16):

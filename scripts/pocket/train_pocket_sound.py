@@ -21,8 +21,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from bindsearch.encoders.pocket.spectrogram import FRAMES, centred
-from bindsearch.encoders.pocket.towers import Listening, PhotoTower, SoundTower
+from bindsearch.encoders.pocket.spectrogram import FRAMES, normalise
+from bindsearch.encoders.pocket.towers import AttentionPoolingHead, AudioTower, ImageTower
 from numpy.typing import NDArray
 from pocket_anchor import Anchor, Texts, held_out, read_split, thing_in
 from pocket_concepts import own_words, shown_by
@@ -111,7 +111,7 @@ class Photos:
             rows = list(dict.fromkeys(rows + np.argsort(-alike)[:ENOUGH].tolist()))[:ENOUGH]
         return rows
 
-    def seen(self, rows: list[int], tower: PhotoTower, anchor: Anchor) -> NDArray[np.float32]:
+    def seen(self, rows: list[int], tower: ImageTower, anchor: Anchor) -> NDArray[np.float32]:
         """Vectors of photos as the photo tower sees them. *Shape:* (len(rows), dim)."""
         found = np.empty((len(rows), self._taught.shape[1]), np.float32)
         by_folder: dict[Path, list[int]] = defaultdict(list)
@@ -162,7 +162,7 @@ class Heard:
 def heard(home: Path) -> Heard:
     """Listen to every clip that may be used, with the tower that learnt to hear."""
     state = torch.load(home / "ckpt" / "hearing.pt", weights_only=True)["average"]
-    tower = SoundTower()
+    tower = AudioTower()
     kept = {name.removeprefix("tower."): value for name, value in state.items() if name.startswith("tower.")}
     tower.load_state_dict(kept)
     tower.eval().to(memory_format=torch.channels_last)
@@ -174,7 +174,7 @@ def heard(home: Path) -> Heard:
         windows = [window for window in windows if window.max() > QUIET]
         if not clip.concept or copied or not windows:
             continue
-        found.append(tower.moments(torch.from_numpy(centred(np.stack(windows).astype(np.float32)))).numpy())
+        found.append(tower.frame_features(torch.from_numpy(normalise(np.stack(windows).astype(np.float32)))).numpy())
         rows += [(clip.name, clip.recording, clip.concept)] * len(windows)
     clips, recordings, concepts = (list(column) for column in zip(*rows, strict=True))
     return Heard(np.concatenate(found), clips, recordings, concepts)
@@ -189,7 +189,7 @@ def unheard(heard: Heard) -> set[str]:
     return set(drawn) | {name for name, line in table.items() if line in lines}
 
 
-def paired(heard: Heard, photos: Photos, tower: PhotoTower, anchor: Anchor) -> tuple[TrainingData, NDArray[np.intp]]:
+def paired(heard: Heard, photos: Photos, tower: ImageTower, anchor: Anchor) -> tuple[TrainingData, NDArray[np.intp]]:
     """Put sounds beside photos; which windows found any."""
     names = sorted(set(heard.concepts))
     shown = {name: photos.of(name) for name in names}
@@ -275,10 +275,10 @@ def _prompts(name: str, texts: Texts) -> list[int]:
     return [row for row in rows if row is not None]
 
 
-def started(sounds: TrainingData, drop: float = 0.3) -> Listening:
+def started(sounds: TrainingData, drop: float = 0.3) -> AttentionPoolingHead:
     """Build what is trained: it begins at the mean and the spread of what is heard."""
     features = torch.from_numpy(sounds.spectra[sounds.rows(dev=False)]).mean(dim=1)
-    listening = Listening(features.shape[1], drop=drop)
+    listening = AttentionPoolingHead(features.shape[1], drop=drop)
     listening.head.mean.copy_(features.mean(dim=0))
     listening.head.scale.copy_(features.std(dim=0) + 0.05 * features.std())
     return listening
@@ -320,10 +320,10 @@ def main() -> None:
         train(trainer, given.home / "ckpt" / f"{name}.pt", on_progress=report, every=200)
 
 
-def photo_tower(home: Path) -> PhotoTower:
+def photo_tower(home: Path) -> ImageTower:
     """Read the photo tower as it is shipped."""
     state = torch.load(home / "ckpt" / "photo.pt", weights_only=True)["average"]
-    tower = PhotoTower()
+    tower = ImageTower()
     kept = {name.removeprefix("tower."): value for name, value in state.items() if name.startswith("tower.")}
     tower.load_state_dict(kept)
     return tower.eval().to(memory_format=torch.channels_last)

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from bindsearch.encoders.pocket.towers import TextTower, Words
-from bindsearch.encoders.pocket.wordpiece import Pieces
+from bindsearch.encoders.pocket.towers import TextConfig, TextTower
+from bindsearch.encoders.pocket.wordpiece import WordPieceTokenizer
 from pocket_anchor import Anchor, Texts
 from torch import Tensor
 from torch.nn import functional as F
@@ -36,11 +36,11 @@ def vocabulary(home: Path) -> Path:
     return path
 
 
-def numbered(rows: list[tuple[str, ...]], pieces: Pieces) -> Tensor:
+def numbered(rows: list[tuple[str, ...]], pieces: WordPieceTokenizer) -> Tensor:
     """*Shape:* (n, LENGTH), 0 where nothing is."""
     table = np.zeros((len(rows), LENGTH), np.int64)
     for place, (_, text) in enumerate(rows):
-        numbers = pieces.of(text)[:LENGTH]
+        numbers = pieces.encode(text)[:LENGTH]
         table[place, : len(numbers)] = numbers
     return torch.from_numpy(table)
 
@@ -58,14 +58,14 @@ class Run:
         torch.manual_seed(seed)
         texts, anchor = Texts(home / "cache" / "texts"), Anchor.load(home / "anchor")
         assert anchor is not None, "train the anchor space first"
-        pieces = Pieces.read(vocabulary(home))
+        pieces = WordPieceTokenizer.from_file(vocabulary(home))
         kinds = [kind for kind, _ in texts.rows]
         self.usable = [row for row, kind in enumerate(kinds) if kind != "dev"]
         self._dev = [row for row, kind in enumerate(kinds) if kind == "dev"][::5]
         self._numbers, self._wanted = numbered(texts.rows, pieces), anchor.texts(texts.vectors)
         self.lengths = (self._numbers != 0).sum(dim=1)
         self._bank = anchor.bank[::4]
-        self.tower = TextTower(Words(len(pieces)))
+        self.tower = TextTower(TextConfig(len(pieces)))
         self.average = WeightAverage(self.tower, decay=0.998)
         self.optimiser = torch.optim.AdamW(self.tower.parameters(), lr=rate, weight_decay=0.02)
         self.rate, self.views, self._path = rate, 0, home / "ckpt" / "text.pt"

@@ -10,8 +10,7 @@ import pytest
 from weights_server import serving
 
 from bindsearch.cli import main
-from bindsearch.spaces import weights
-from bindsearch.spaces.weights import File, Weights
+from bindsearch.spaces.catalogue import CATALOGUE, SpaceWeights, WeightFile
 
 CONTENT = bytes(range(256)) * 4000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -28,9 +27,9 @@ def trial(server, monkeypatch):
     """A space whose weights lie on a server here, under a licence that is not for commerce."""
 
     def known(sha256=SHA256):
-        file = File("tower.bin", len(CONTENT), address=f"{server.address}/tower.bin", sha256=sha256)
-        made = Weights("trial", (file,), "CC-BY-NC-4.0", False, "By attribution, not for commercial use.")
-        monkeypatch.setitem(weights.KNOWN, "trial", made)
+        file = WeightFile("tower.bin", len(CONTENT), address=f"{server.address}/tower.bin", sha256=sha256)
+        made = SpaceWeights("trial", (file,), "CC-BY-NC-4.0", False, "By attribution, not for commercial use.")
+        monkeypatch.setitem(CATALOGUE, "trial", made)
         return made
 
     known()
@@ -49,7 +48,7 @@ def get(capsys, monkeypatch):
     return get
 
 
-def test_the_licence_is_shown_and_accepted_and_the_file_comes(trial, get, server):
+def test_licence_is_shown_and_file_is_fetched(trial, get, server):
     status, out, err = get("trial", "--accept-licence")
     name, _, path = out.strip().partition(": ")
     assert (status, name) == (0, "tower.bin")
@@ -60,7 +59,7 @@ def test_the_licence_is_shown_and_accepted_and_the_file_comes(trial, get, server
     assert server.asked == []
 
 
-def test_json_tells_file_path_and_licence(trial, get):
+def test_json_has_file_path_and_licence(trial, get):
     status, out, _ = get("trial", "--accept-licence", "--json", "--quiet")
     record = json.loads(out)
     assert status == 0
@@ -79,7 +78,7 @@ class Terminal(io.StringIO):
 
 
 @pytest.mark.parametrize(("answer", "status"), [("y\n", 0), ("yes\n", 0), ("n\n", 1), ("\n", 1), ("", 1)])
-def test_on_a_terminal_the_licence_is_asked_for(trial, get, server, monkeypatch, answer, status):
+def test_terminal_asks_for_the_licence(trial, get, server, monkeypatch, answer, status):
     monkeypatch.setattr(sys, "stdin", Terminal(answer))
     found, _, err = get("trial")
     assert found == status
@@ -94,51 +93,51 @@ def failing(get, *words: str, status: int = 1) -> str:
     return err.splitlines()[-1]
 
 
-def test_without_a_yes_nothing_comes(trial, get, server):
+def test_without_yes_nothing_is_fetched(trial, get, server):
     assert failing(get, "trial") == (
-        "bindsearch: trial was not fetched: its licence (CC-BY-NC-4.0) was not accepted; --accept-licence accepts it "
-        "without a question"
+        "bindsearch: trial was not fetched because its licence (CC-BY-NC-4.0) was not accepted; --accept-licence "
+        "accepts it without asking"
     )
     assert server.asked == []
 
 
-def test_for_commercial_use_it_is_refused(trial, get, server):
+def test_commercial_refuses_noncommercial_weights(trial, get, server):
     assert failing(get, "trial", "--commercial", "--accept-licence") == (
-        "bindsearch: trial is refused, as only weights for commercial use are wanted: licence CC-BY-NC-4.0, not for "
+        "bindsearch: trial is refused because --commercial was given: licence CC-BY-NC-4.0, not for "
         "commercial use. By attribution, not for commercial use."
     )
     assert server.asked == []
 
 
-def test_offline_says_what_is_missing(trial, get, server):
+def test_offline_reports_what_is_missing(trial, get, server):
     assert failing(get, "trial", "--offline") == (
-        "bindsearch: trial needs tower.bin (1.02 MB), which is not on this machine, and the network is not to be used: "
+        "bindsearch: trial needs tower.bin (1.02 MB), which is not on this machine, and network access is off: "
         "`bindsearch spaces get trial` fetches it, or put it at ~/data/bindsearch/weights/trial/tower.bin; it comes "
         f"from {server.address}/tower.bin"
     )
     assert server.asked == []
 
 
-def test_a_download_that_breaks_off_says_so_and_goes_on(trial, get, server):
+def test_interrupted_download_is_reported_and_resumed(trial, get, server):
     server.stop_after = 500_000
     assert failing(get, "trial", "--accept-licence") == (
-        f"bindsearch: {server.address}/tower.bin broke off after 500,000 of 1,024,000 bytes; the 500,000 bytes "
-        "that came are kept: run it again to go on"
+        f"bindsearch: {server.address}/tower.bin stopped after 500,000 of 1,024,000 bytes; the 500,000 bytes "
+        "that arrived are kept: run the command again to continue"
     )
     server.stop_after = None
     assert get("trial")[0] == 0
     assert server.asked[-1] == ("GET", "/tower.bin", "bytes=500000-")
 
 
-def test_another_sha256_is_refused(trial, get, server):
+def test_wrong_sha256_is_refused(trial, get, server):
     trial(sha256="0" * 64)
     assert failing(get, "trial", "--accept-licence") == (
-        f"bindsearch: {server.address}/tower.bin is not what was published: its sha256 is "
+        f"bindsearch: {server.address}/tower.bin differs from what was published: its SHA-256 is "
         f"{SHA256}, not {'0' * 64}; it was not used"
     )
 
 
-def test_an_unknown_name_offers_the_nearest(get):
+def test_unknown_name_suggests_similar_names(get):
     said = failing(get, "imagebnd", status=2)
     assert said == "bindsearch: no weights are known for 'imagebnd'; did you mean imagebind?"
 
@@ -154,42 +153,42 @@ def test_an_unknown_name_offers_the_nearest(get):
         ("openclip:", "MODEL/TAG, as in openclip:ViT-B-32/laion2b_s34b_b79k (`bindsearch spaces --all` lists them)"),
     ],
 )
-def test_a_family_alone_says_what_follows(get, name, follows):
-    assert failing(get, name, status=2) == f"bindsearch: {name} is a family of spaces: after it goes {follows}"
+def test_family_alone_reports_its_syntax(get, name, follows):
+    assert failing(get, name, status=2) == f"bindsearch: {name} is a family of spaces: add {follows}"
 
 
-def test_what_does_not_fit_its_family_says_what_does(get):
+def test_invalid_member_reports_the_syntax_of_its_family(get):
     assert failing(get, "clap:unfused", status=2) == (
-        "bindsearch: no weights are known for 'clap:unfused': after clap: goes a repository of the hub, as in "
+        "bindsearch: no weights are known for 'clap:unfused': clap: is followed by a repository of the hub, as in "
         "clap:laion/clap-htsat-unfused"
     )
     assert failing(get, "smell:roses", status=2).startswith("bindsearch: no weights are known for 'smell:roses'; ")
 
 
-def test_a_folder_that_is_not_there_is_said(get, tmp_path):
+def test_missing_folder_is_reported(get, tmp_path):
     for family in ("bound:", "clap:local:", "imagebind/local:"):
         assert failing(get, f"{family}{tmp_path}/gone") == (
-            f"bindsearch: {family}{tmp_path}/gone: there is no folder {tmp_path}/gone"
+            f"bindsearch: {family}{tmp_path}/gone: the folder {tmp_path}/gone does not exist"
         )
 
 
-def test_what_ships_inside_needs_nothing(get):
-    assert get("toy") == (0, "toy ships inside: there is nothing to fetch\n", "")
+def test_built_in_space_needs_no_files(get):
+    assert get("toy") == (0, "toy is included in bindsearch: nothing to fetch\n", "")
     assert get("toy", "--json") == (0, "", "")
 
 
-def test_what_lies_in_a_folder_of_ones_own_needs_nothing(get, tmp_path):
+def test_local_space_needs_no_files(get, tmp_path):
     name = f"imagebind/local:{tmp_path}"
     assert get(name, "--quiet")[:2] == (0, "")
-    assert get(name)[1] == f"{name} lies where its name says: there is nothing to fetch\n"
+    assert get(name)[1] == f"{name} is in the folder that its name gives: nothing to fetch\n"
 
 
-def test_a_pattern_that_nothing_fits_is_said(capsys):
+def test_pattern_without_match_is_reported(capsys):
     assert main(["spaces", "--all", "no such model"]) == 1
-    assert "no family holds a space like 'no such model'" in capsys.readouterr().err
+    assert "no space of a family matches 'no such model'" in capsys.readouterr().err
 
 
-def test_a_terminal_sees_how_much_has_come(trial, monkeypatch, capsys):
+def test_terminal_shows_download_progress(trial, monkeypatch, capsys):
     from bindsearch.cli import spaces_get
 
     class Shown(Terminal):
@@ -197,7 +196,7 @@ def test_a_terminal_sees_how_much_has_come(trial, monkeypatch, capsys):
 
     shown = Shown()
     monkeypatch.setattr(sys, "stderr", shown)
-    meter = spaces_get._Meter("tower.bin", quiet=False)
+    meter = spaces_get._ProgressLine("tower.bin", quiet=False)
     monkeypatch.setattr(spaces_get.time, "monotonic", lambda: 1e9)
     meter.show(500_000, 2_000_000)
     assert shown.getvalue().endswith("tower.bin  25% of 2 MB")

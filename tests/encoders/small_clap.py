@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bindsearch.encoders.clap.encoder import TOKENS
+from bindsearch.encoders.clap.encoder import MAX_TOKENS
 
 if TYPE_CHECKING:
     from transformers import ClapConfig
@@ -40,7 +40,7 @@ def configuration(*, fusion: bool) -> ClapConfig:
         "num_hidden_layers": 2,
         "num_attention_heads": 2,
         "intermediate_size": 64,
-        "max_position_embeddings": TOKENS + 4,
+        "max_position_embeddings": MAX_TOKENS + 4,
         "projection_dim": 24,
     }
     return transformers.ClapConfig(text_config=text, audio_config=audio, projection_dim=24)

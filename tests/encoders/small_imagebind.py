@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-EPSILON = 1e-6
+LAYER_NORM_EPS = 1e-6
 WIDTH, LAYERS, HEADS, SIDE, PATCH, DIM = 64, 2, 4, 32, 8, 24
 VOCABULARY, LENGTH = 49_408, 77
 MODEL = {
@@ -99,7 +99,7 @@ class Reference:
 
 def normed(x: Tensor, norm: tuple[Tensor, Tensor]) -> Tensor:
     apart = x - x.mean(dim=-1, keepdim=True)
-    return apart / (apart.square().mean(dim=-1, keepdim=True) + EPSILON).sqrt() * norm[0] + norm[1]
+    return apart / (apart.square().mean(dim=-1, keepdim=True) + LAYER_NORM_EPS).sqrt() * norm[0] + norm[1]
 
 
 def through(x: Tensor, block: dict[str, Any], *, causal: bool = False) -> Tensor:

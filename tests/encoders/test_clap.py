@@ -11,7 +11,7 @@ from small_clap import RATE, SECONDS, configuration, made
 
 from bindsearch.errors import DamagedWeights, MissingWeights, SpaceError
 from bindsearch.registry import load_space
-from bindsearch.spaces import weights
+from bindsearch.spaces.catalogue import find_weights
 from bindsearch.spaces.space import Space
 from bindsearch.types import Modality, Piece
 
@@ -97,7 +97,7 @@ def test_a_text_query_never_loads_the_sound_tower(encoder):
 def test_only_what_was_fetched_or_put_in_place_is_used(folder):
     with pytest.raises(MissingWeights, match=r"model\.safetensors.*spaces get clap:somebody/own-clap"):
         load_space("clap:somebody/own-clap")
-    shutil.copytree(folder, weights.find("clap:somebody/own-clap").folder)
+    shutil.copytree(folder, find_weights("clap:somebody/own-clap").folder)
     spec = load_space("clap:somebody/own-clap").spec
     assert (spec.licence, spec.commercial) == ("not stated", False)
     assert spec.fingerprint == ClapEncoder(f"local:{folder}").spec.fingerprint

@@ -14,7 +14,8 @@ from bindsearch.encoders.imagebind.fbank import RATE
 
 from bindsearch.errors import DamagedWeights, MissingWeights, SpaceError
 from bindsearch.registry import load_space
-from bindsearch.spaces import weights
+from bindsearch.spaces.catalogue import find_weights
+from bindsearch.spaces.locate import locate
 from bindsearch.spaces.space import Space
 from bindsearch.types import Modality, Piece
 
@@ -75,7 +76,7 @@ def test_texts_are_read_as_imagebind_reads_them(encoder, reference):
 def test_the_epsilon_matters(encoder, reference, monkeypatch):
     """With open_clip's own epsilon the function is another one: the tests above would see it."""
     numbers = np.stack([encoder.prepare(piece) for piece in PIECES[Modality.TEXT]])
-    monkeypatch.setattr(small_imagebind, "EPSILON", 1e-5)
+    monkeypatch.setattr(small_imagebind, "LAYER_NORM_EPS", 1e-5)
     other = reference.text(torch.from_numpy(numbers)).numpy()
     assert np.abs(unit(encoder.encode(Modality.TEXT, list(numbers))) - other).max() > 1e-4
 
@@ -108,17 +109,22 @@ def test_shorter_numbers_say_nearly_the_same(encoder, folder, monkeypatch, name)
 
 @pytest.mark.parametrize(("alike", "chosen"), [(0.999, "bfloat16"), (1.1, "float32")])
 def test_the_tower_for_sounds_is_tried_once(encoder, folder, monkeypatch, tmp_path, alike, chosen):
-    from bindsearch.encoders.shared import device as openclip_device, weight_files as openclip_weights
+    from bindsearch.encoders.shared import device as devices, local_cache
 
     sounds = PIECES[Modality.AUDIO]
     exact = encode(encoder, sounds)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    for name, value in {"WORTH_IT": 0, "GAIN": 0, "ALIKE": alike, "candidate": lambda kind: torch.bfloat16}.items():
-        monkeypatch.setattr(openclip_device, name, value)
+    for name, value in {
+        "MIN_PARAMETERS": 0,
+        "MIN_SPEEDUP": 0,
+        "MIN_COSINE": alike,
+        "reduced_precision": lambda kind: torch.bfloat16,
+    }.items():
+        monkeypatch.setattr(devices, name, value)
     first = encode(ImageBindEncoder.local(str(folder)), sounds)
-    assert list(openclip_weights.recall("dtypes").values()) == [chosen]
+    assert list(local_cache.read_cache("dtypes").values()) == [chosen]
     assert np.array_equal(first, exact) == (chosen == "float32")
-    monkeypatch.setattr(openclip_device, "measured_dtype", None)  # a second trial would fail
+    monkeypatch.setattr(devices, "measure_dtype", None)  # a second trial would fail
     assert np.array_equal(encode(ImageBindEncoder.local(str(folder)), sounds), first)
 
 
@@ -163,7 +169,9 @@ def test_a_recording_is_heard_to_its_end(encoder):
     noise = np.random.default_rng(0).normal(0, 0.1, (2, 7 * RATE)).astype(np.float32)
     windows = [noise.mean(axis=0)[start * RATE : (start + 2) * RATE] for start in (0, 2, 4, 5)]
     rows = encode(encoder, [media.sound(window) for window in windows])
-    assert encoder.hear(noise, RATE) == pytest.approx(unit(unit(rows).mean(axis=0, keepdims=True))[0], abs=1e-5)
+    assert encoder.embed_recording(noise, RATE) == pytest.approx(
+        unit(unit(rows).mean(axis=0, keepdims=True))[0], abs=1e-5
+    )
 
 
 def test_of_what_lies_after_six_seconds_the_reference_hears_little(encoder):
@@ -171,21 +179,24 @@ def test_of_what_lies_after_six_seconds_the_reference_hears_little(encoder):
     quiet = np.random.default_rng(0).normal(0, 0.01, (1, 10 * RATE)).astype(np.float32)
     loud = quiet.copy()
     loud[:, int(2.5 * RATE) : int(3.5 * RATE)] *= 30
-    same = encoder.hear(quiet, RATE, reference_clips=True), encoder.hear(loud, RATE, reference_clips=True)
+    same = (
+        encoder.embed_recording(quiet, RATE, reference_clips=True),
+        encoder.embed_recording(loud, RATE, reference_clips=True),
+    )
     assert np.array_equal(*same)
-    assert not np.allclose(encoder.hear(quiet, RATE), encoder.hear(loud, RATE), atol=1e-4)
+    assert not np.allclose(encoder.embed_recording(quiet, RATE), encoder.embed_recording(loud, RATE), atol=1e-4)
 
 
 def test_the_reference_clips_give_the_mean_of_scaled_clips(encoder):
-    from bindsearch.encoders.imagebind.audio_tower import Shape, built
+    from bindsearch.encoders.imagebind.audio_tower import AudioTowerConfig, build_tower
     from bindsearch.encoders.imagebind.fbank import reference_clips
 
     noise = np.random.default_rng(1).normal(0, 0.1, (1, 7 * RATE)).astype(np.float32)
-    tower = built(small_imagebind.audio_checkpoint(), Shape(**small_imagebind.AUDIO))
+    tower = build_tower(small_imagebind.audio_checkpoint(), AudioTowerConfig(**small_imagebind.AUDIO))
     clips = torch.from_numpy(reference_clips(noise, RATE))[None]
-    expected = tower.recordings(clips)
+    expected = tower.embed_recordings(clips)
     assert float(expected.norm()) < 20
-    heard = encoder.hear(noise, RATE, reference_clips=True)
+    heard = encoder.embed_recording(noise, RATE, reference_clips=True)
     assert heard == pytest.approx((expected / expected.norm())[0].numpy(), abs=1e-5)
 
 
@@ -198,13 +209,13 @@ def test_without_weights_the_file_its_size_and_its_place_are_said():
 
 
 def test_the_published_files_are_sliced_once_and_then_only_the_slice_is_needed(folder, monkeypatch):
-    own = weights.find("imagebind").folder
+    own = find_weights("imagebind").folder
     own.mkdir(parents=True)
     shutil.copy(folder / "open_clip_model.safetensors", own)
     with pytest.raises(MissingWeights, match=r"imagebind_huge\.pth \(4\.8 GB\)"):
         load_space("imagebind")
     shutil.copy(folder / "imagebind_huge.pth", own)
-    monkeypatch.setattr("bindsearch.encoders.imagebind.checkpoint.MODEL", small_imagebind.MODEL)
+    monkeypatch.setattr("bindsearch.encoders.imagebind.checkpoint.MODEL_CONFIG", small_imagebind.MODEL)
     first = load_space("imagebind").spec
     assert sorted(os.listdir(own)) == [
         "imagebind_audio.safetensors",
@@ -213,7 +224,7 @@ def test_the_published_files_are_sliced_once_and_then_only_the_slice_is_needed(f
     ]
     (own / "imagebind_huge.pth").unlink()
     assert load_space("imagebind").spec == first
-    assert weights.located(weights.find("imagebind"), weights.find("imagebind").files[1]) is not None
+    assert locate(find_weights("imagebind"), find_weights("imagebind").files[1]) is not None
 
 
 def test_the_slice_holds_the_audio_entries_and_nothing_else(folder):
@@ -241,7 +252,7 @@ def test_a_hostile_checkpoint_is_refused_and_runs_nothing(folder, tmp_path):
     (hostile / "imagebind_audio.safetensors").unlink(missing_ok=True)
     trace = tmp_path / "it-ran"
     torch.save({"modality_heads.audio.0.weight": Bomb(trace)}, hostile / "imagebind_huge.pth")
-    with pytest.raises(SpaceError, match=r"imagebind_huge\.pth is refused: .* could run a program") as raised:
+    with pytest.raises(SpaceError, match=r"imagebind_huge\.pth is refused: .* could run code") as raised:
         ImageBindEncoder.local(str(hostile))
     assert not trace.exists()
     assert "safetensors" in str(raised.value)

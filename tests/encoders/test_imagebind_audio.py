@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from bindsearch.encoders.imagebind import fbank as fbank
-from bindsearch.encoders.imagebind.fbank import CLIP, RATE, log_mel, reference_clips, resampled, window_clip
+from bindsearch.encoders.imagebind.fbank import CLIP_SAMPLES, RATE, log_mel, reference_clips, resample, window_clip
 
 ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = ROOT.parent / "shared" / "golden"
@@ -49,7 +49,7 @@ def test_twice_the_amplitude_is_four_times_the_power():
 
 
 def test_silence_is_the_floor():
-    assert window_clip(np.zeros(CLIP, np.float32))[0, :, :198] == pytest.approx(
+    assert window_clip(np.zeros(CLIP_SAMPLES, np.float32))[0, :, :198] == pytest.approx(
         np.full((128, 198), (np.log(2.0**-23) + 4.268) / 9.138), abs=1e-6
     )
 
@@ -78,7 +78,7 @@ def test_torchaudio_gives_the_same():
     """Its Kaldi features are what the reference is made of."""
     torch = pytest.importorskip("torch", reason="compares with torchaudio")
     kaldi = pytest.importorskip("torchaudio.compliance.kaldi", reason="compares with torchaudio")
-    sound = noise(2.0) * np.linspace(0.01, 1, CLIP, dtype=np.float32)
+    sound = noise(2.0) * np.linspace(0.01, 1, CLIP_SAMPLES, dtype=np.float32)
     sound -= sound.mean()
     options = {"htk_compat": True, "use_energy": False, "window_type": "hanning", "dither": 0.0}
     theirs = kaldi.fbank(
@@ -105,24 +105,26 @@ def test_torchaudio_gives_the_same():
 )
 def test_three_clips_are_spread_evenly(seconds, starts):
     samples = round(seconds * RATE)
-    assert fbank.clip_samples(samples) == [(start, min(start + CLIP, samples)) for start in starts]
+    assert fbank.clip_samples(samples) == [(start, min(start + CLIP_SAMPLES, samples)) for start in starts]
 
 
 def test_clips_start_where_exact_fractions_of_a_rounded_slack_say():
     """Neither whole numbers nor floats all the way give these, which the reference gives."""
-    both = [(n, fbank.clip_samples(n)[1][0], (n - CLIP) // 2) for n in range(CLIP, 4 * CLIP, 331)]
+    both = [
+        (n, fbank.clip_samples(n)[1][0], (n - CLIP_SAMPLES) // 2) for n in range(CLIP_SAMPLES, 4 * CLIP_SAMPLES, 331)
+    ]
     assert any(ours == whole - 1 for _, ours, whole in both)
     assert all(whole - 1 <= ours <= whole for _, ours, whole in both)
 
 
 def test_one_clip_starts_at_the_start():
-    assert fbank.clip_samples(5 * RATE, clips=1) == [(0, CLIP)]
+    assert fbank.clip_samples(5 * RATE, clips=1) == [(0, CLIP_SAMPLES)]
 
 
 def test_clips_are_of_the_first_channel_and_centred_by_all():
     sound = noise(7.0, channels=2)
     sound[1] += 0.5
-    centred = sound[:, :CLIP] - sound[:, :CLIP].mean()
+    centred = sound[:, :CLIP_SAMPLES] - sound[:, :CLIP_SAMPLES].mean()
     assert reference_clips(sound, RATE)[0] == pytest.approx(log_mel(centred[0]), abs=1e-4)
 
 
@@ -131,13 +133,13 @@ def test_clips_are_of_the_first_channel_and_centred_by_all():
 
 @pytest.mark.parametrize("rate", [8_000, 22_050, 44_100, 48_000])
 def test_a_tone_stays_a_tone(rate):
-    ours = resampled(tone(1000, 1.0, rate=rate)[None], rate)[0]
+    ours = resample(tone(1000, 1.0, rate=rate)[None], rate)[0]
     assert len(ours) == RATE
     assert np.abs(ours - tone(1000, 1.0))[200:-200].max() < 2e-3
 
 
 def test_what_the_new_rate_cannot_hold_is_gone():
-    assert np.abs(resampled(tone(12_000, 1.0, rate=44_100)[None], 44_100)[:, 20:-20]).max() < 0.02
+    assert np.abs(resample(tone(12_000, 1.0, rate=44_100)[None], 44_100)[:, 20:-20]).max() < 0.02
 
 
 @pytest.mark.parametrize("rate", [11_025, 44_100, 48_000])
@@ -146,7 +148,7 @@ def test_torchaudio_resamples_to_the_same(rate):
     functional = pytest.importorskip("torchaudio.functional", reason="compares with torchaudio")
     sound = noise(0.7, rate=rate, channels=2)
     theirs = functional.resample(torch.from_numpy(sound), rate, RATE).numpy()
-    ours = resampled(sound, rate)
+    ours = resample(sound, rate)
     assert ours.shape == theirs.shape
     assert np.abs(ours - theirs).max() < 1e-5
 
@@ -199,46 +201,46 @@ def by_hand(torch, state, clips, heads: int):
 
 def test_the_tower_is_what_torchs_own_layers_make_of_it(torch, checkpoint):
     import small_imagebind
-    from bindsearch.encoders.imagebind.audio_tower import Shape, built
+    from bindsearch.encoders.imagebind.audio_tower import AudioTowerConfig, build_tower
 
     clips = torch.randn(3, 1, 128, 204, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
-        ours = built(checkpoint, Shape(**small_imagebind.AUDIO))(clips)
+        ours = build_tower(checkpoint, AudioTowerConfig(**small_imagebind.AUDIO))(clips)
         theirs = by_hand(torch, checkpoint, clips, small_imagebind.HEADS)
     assert float((ours - theirs).abs().max()) < 1e-5 * float(theirs.abs().max())
 
 
 def test_a_recording_is_the_mean_of_its_scaled_clips(torch, checkpoint):
     import small_imagebind
-    from bindsearch.encoders.imagebind.audio_tower import Shape, built
+    from bindsearch.encoders.imagebind.audio_tower import AudioTowerConfig, build_tower
 
-    tower = built(checkpoint, Shape(**small_imagebind.AUDIO))
+    tower = build_tower(checkpoint, AudioTowerConfig(**small_imagebind.AUDIO))
     clips = torch.randn(2, 3, 1, 128, 204, generator=torch.Generator().manual_seed(0))
     rows = tower(clips[1])
     expected = (20 * rows / rows.norm(dim=1, keepdim=True)).mean(dim=0)
-    assert torch.allclose(tower.recordings(clips)[1], expected, atol=1e-5)
+    assert torch.allclose(tower.embed_recordings(clips)[1], expected, atol=1e-5)
 
 
 def test_the_published_tower_has_the_published_size(torch):
-    from bindsearch.encoders.imagebind.audio_tower import PUBLISHED, AudioTower
+    from bindsearch.encoders.imagebind.audio_tower import PUBLISHED_CONFIG, AudioTower
 
     with torch.device("meta"):
-        tower = AudioTower(PUBLISHED)
-    assert PUBLISHED.patches == 228
+        tower = AudioTower(PUBLISHED_CONFIG)
+    assert PUBLISHED_CONFIG.patches == 228
     assert sum(each.numel() for each in tower.parameters()) == pytest.approx(86.24e6, rel=1e-4)
     assert len(tower.state_dict()) == 177
 
 
 def test_a_missing_and_an_unknown_entry_are_refused(torch, checkpoint):
     import small_imagebind
-    from bindsearch.encoders.imagebind.audio_tower import Shape, built
+    from bindsearch.encoders.imagebind.audio_tower import AudioTowerConfig, build_tower
 
-    shape = Shape(**small_imagebind.AUDIO)
+    shape = AudioTowerConfig(**small_imagebind.AUDIO)
     lacking = {name: tensor for name, tensor in checkpoint.items() if not name.endswith("bias_k")}
     with pytest.raises(RuntimeError, match="more_key"):
-        built(lacking, shape)
+        build_tower(lacking, shape)
     with pytest.raises(RuntimeError, match=r"modality_heads\.audio\.9"):
-        built(checkpoint | {"modality_heads.audio.9": torch.zeros(1)}, shape)
+        build_tower(checkpoint | {"modality_heads.audio.9": torch.zeros(1)}, shape)
 
 
 # Golden files -----------------------------------------------------------------------------------------------------
@@ -260,18 +262,18 @@ def made_golden(torch, folder: Path, *, eps: float = 1e-6) -> Path:
     import small_imagebind
 
     """Write a golden file of other dimensions, of this project's own making."""
-    from bindsearch.encoders.imagebind.audio_tower import Shape, built
+    from bindsearch.encoders.imagebind.audio_tower import AudioTowerConfig, build_tower
 
     state = small_imagebind.audio_checkpoint(width=32, blocks=1, dim=8)
-    tower = built(state, Shape(width=32, blocks=1, heads=2, dim=8, eps=eps))
+    tower = build_tower(state, AudioTowerConfig(width=32, blocks=1, heads=2, dim=8, eps=eps))
     clips = torch.randn(1, 2, 1, 128, 204, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         head = tower(clips[0])[None]
         arrays = {
             "input_clips": clips,
             "out_head": head,
-            "out_scaled": tower.scaled(head),
-            "out_mean": tower.recordings(clips),
+            "out_scaled": tower.normalise_and_scale(head),
+            "out_mean": tower.embed_recordings(clips),
         }
     told = {"embed_dim": 32, "num_blocks": 1, "num_heads": 2, "out_dim": 8, "kernel": 16, "stride": 10, "mel_bins": 128}
     told |= {"target_len": 204, "mlp_ratio": 4, "stem_norm_eps": 1e-5, "block_norm_eps": 1e-6, "head_norm_eps": 1e-6}

@@ -23,7 +23,7 @@ open_clip = pytest.importorskip("open_clip", reason=models.WHY)
 from bindsearch.encoders.openclip import model_source, towers  # noqa: E402
 from bindsearch.encoders.openclip.encoder import OpenClipEncoder, local  # noqa: E402
 from bindsearch.encoders.openclip.preprocess import Preprocessing  # noqa: E402
-from bindsearch.encoders.shared import device as devices, weight_files  # noqa: E402
+from bindsearch.encoders.shared import device as devices, file_hash, local_cache  # noqa: E402
 
 RNG = np.random.default_rng(7)
 SIZES = [(32, 32), (640, 480), (480, 641), (33, 200), (1000, 31), (7, 5), (1, 1)]
@@ -110,7 +110,7 @@ def test_it_has_no_ears(plain):
 @pytest.mark.parametrize("kind", models.KINDS)
 def test_an_empty_tower_takes_no_memory(kind):
     for part in (towers.IMAGE, towers.TEXT):
-        tower = towers.empty(models.KINDS[kind], part)
+        tower = towers.build_empty(models.KINDS[kind], part)
         assert all(each.is_meta for each in tower.parameters())
         assert not any(each.is_meta for name, each in tower.named_buffers() if "running" not in name)
         assert next(tower.parameters(), None) is not None
@@ -178,7 +178,7 @@ def test_a_hostile_pickle_is_refused_and_does_nothing(plain, tmp_path, how):
         torch.save(bait, file)
     else:
         file.write_bytes(pickle.dumps(bait, protocol=2))
-    with pytest.raises(DamagedWeights, match="could run a program"):
+    with pytest.raises(DamagedWeights, match="could run code"):
         read(local(str(plain)))
     assert not victim.exists()
 
@@ -187,7 +187,7 @@ def test_damage_is_said(plain):
     file = plain / models.WEIGHTS
     whole = file.read_bytes()
     file.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(DamagedWeights, match=r"is damaged.*get it again"):
+    with pytest.raises(DamagedWeights, match=r"is damaged.*fetch it again"):
         read(local(str(plain)))
     file.rename(plain / "model.pth")
     with pytest.raises(DamagedWeights, match=r"model\.pth"):
@@ -203,30 +203,30 @@ def test_weights_of_another_model_are_refused(plain, tmp_path):
 
 
 def test_the_hash_of_a_large_file_is_remembered_until_it_changes(monkeypatch, tmp_path):
-    monkeypatch.setattr(weight_files, "REMEMBERED_FROM", 1)
+    monkeypatch.setattr(file_hash, "MIN_CACHED_BYTES", 1)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     file = tmp_path / "weights.bin"
     file.write_bytes(b"one")
-    first, stat = weight_files.sha256_of(file), file.stat()
+    first, stat = file_hash.sha256_of(file), file.stat()
     file.write_bytes(b"two")
-    changed = weight_files.sha256_of(file)
+    changed = file_hash.sha256_of(file)
     assert changed != first
     file.write_bytes(b"one")
     os.utime(file, ns=(stat.st_atime_ns, file.stat().st_mtime_ns + 1))
-    assert weight_files.sha256_of(file) == first
+    assert file_hash.sha256_of(file) == first
     stamp = file.stat()
     file.write_bytes(b"two")
     os.utime(file, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
-    assert weight_files.sha256_of(file) == first  # it was not read again
+    assert file_hash.sha256_of(file) == first  # it was not read again
 
 
 def test_a_damaged_memory_is_no_memory(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    weight_files.remember("weights", "a", 1)
-    weight_files.remember("weights", "b", 2)
-    assert weight_files.recall("weights") == {"a": 1, "b": 2}
+    local_cache.write_cache("weights", "a", 1)
+    local_cache.write_cache("weights", "b", 2)
+    assert local_cache.read_cache("weights") == {"a": 1, "b": 2}
     next(tmp_path.rglob("weights.json")).write_text("[")
-    assert weight_files.recall("weights") == {}
+    assert local_cache.read_cache("weights") == {}
 
 
 # What a space is ----------------------------------------------------------------------------------------------------
@@ -297,7 +297,7 @@ def test_weights_that_are_missing_say_all_there_is_to_say(listed):
     with pytest.raises(MissingWeights) as caught:
         load_space("openclip:tiny-ViT/first")
     said = str(caught.value)
-    size = towers.size_of(models.PLAIN)
+    size = towers.parameter_bytes(models.PLAIN)
     for part in (
         "open_clip_model.safetensors",
         f"(up to {size / 1e6:.0f} MB)",
@@ -329,7 +329,7 @@ def test_weights_can_be_put_where_ours_lie(listed, plain, monkeypatch, tmp_path)
     own = tmp_path / "own" / "openclip--tiny-ViT--first"
     own.mkdir(parents=True)
     (plain / models.WEIGHTS).replace(own / models.WEIGHTS)
-    assert model_source.locate("tiny-ViT", "first") == own / models.WEIGHTS
+    assert model_source.require_weights("tiny-ViT", "first") == own / models.WEIGHTS
 
 
 def test_other_weights_of_a_known_model_are_prepared_for_as_openais(listed, plain):
@@ -355,7 +355,7 @@ def test_all_that_open_clip_lists_is_listed_and_understood():
         told, config = open_clip.get_pretrained_cfg(model, tag), open_clip.get_model_config(model)
         made = Preprocessing.of(told, config["vision_cfg"].get("image_size", 224))
         assert made.mean == tuple(told["mean"])
-        assert model_source._wanted(told)
+        assert model_source._file_names(told)
 
 
 # Words --------------------------------------------------------------------------------------------------------------
@@ -410,7 +410,9 @@ def test_a_text_tower_of_the_hubs_is_built_from_its_configuration_alone(listed, 
 
 def test_what_a_text_tower_needs_beside_its_weights_is_named():
     def beside(model):
-        return [(each.repository, each.name) for each in model_source._beside(open_clip.get_model_config(model))]
+        return [
+            (each.repository, each.name) for each in model_source._text_tower_files(open_clip.get_model_config(model))
+        ]
 
     assert beside("ViT-B-32") == []
     assert beside("ViT-B-16-SigLIP2")[:2] == [
@@ -450,7 +452,7 @@ def test_a_tokenizer_that_is_a_program_is_not_run(plain, tmp_path):
 def test_a_vision_tower_elsewhere_is_not_fetched(plain):
     config = models.TIMM | {"vision_cfg": models.TIMM["vision_cfg"] | {"timm_model_name": "hf-hub:nobody/tower"}}
     with pytest.raises(UnusableSpace, match="hf-hub:nobody/tower"):
-        towers.empty(config, towers.IMAGE)
+        towers.build_empty(config, towers.IMAGE)
 
 
 @pytest.mark.parametrize(
@@ -486,13 +488,13 @@ def test_shorter_numbers_say_nearly_the_same(plain, monkeypatch, name):
 
 def test_a_tower_worth_it_is_tried_once(plain, monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(devices, "WORTH_IT", 0)
-    monkeypatch.setattr(devices, "candidate", lambda kind: torch.bfloat16)
+    monkeypatch.setattr(devices, "MIN_PARAMETERS", 0)
+    monkeypatch.setattr(devices, "reduced_precision", lambda kind: torch.bfloat16)
     first = local(str(plain))
     vectors = read(first)
-    known = weight_files.recall("dtypes")
+    known = local_cache.read_cache("dtypes")
     assert [key.split()[:2] for key in known] == [[first.spec.fingerprint, "text"]]
-    monkeypatch.setattr(towers, "measured_dtype", None)  # a second trial would fail
+    monkeypatch.setattr(towers, "measure_dtype", None)  # a second trial would fail
     assert np.array_equal(read(local(str(plain))), vectors)
 
 
@@ -502,10 +504,10 @@ def test_a_tower_worth_it_is_tried_once(plain, monkeypatch, tmp_path):
 )
 def test_shorter_numbers_that_say_something_else_are_not_taken(monkeypatch, tmp_path, rough, chosen):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(devices, "candidate", lambda kind: torch.bfloat16)
-    monkeypatch.setattr(devices, "GAIN", 0)
+    monkeypatch.setattr(devices, "reduced_precision", lambda kind: torch.bfloat16)
+    monkeypatch.setattr(devices, "MIN_SPEEDUP", 0)
     given = {torch.float32: torch.tensor([[1.0, 0.0]]), torch.bfloat16: torch.tensor([rough])}
-    dtype = devices.measured_dtype("key", given.__getitem__, lambda dtype: None)
+    dtype = devices.measure_dtype("key", given.__getitem__, lambda dtype: None)
     assert str(dtype) == f"torch.{chosen}"
 
 

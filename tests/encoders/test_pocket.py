@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bindsearch.encoders.pocket.encoder import SIDE, PocketEncoder
-from bindsearch.encoders.pocket.spectrogram import BANDS, RATE, WINDOW, spectrogram
-from bindsearch.encoders.pocket.wordpiece import UNKNOWN, Pieces
+from bindsearch.encoders.pocket.encoder import IMAGE_SIDE, PocketEncoder
+from bindsearch.encoders.pocket.spectrogram import BANDS, RATE, WINDOW_SAMPLES, spectrogram
+from bindsearch.encoders.pocket.wordpiece import UNKNOWN_TOKEN, WordPieceTokenizer
 from PIL import Image
 
 from bindsearch.errors import MissingWeights
@@ -23,7 +23,7 @@ def tone(hertz: float, seconds: float = 2.0) -> np.ndarray:
     return (0.3 * np.sin(2 * np.pi * hertz * np.arange(int(seconds * RATE)) / RATE)).astype(np.float32)
 
 
-# Words ------------------------------------------------------------------------------------------------------------
+# Words ----------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -38,14 +38,14 @@ def tone(hertz: float, seconds: float = 2.0) -> np.ndarray:
     ],
 )
 def test_a_text_is_parted_into_the_longest_pieces(text, pieces):
-    assert Pieces(WORDS).of(text) == [WORDS.index(piece) for piece in pieces]
+    assert WordPieceTokenizer(WORDS).encode(text) == [WORDS.index(piece) for piece in pieces]
 
 
 def test_the_unknown_piece_is_where_the_file_has_it(tmp_path):
     (tmp_path / "words.txt").write_text("\n".join(WORDS), encoding="utf-8")
-    pieces = Pieces.read(tmp_path / "words.txt")
+    pieces = WordPieceTokenizer.from_file(tmp_path / "words.txt")
     assert len(pieces) == len(WORDS)
-    assert pieces.of("zebra") == [UNKNOWN]
+    assert pieces.encode("zebra") == [UNKNOWN_TOKEN]
 
 
 # Spectrograms -----------------------------------------------------------------------------------------------------
@@ -70,7 +70,7 @@ def test_what_is_short_is_repeated_and_silence_is_finite():
     half = tone(1000, 1.0)
     assert np.array_equal(spectrogram(half), spectrogram(np.concatenate([half, half])))
     assert np.isfinite(spectrogram(np.zeros(0, np.float32))).all()
-    assert np.ptp(spectrogram(np.zeros(WINDOW, np.float32))) == 0
+    assert np.ptp(spectrogram(np.zeros(WINDOW_SAMPLES, np.float32))) == 0
 
 
 # The encoder ------------------------------------------------------------------------------------------------------
@@ -89,9 +89,9 @@ def untrained(folder: Path) -> Path:
 
     torch.manual_seed(0)
     made = {
-        "image": towers.PhotoTower(),
-        "text": towers.TextTower(towers.Words(len(WORDS), length=32)),
-        "audio": towers.SoundTower(),
+        "image": towers.ImageTower(),
+        "text": towers.TextTower(towers.TextConfig(len(WORDS), length=32)),
+        "audio": towers.AudioTower(),
     }
     weights = {f"{kind}.{name}": value for kind, tower in made.items() for name, value in tower.state_dict().items()}
     halved = {name: value.half() if value.is_floating_point() else value for name, value in weights.items()}
@@ -131,7 +131,7 @@ def test_a_batch_equals_one_by_one_and_again(tmp_path):
 def test_a_frame_is_a_picture(tmp_path):
     encoder = PocketEncoder(untrained(tmp_path))
     frame = encoder.prepare(Piece(Modality.VIDEO, PICTURES[0]))
-    assert frame.shape == (3, SIDE, SIDE)
+    assert frame.shape == (3, IMAGE_SIDE, IMAGE_SIDE)
     seen = encoder.encode(Modality.VIDEO, [frame])
     assert np.array_equal(seen, encoder.encode(Modality.IMAGE, [encoder.prepare(PIECES[Modality.IMAGE][0])]))
 
@@ -168,11 +168,11 @@ def test_a_question_in_words_does_not_load_torch(tmp_path):
 
 def test_texts_are_read_in_numpy_as_they_were_learnt_in_torch():
     torch = pytest.importorskip("torch", reason="the towers need torch")
-    from bindsearch.encoders.pocket.text_tower import TextReader
-    from bindsearch.encoders.pocket.towers import TextTower, Words
+    from bindsearch.encoders.pocket.text_tower import NumpyTextTower
+    from bindsearch.encoders.pocket.towers import TextConfig, TextTower
 
     torch.manual_seed(0)
-    tower = TextTower(Words(500)).eval()
+    tower = TextTower(TextConfig(500)).eval()
     for parameter in tower.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
     chance = np.random.default_rng(0)
@@ -181,6 +181,6 @@ def test_texts_are_read_in_numpy_as_they_were_learnt_in_torch():
         row[:length] = chance.integers(1, 500, length)
     with torch.inference_mode():
         wanted = tower(torch.from_numpy(pieces)).numpy()
-    found = TextReader({name: value.numpy() for name, value in tower.state_dict().items()})(pieces)
+    found = NumpyTextTower({name: value.numpy() for name, value in tower.state_dict().items()})(pieces)
     assert found.dtype == np.float32
     assert np.abs(found - wanted).max() < 1e-5 * np.abs(wanted).max()

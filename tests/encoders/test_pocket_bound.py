@@ -24,11 +24,11 @@ def described(folder: Path, *, fingerprint: str | None = None, weights: str = "n
 def trained(folder: Path) -> Path:
     torch = pytest.importorskip("torch", reason="the tower needs torch")
     save = pytest.importorskip("safetensors.torch", reason="the weights are safetensors")
-    from bindsearch.encoders.pocket.towers import small_sound_tower
+    from bindsearch.encoders.pocket.towers import build_small_audio_tower
 
     torch.manual_seed(0)
     path = folder / "tower.safetensors"
-    save.save_file(small_sound_tower(bindsearch.space("toy").spec.dim).state_dict(), path)
+    save.save_file(build_small_audio_tower(bindsearch.space("toy").spec.dim).state_dict(), path)
     return described(folder, weights=hashlib.sha256(path.read_bytes()).hexdigest())
 
 

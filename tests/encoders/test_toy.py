@@ -6,7 +6,7 @@ import encoder_media as media
 import numpy as np
 import pytest
 from bindsearch.encoders.toy import encoder as toy
-from bindsearch.encoders.toy.vocabulary import TABLE, WORDS, root
+from bindsearch.encoders.toy.vocabulary import TABLE, VOCABULARY, singular
 from PIL import Image
 
 from bindsearch.spaces.prompt_templates import TEMPLATES
@@ -164,7 +164,7 @@ def test_known_words_count_by_their_share_of_the_text() -> None:
     [("birds", "bird"), ("waves", "wave"), ("dogs", "dog"), ("grass", "grass"), ("bus", "bus"), ("boss", "boss")],
 )
 def test_plurals_become_singular(word: str, form: str) -> None:
-    assert root(word) == form
+    assert singular(word) == form
 
 
 def test_sentences_around_a_label_say_nothing() -> None:
@@ -212,7 +212,7 @@ def test_within_a_modality_the_finer_likeness_decides() -> None:
 
 def test_the_vocabulary_has_no_word_twice() -> None:
     words = [word for line in TABLE.splitlines() if line and line[0] != "#" for word in line.partition("|")[2].split()]
-    assert len(words) == len(set(words)) == len(WORDS) > 250
+    assert len(words) == len(set(words)) == len(VOCABULARY) > 250
 
 
 def test_the_fingerprint_follows_the_recipe() -> None:

@@ -11,7 +11,7 @@ import av
 import numpy as np
 import pytest
 import soxr
-from bindsearch.encoders.toy.encoder import AMOUNTS, HUES, ToyEncoder
+from bindsearch.encoders.toy.encoder import ATTRIBUTES, HUE_BINS, ToyEncoder
 from numpy.typing import NDArray
 from PIL import Image
 from sample_closeups import CLOSEUPS
@@ -187,5 +187,5 @@ def test_labels_are_distinct_and_known_to_the_toy_space(name: str) -> None:
     labels = (ROOT / "data" / "labels" / f"{name}.txt").read_text(encoding="utf-8").splitlines()
     vectors = embed([Piece(Modality.TEXT, label) for label in labels])
     assert len(labels) == len(set(labels)) >= 15
-    shared = vectors[:, : HUES + len(AMOUNTS)]
+    shared = vectors[:, : HUE_BINS + len(ATTRIBUTES)]
     assert (np.linalg.norm(shared, axis=1) > 0.7).all()

@@ -7,7 +7,7 @@ import pytest
 
 import bindsearch
 from bindsearch.errors import OutOfMemory, SpaceError, UnreadableMedia, UnsupportedMedia
-from bindsearch.spaces.batching import BATCH, BatchEncoder, is_out_of_memory
+from bindsearch.spaces.batching import DEFAULT_BATCH_SIZE, BatchEncoder, is_out_of_memory
 from bindsearch.spaces.lru_cache import LruCache
 from bindsearch.spaces.space import Space
 from bindsearch.types import Modality, Piece, SpaceSpec
@@ -53,7 +53,7 @@ def test_out_of_memory_halves_the_batch_and_goes_on(error):
     vectors = BatchEncoder(encoder).encode(Modality.TEXT, texts)
     wanted = np.array([[1, number] for number in range(1, 71)], dtype=np.float64)
     np.testing.assert_allclose(vectors, wanted / np.linalg.norm(wanted, axis=1, keepdims=True), atol=1e-6)
-    assert encoder.batches[:4] == [BATCH, 16, 8, 4]
+    assert encoder.batches[:4] == [DEFAULT_BATCH_SIZE, 16, 8, 4]
     assert set(encoder.batches[4:]) <= {4, 2}
 
 
@@ -64,7 +64,7 @@ def test_what_fits_is_remembered_for_its_modality():
     encoder.batches.clear()
     encoding.encode(Modality.TEXT, ["x"] * 32)
     assert encoder.batches == [8] * 4
-    assert encoding.batch_size(Modality.IMAGE) == BATCH
+    assert encoding.batch_size(Modality.IMAGE) == DEFAULT_BATCH_SIZE
 
 
 def test_a_single_piece_that_does_not_fit_is_said():
@@ -151,11 +151,11 @@ def test_a_file_is_known_again_by_its_content_and_not_by_its_name(tmp_path):
     one, other = tmp_path / "a.txt", tmp_path / "b.txt"
     one.write_text("one")
     other.write_text("one")
-    rows = space.embed_whole(one)[1]
-    assert np.array_equal(space.embed_whole(other)[1], rows)
+    rows = space.embed_segments(one)[1]
+    assert np.array_equal(space.embed_segments(other)[1], rows)
     assert encoder.batches == [1]
     one.write_text("longer")
-    assert not np.array_equal(space.embed_whole(one)[1], rows)
+    assert not np.array_equal(space.embed_segments(one)[1], rows)
 
 
 def test_another_fingerprint_knows_nothing_of_it():
@@ -176,15 +176,15 @@ def test_another_fingerprint_knows_nothing_of_it():
 
 def test_what_was_longest_not_asked_for_is_dropped_first():
     known = LruCache(2)
-    known.keep("a", 1)
-    known.keep("b", 2)
+    known.put("a", 1)
+    known.put("b", 2)
     assert known.get("a") == 1
-    known.keep("c", 3)
+    known.put("c", 3)
     assert (known.get("a"), known.get("b"), known.get("c"), len(known)) == (1, None, 3, 2)
 
 
 def test_a_file_that_is_not_there_is_said(tmp_path):
     with pytest.raises(UnreadableMedia, match="gone"):
-        bindsearch.space("toy").embed_whole(tmp_path / "gone.png")
+        bindsearch.space("toy").embed_segments(tmp_path / "gone.png")
     with pytest.raises(UnsupportedMedia, match="text"):
         bindsearch.space("toy").embed([Piece(Modality.TEXT, "x"), b"\x89PNG"], modality="text")
