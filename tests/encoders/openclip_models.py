@@ -111,7 +111,7 @@ def _teach(model: Any, encoder: OpenClipEncoder, meanings: Sequence[Mapping[Moda
         torch.stack([torch.from_numpy(encoder.prepare(each[kind])) for each in meanings])
         for kind in (Modality.IMAGE, Modality.TEXT)
     )
-    mean, std = (torch.tensor(each).snapshot(3, 1, 1) for each in (OPENAI_MEAN, OPENAI_STD))
+    mean, std = (torch.tensor(each).view(3, 1, 1) for each in (OPENAI_MEAN, OPENAI_STD))
     planes = (seen.permute(0, 3, 1, 2).float() / 255 - mean) / std
     learning = torch.optim.Adam(model.parameters(), lr=1e-3)
     right = torch.arange(len(meanings))
