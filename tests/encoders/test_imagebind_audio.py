@@ -12,7 +12,7 @@ from bindsearch.encoders.imagebind.fbank import CLIP_SAMPLES, RATE, log_mel, ref
 
 ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = ROOT.parent / "shared" / "golden"
-CHECK = ROOT / "scripts" / "check_golden.py"
+CHECK = ROOT / "scripts" / "experiments" / "check_golden.py"
 
 
 def noise(seconds: float, *, rate: int = RATE, channels: int = 1, seed: int = 0) -> np.ndarray:

@@ -62,7 +62,7 @@ def test_pictures_are_prepared_to_the_last_bit_as_open_clip_does(mode, interpola
     ours = Preprocessing.of(told, size)
     square = size[0] if size[0] == size[1] else size
     theirs = open_clip.transform.image_transform_v2(open_clip.transform.PreprocessCfg(size=square, **told), False)
-    centre = towers._centring(ours)
+    centre = towers._pixel_normaliser(ours)
     for picture in PICTURES:
         if mode == "longest" and min(picture.size) == 31:
             continue  # the other side would have no pixel left: open_clip fails there
@@ -117,7 +117,7 @@ def test_an_empty_tower_takes_no_memory(kind):
 
 
 def test_modules_that_others_make_meanwhile_keep_their_memory():
-    with towers._without_memory():
+    with towers._parameters_on_meta():
         assert torch.nn.Linear(2, 2).weight.is_meta
     assert not torch.nn.Linear(2, 2).weight.is_meta
 

@@ -92,7 +92,7 @@ def test_a_file_that_memory_did_not_hold_is_tried_again_by_the_next_run(tmp_path
         report = library.index(media)
         assert (report.added, report.quarantined) == (1, {})
         assert report.deferred == {
-            long: "space small ran out of memory with a single piece of text: close other programs, or take a smaller "
+            long: "space small ran out of memory with a single piece of text: close other programs, or use a smaller "
             "model; the next run tries again"
         }
         assert library.index().deferred == report.deferred
