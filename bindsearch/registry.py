@@ -15,7 +15,7 @@ from bindsearch.core.space_name import SpaceName
 from bindsearch.core.suggest import did_you_mean
 from bindsearch.errors import MissingExtra, UnknownIndex, UnknownSpace
 from bindsearch.ports import ApproximateIndex, Encoder, Index
-from bindsearch.types import Vectors
+from bindsearch.types import Devices, FamilyMember, Vectors
 
 DEFAULT_SPACE = "pocket"
 DEFAULT_INDEX = "exact"
@@ -79,10 +79,10 @@ def load_space(name: str) -> Encoder:
     return encoder
 
 
-def members(family: str) -> list[dict[str, Any]]:
-    """Return the known members of a family: name, licence, commercial, here. Raises `MissingExtra`."""
+def members(family: str) -> list[FamilyMember]:
+    """Return the known members of a family; none of them is loaded. Raises `MissingExtra`."""
     factory = _load(spaces()[family], family)
-    found: list[dict[str, Any]] = factory.members() if hasattr(factory, "members") else []
+    found: list[FamilyMember] = factory.members() if hasattr(factory, "members") else []
     return found
 
 
@@ -103,9 +103,9 @@ def choose_index(count: int, dim: int, *, recall: float, memory: int | None, dev
     return chosen.kind, chosen.why
 
 
-def devices() -> dict[str, Any]:
-    """Return the FAISS that is installed, the GPUs, and why none is used."""
-    found: dict[str, Any] = _load("bindsearch.indexes.gpu.devices:devices", "the devices of this machine")().as_json()
+def devices() -> Devices:
+    """Return which faiss is installed, the GPUs, and which package uses them or why none does."""
+    found: Devices = _load("bindsearch.indexes.gpu.devices:devices", "the devices of this machine")()
     return found
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -155,3 +155,56 @@ class Candidates(NamedTuple):
     """In any order, none twice; -1 fills places without a candidate. *Shape:* (queries, effort.candidates)"""
     sufficient: Mask
     """Whether the rows of a query can be trusted; every row is compared for the others. *Shape:* (queries,)"""
+
+
+# What this machine offers ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class FamilyMember:
+    """One space of a family, such as one of the models that open_clip lists."""
+
+    name: str
+    licence: str
+    commercial: bool
+    """Whether the licence is known to allow commercial use."""
+    here: bool
+    """Whether its weights are on this machine."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return plain values, ready for `json.dumps`."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """A GPU that torch finds."""
+
+    name: str
+    capability: str
+    memory: int
+    free: int
+
+
+@dataclass(frozen=True, slots=True)
+class Devices:
+    """What this machine can search with."""
+
+    faiss: str | None
+    """Its version; None if it is not installed."""
+    faiss_packages: tuple[str, ...]
+    """The installed packages that bring faiss."""
+    faiss_gpus: int
+    """The number of GPUs that faiss lists."""
+    faiss_runs: tuple[int, ...]
+    """The numbers of those that answered a trial search rightly."""
+    faiss_why: str
+    """Why faiss cannot use a GPU that it lists."""
+    gpus: tuple[Gpu, ...]
+    """The GPUs that torch finds."""
+    why: str
+    """When the GPU is used and by which package, or why it is not."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return plain values, ready for `json.dumps`."""
+        return asdict(self)

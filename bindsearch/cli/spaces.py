@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Mapping
 from typing import Any
 
 from bindsearch.cli import spaces_get
@@ -65,25 +64,26 @@ def _list_members(pattern: str, screen: Screen, *, as_json: bool) -> int:
     found = 0
     for family in (name for name in sorted(spaces()) if name.endswith(":")):
         try:
-            matching = [each for each in members(family) if _matches(each["name"], pattern)]
+            matching = [each for each in members(family) if _matches(each.name, pattern)]
         except MissingExtra as error:  # other families may still have a match
             complain(str(error))
             continue
         found += len(matching)
         for each in matching:
-            where = "installed" if each["here"] else "not installed"
-            line = f"{screen.styled(each['name'], 'bold')}  {where} · licence: {_terms(each)}"
-            screen.write(json.dumps(each) if as_json else line)
+            where = "installed" if each.here else "not installed"
+            terms = _terms(each.licence, commercial=each.commercial)
+            line = f"{screen.styled(each.name, 'bold')}  {where} · licence: {terms}"
+            screen.write(json.dumps(each.as_json()) if as_json else line)
     if not found:
         complain(f"no space of a family matches {pattern!r}; `bindsearch spaces` lists the families")
     return 0 if found else 1
 
 
-def _terms(space: Mapping[str, Any]) -> str:
-    if space["commercial"]:
-        return str(space["licence"])
-    reason = "so " if space["licence"] == "not stated" else ""
-    return f"{space['licence']}, {reason}not for commercial use"
+def _terms(licence: str, *, commercial: bool) -> str:
+    if commercial:
+        return licence
+    reason = "so " if licence == "not stated" else ""
+    return f"{licence}, {reason}not for commercial use"
 
 
 def _matches(name: str, pattern: str) -> bool:
@@ -137,5 +137,6 @@ def _lines(description: dict[str, Any], screen: Screen) -> list[str]:
     )
     if not description["available"]:
         return [title, f"    {description['reason']}"]
-    facts = f"{', '.join(description['modalities'])} · {description['dim']} dimensions · licence: {_terms(description)}"
+    terms = _terms(description["licence"], commercial=description["commercial"])
+    facts = f"{', '.join(description['modalities'])} · {description['dim']} dimensions · licence: {terms}"
     return [title, f"    {description['summary']}", f"    {facts}"]

@@ -15,6 +15,7 @@ from bindsearch.storage.settings import DEFAULT_RECALL
 
 if TYPE_CHECKING:
     from bindsearch.library.status import Status
+    from bindsearch.types import Devices
 
 MAX_TAGS_SHOWN = 12
 DESCRIPTION = "Show what is in the library, what is quarantined and why, and how much space it takes."
@@ -110,16 +111,16 @@ def _finds(certificate: dict[str, Any] | None) -> str:
     return f"; finds {' and '.join(found)}: {counted(certificate['queries'], 'query', 'queries')}{when}"
 
 
-def _faiss(devices: dict[str, Any]) -> str:
-    packages = devices["faiss_packages"]
-    told = "none (pip install 'bindsearch[faiss]')" if devices["faiss"] is None else devices["faiss"]
+def _faiss(devices: Devices) -> str:
+    packages = devices.faiss_packages
+    text = "none (pip install 'bindsearch[faiss]')" if devices.faiss is None else devices.faiss
     if len(packages) == 1:
-        told += f" ({packages[0]})"
+        text += f" ({packages[0]})"
     elif packages:
-        told += f": {' and '.join(packages)} all bring it, so uninstall all but one"
-    if devices["faiss_gpus"]:
-        told += f", {len(devices['faiss_runs'])} of {counted(devices['faiss_gpus'], 'GPU')} run"
-    return f"{told}; {devices['why']}"
+        text += f": {' and '.join(packages)} all bring it, so uninstall all but one"
+    if devices.faiss_gpus:
+        text += f", {len(devices.faiss_runs)} of {counted(devices.faiss_gpus, 'GPU')} run"
+    return f"{text}; {devices.why}"
 
 
 def _other_spaces(status: Status) -> Iterator[tuple[str, str]]:

@@ -15,7 +15,7 @@ from bindsearch.registry import devices
 from bindsearch.storage.manifest import EditionRole, Manifest
 from bindsearch.storage.settings import Settings
 from bindsearch.storage.snapshot import Snapshot
-from bindsearch.types import Modality
+from bindsearch.types import Devices, Modality
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,7 @@ class Status:
     """Modality -> its index on disk: why it is of its kind, its size and its measured recall."""
     settings: Settings
     """What the owner configured."""
-    devices: dict[str, Any]
-    """The installed FAISS, the GPUs, and `why` none is used."""
+    devices: Devices
     certificates: dict[str, dict[str, Any]]
     """Modality -> measured recall of its index, for approximate indexes."""
     files: int

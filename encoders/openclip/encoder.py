@@ -23,7 +23,7 @@ from PIL.Image import Image
 
 from bindsearch.errors import MissingExtra, SpaceError
 from bindsearch.ports import Prepared
-from bindsearch.types import Modality, Piece, SpaceSpec, Vectors, Windowing
+from bindsearch.types import FamilyMember, Modality, Piece, SpaceSpec, Vectors, Windowing
 
 from ..shared.file_hash import sha256_of
 from ..shared.lazy_towers import DeviceTowers
@@ -62,7 +62,7 @@ class OpenClipEncoder(DeviceTowers):
         return made
 
     @staticmethod
-    def members() -> list[dict[str, object]]:
+    def members() -> list[FamilyMember]:
         """Describe all weights that the installed open_clip lists; none of them is loaded."""
         return [_member(name) for name in pretrained_names()]
 
@@ -148,12 +148,7 @@ def _describe_space(source: ModelSource, preprocessing: Preprocessing) -> SpaceS
     )
 
 
-def _member(name: str) -> dict[str, object]:
+def _member(name: str) -> FamilyMember:
     licence, commercial = licence_of(name)
     model, _, tag = name.partition("/")
-    return {
-        "name": f"openclip:{name}",
-        "licence": licence,
-        "commercial": commercial,
-        "here": find_weights(model, tag) is not None,
-    }
+    return FamilyMember(f"openclip:{name}", licence, commercial, here=find_weights(model, tag) is not None)

@@ -2,50 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import Any
 
+from bindsearch.types import Devices, Gpu
+
 from .faiss_probe import ProbeResult, may_have_gpu, probe_result
 
 FAISS_PACKAGES = ("faiss-cpu", "faiss-gpu", "faiss-gpu-cu11", "faiss-gpu-cu12", "faiss-gpu-cuvs", "faiss")
 """All of these install the same module, so at most one of them should be installed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Gpu:
-    """A GPU that torch finds."""
-
-    name: str
-    capability: str
-    memory: int
-    free: int
-
-
-@dataclass(frozen=True, slots=True)
-class Devices:
-    """What this machine can search with."""
-
-    faiss: str | None
-    """Its version; None if it is not installed."""
-    faiss_packages: tuple[str, ...]
-    """The installed packages that bring faiss."""
-    faiss_gpus: int
-    """The number of GPUs that faiss lists."""
-    faiss_runs: tuple[int, ...]
-    """The numbers of those that answered a trial search rightly."""
-    faiss_why: str
-    """Why faiss cannot use a GPU that it lists."""
-    gpus: tuple[Gpu, ...]
-    """The GPUs that torch finds."""
-    why: str
-    """When the GPU is used and by which package, or why it is not."""
-
-    def as_json(self) -> dict[str, Any]:
-        """Return plain values, ready for `json.dumps`."""
-        return asdict(self)
 
 
 @cache

@@ -349,7 +349,7 @@ def test_a_name_that_open_clip_does_not_list_offers_the_nearest(name):
 def test_all_that_open_clip_lists_is_listed_and_understood():
     from bindsearch.registry import members
 
-    names = {member["name"] for member in members("openclip:")}
+    names = {member.name for member in members("openclip:")}
     assert names == {f"openclip:{model}/{tag}" for model, tag in open_clip.list_pretrained()}
     for model, tag in open_clip.list_pretrained():
         told, config = open_clip.get_pretrained_cfg(model, tag), open_clip.get_model_config(model)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 from bindsearch.indexes.choose import choose, exact_seconds, memory_per_segment
 from bindsearch.indexes.gpu import devices as devices_module
-from bindsearch.indexes.gpu.devices import Gpu, _why, devices
+from bindsearch.indexes.gpu.devices import _why, devices
 from bindsearch.indexes.gpu.faiss_probe import ProbeResult
+
+from bindsearch.types import Gpu
 
 GB = 10**9
 

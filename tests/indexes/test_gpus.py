@@ -10,7 +10,7 @@ import pytest
 from bindsearch.indexes.choose import choose
 from bindsearch.indexes.exact import ExactIndex
 from bindsearch.indexes.gpu import devices as devices_module, faiss_probe
-from bindsearch.indexes.gpu.devices import Gpu, devices
+from bindsearch.indexes.gpu.devices import devices
 from bindsearch.indexes.gpu.faiss_gpu import FaissGpuIndex
 from bindsearch.indexes.gpu.faiss_gpu_approximate import FaissGpuCagraIndex, FaissGpuIvfIndex, FaissGpuPqIndex
 from bindsearch.indexes.gpu.faiss_probe import FaissGpus, ProbeResult, probe_result, run_probe
@@ -18,7 +18,7 @@ from fake_gpus import fake_gpus
 from index_model import same_answers, unit
 
 from bindsearch.errors import IndexUnavailable
-from bindsearch.types import SearchEffort
+from bindsearch.types import Gpu, SearchEffort
 
 pytest.importorskip("faiss", reason="faiss is not installed")
 
