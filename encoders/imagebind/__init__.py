@@ -1,1 +1,1 @@
-"""ImageBind."""
+"""The ImageBind spaces (Girdhar et al., 2023)."""

@@ -1,10 +1,10 @@
-"""The `imagebind` space: everything meets through pictures (Girdhar et al., 2023).
+"""The `imagebind` space: texts and sounds were each aligned with images (Girdhar et al., 2023).
 
-    imagebind                what `bindsearch spaces get imagebind` fetched
-    imagebind/local:FOLDER   the same files, in a folder of one's own
+    imagebind                the files that `bindsearch spaces get imagebind` fetched
+    imagebind/local:FOLDER   the same files in another folder
 
-Pictures and texts go through open_clip's ViT-H-14, which ImageBind took over and froze, with ImageBind's epsilon; sound
-through ImageBind's own tower. A tower is read when something of its modality is encoded for the first time.
+Images and texts use open_clip's ViT-H-14, which ImageBind adopted and froze, with ImageBind's epsilon. Sound uses
+ImageBind's own tower. A tower is loaded when something of its modality is first encoded.
 """
 
 from __future__ import annotations
@@ -30,43 +30,49 @@ from .checkpoint import SPACE, ImageBindFiles, find_in_folder, find_published, l
 from .fbank import CLIP_SAMPLES, reference_clips as make_reference_clips, resample, window_clip
 
 PREPROCESSING_VERSION = "imagebind 1"
-"""Change it with every change of what `prepare` or a tower gives."""
+"""Part of the fingerprint: change it whenever the output of `prepare` or of a tower changes."""
 TEMPERATURE = 0.01
-"""What pictures and texts were trained with; sound was trained with 0.05."""
-_LETTERS_PER_TOKEN = 4
+"""Temperature with which images and texts were trained; sound was trained with 0.05."""
+_CHARACTERS_PER_TOKEN = 4
 _TRIAL_CLIPS = 2
-"""Clips of the trial of a dtype."""
+"""Clips with which a dtype is tried."""
 
 
 class ImageBindEncoder(DeviceTowers):
-    """Keeps the `Encoder` protocol with ImageBind's towers."""
+    """Implements `Encoder` with ImageBind's towers."""
 
     def __init__(self) -> None:
-        """Find the published weights; towers wait. Raises `MissingWeights`, `DamagedWeights`, `MissingExtra`."""
-        self._start(SPACE, find_published())
+        """Find the published weights, without loading a tower.
+
+        Raises `MissingWeights`, `DamagedWeights`, `MissingExtra`.
+        """
+        self._use(SPACE, find_published())
 
     @classmethod
     def local(cls, path: str) -> ImageBindEncoder:
-        """Find the weights in a folder. Raises `MissingWeights`, `DamagedWeights`, `MissingExtra`."""
-        folder = Path(path).expanduser().absolute()
-        made = cls.__new__(cls)
-        made._start(f"{SPACE}/local:{folder}", find_in_folder(folder))
-        return made
+        """Return the encoder of the weights in a folder, without loading a tower.
 
-    def _start(self, name: str, files: ImageBindFiles) -> None:
+        Raises `MissingWeights`, `DamagedWeights`, `MissingExtra`.
+        """
+        folder = Path(path).expanduser().absolute()
+        encoder = cls.__new__(cls)
+        encoder._use(f"{SPACE}/local:{folder}", find_in_folder(folder))
+        return encoder
+
+    def _use(self, name: str, files: ImageBindFiles) -> None:
         self._files = files
         self._preprocessing = Preprocessing.of({}, files.model["vision_cfg"]["image_size"])
         self._initialise(_describe_space(name, files, self._preprocessing))
 
     def cost(self, modality: Modality) -> float:
-        """Return what one prepared piece costs: tokens, seconds, or pixels."""
+        """Return the size of one prepared piece: tokens of a text, seconds of a sound, pixels of an image."""
         if modality == Modality.TEXT:
-            return float(self._length)
+            return float(self._context_length)
         height, width = self._preprocessing.size
         return self.spec.windowing.window if modality == Modality.AUDIO else float(height * width)
 
     def prepare(self, piece: Piece) -> Prepared:
-        """Return the tokens of a text, resize a picture, turn a window of sound into its log-mel clip."""
+        """Tokenise a text, resize an image, or compute the log-mel clip of a window of sound."""
         if isinstance(piece.content, str):
             return self._tokenizer(piece.content)[0].numpy()
         if isinstance(piece.content, Image):
@@ -82,19 +88,20 @@ class ImageBindEncoder(DeviceTowers):
         return vectors
 
     def embed_recording(self, waveform: NDArray[np.float32], rate: int, *, reference_clips: bool = False) -> Vectors:
-        """Embed one recording as a whole: the unit mean over its windows, all of it, all channels mixed.
+        """Return the normalised mean over all windows of a recording, with its channels mixed.
 
-        With `reference_clips` as published numbers were made: three clips of channel 0, evenly spread and perhaps
-        overlapping. Raises `ValueError` for a recording below 25 ms then. *Shape:* (channels, n) to (dim,)
+        With `reference_clips`, use the three clips that the published figures were computed from: channel 0, evenly
+        spaced, overlapping in short recordings. This raises `ValueError` for a recording shorter than 25 ms.
+        *Shape:* (channels, n) to (dim,)
         """
         clips = make_reference_clips(waveform, rate) if reference_clips else _window_clips(waveform, rate)
         rows = self.encode(Modality.AUDIO, list(clips))
         mean = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).mean(axis=0)
-        whole: Vectors = (mean / np.linalg.norm(mean)).astype(np.float32)
-        return whole
+        vector: Vectors = (mean / np.linalg.norm(mean)).astype(np.float32)
+        return vector
 
     @property
-    def _length(self) -> int:
+    def _context_length(self) -> int:
         return int(self._files.model["text_cfg"].get("context_length", 77))
 
     @cached_property
@@ -103,7 +110,7 @@ class ImageBindEncoder(DeviceTowers):
             from open_clip import SimpleTokenizer
         except ModuleNotFoundError as error:
             raise _missing_package(error) from error
-        return SimpleTokenizer(context_length=self._length)
+        return SimpleTokenizer(context_length=self._context_length)
 
     def _load(self, kind: Modality) -> Any:
         key = self.spec.fingerprint
@@ -119,12 +126,12 @@ class ImageBindEncoder(DeviceTowers):
 
 
 def local(path: str) -> ImageBindEncoder:
-    """Return the encoder of the weights in a folder: what follows `imagebind/local:`. Raises as that does."""
+    """Return the encoder for `imagebind/local:PATH`; see `ImageBindEncoder.local`."""
     return ImageBindEncoder.local(path)
 
 
 class AudioPipeline:
-    """The audio tower at work on the device."""
+    """Runs the audio tower on the device."""
 
     def __init__(self, module: Any, dtype: Any) -> None:
         from .fast_audio_tower import prepare_tower
@@ -133,23 +140,26 @@ class AudioPipeline:
 
     @classmethod
     def load(cls, files: ImageBindFiles, *, key: str) -> AudioPipeline:
-        """Load the tower to the device, in a dtype that suits it. `key` names the weights for what is measured."""
+        """Load the tower to the device, in the dtype that suits both.
+
+        `key` identifies the weights in the cache of measured dtypes.
+        """
         import torch
 
         from ..shared.device import device, known_dtype, measure_dtype
 
         module = load_audio_tower(files).to(device())
-        dtype = known_dtype(key, sum(each.numel() for each in module.parameters()), int8=True)
+        dtype = known_dtype(key, sum(parameter.numel() for parameter in module.parameters()), int8=True)
         if dtype is not None:
             return cls(module, dtype)
-        shape = module.shape
-        trial = torch.randn(_TRIAL_CLIPS, 1, shape.bands, shape.frames, generator=torch.Generator().manual_seed(0))
-        made = {torch.float32: cls(module, torch.float32)}
+        config = module.config
+        clips = torch.randn(_TRIAL_CLIPS, 1, config.bands, config.frames, generator=torch.Generator().manual_seed(0))
+        pipelines = {torch.float32: cls(module, torch.float32)}
         dtype = measure_dtype(
-            key, lambda dtype: made[dtype].run(trial), lambda short: made.update({short: cls(module, short)})
+            key, lambda dtype: pipelines[dtype].run(clips), lambda short: pipelines.update({short: cls(module, short)})
         )
-        # the trial in shorter numbers has used up the exact tower
-        return cls(load_audio_tower(files).to(device()), dtype) if dtype is torch.float32 else made[dtype]
+        # the trial in the shorter dtype has consumed the float32 tower
+        return cls(load_audio_tower(files).to(device()), dtype) if dtype is torch.float32 else pipelines[dtype]
 
     def __call__(self, clips: NDArray[np.float32]) -> Vectors:
         """*Shape:* (n, 1, 128, 204) to (n, dim), float32."""
@@ -159,7 +169,7 @@ class AudioPipeline:
         return vectors
 
     def run(self, clips: Any) -> Any:
-        """Embed a tensor of clips, without a trace for gradients."""
+        """Embed a tensor of clips, without gradients."""
         import torch
 
         from ..shared.device import device
@@ -169,7 +179,7 @@ class AudioPipeline:
 
 
 def _window_clips(waveform: NDArray[np.float32], rate: int) -> list[NDArray[np.float32]]:
-    """Cut a recording into clips that lie side by side; the last one ends where it ends."""
+    """Cut a recording into adjacent clips; the last one is moved back to end with the recording."""
     mono = resample(np.atleast_2d(np.asarray(waveform, np.float32)), rate).mean(axis=0)
     starts = [*range(0, len(mono) - CLIP_SAMPLES, CLIP_SAMPLES), max(0, len(mono) - CLIP_SAMPLES)]
     return [window_clip(mono[start : start + CLIP_SAMPLES]) for start in starts]
@@ -177,7 +187,7 @@ def _window_clips(waveform: NDArray[np.float32], rate: int) -> list[NDArray[np.f
 
 def _describe_space(name: str, files: ImageBindFiles, preprocessing: Preprocessing) -> SpaceSpec:
     length = int(files.model["text_cfg"].get("context_length", 77))
-    windowing = Windowing(image_side=2 * max(preprocessing.size), passage=_LETTERS_PER_TOKEN * length)
+    windowing = Windowing(image_side=2 * max(preprocessing.size), passage=_CHARACTERS_PER_TOKEN * length)
     identity = [PREPROCESSING_VERSION, preprocessing.as_json(), str(windowing), *files.identity()]
     return SpaceSpec(
         name=name,

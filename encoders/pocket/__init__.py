@@ -1,1 +1,1 @@
-"""The built-in space: three small towers trained by this project."""
+"""The built-in `pocket` space, and spaces with a sound tower that the user trained."""

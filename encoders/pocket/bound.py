@@ -1,6 +1,6 @@
-"""A space that has been taught to hear: another space's pictures and texts, and a sound tower bound to them.
+"""The `bound:FOLDER` spaces: another space's encoder for images and texts, and a sound tower trained for it.
 
-`bound:FOLDER` reads what `bindsearch train --out FOLDER` wrote.
+FOLDER is the output of `bindsearch train --out FOLDER`.
 """
 
 from __future__ import annotations
@@ -31,15 +31,18 @@ TOWER_BUILDERS = {
 
 
 class BoundEncoder(LazyTowers):
-    """Keeps the `Encoder` protocol: sound by the trained tower, all else by the base."""
+    """Implements `Encoder`: sound with the trained tower, everything else with the base space."""
 
     def __init__(self, folder: str) -> None:
-        """Read the card in a folder; the weights wait. Raises `MissingWeights`, `SpaceMismatch`."""
+        """Read the model card in a folder, without loading weights. Raises `MissingWeights`, `SpaceMismatch`."""
         self._folder = Path(folder).expanduser()
-        self._model_card = _read(self._folder / "card.json")
-        self._base = _base(self._model_card["base"]["name"])
+        self._model_card = _read_model_card(self._folder / "card.json")
+        self._base = _load_base(self._model_card["base"]["name"])
         if self._base.spec.fingerprint != self._model_card["base"]["fingerprint"]:
-            raise SpaceMismatch(f"{folder} was bound to another {self._base.spec.name} than the one installed here")
+            raise SpaceMismatch(
+                f"{folder} was trained for another version of {self._base.spec.name} than the one installed here: "
+                "train again"
+            )
         spec = replace(
             self._base.spec,
             name=f"bound:{folder}",
@@ -52,7 +55,7 @@ class BoundEncoder(LazyTowers):
         self._initialise(spec)
 
     def prepare(self, piece: Piece) -> Prepared:
-        """Turn a sound into its spectrogram; leave all else to the base."""
+        """Compute the spectrogram of a sound; prepare everything else as the base space does."""
         if piece.modality == Modality.AUDIO:
             return spectrogram(np.asarray(piece.content, np.float32))
         return self._base.prepare(piece)
@@ -63,9 +66,9 @@ class BoundEncoder(LazyTowers):
             return self._base.encode(modality, batch)
         if not batch:
             return np.empty((0, self.spec.dim), np.float32)
-        return self._hear(np.stack(batch))
+        return self._encode_audio(np.stack(batch))
 
-    def _hear(self, spectra: NDArray[np.float32]) -> Vectors:
+    def _encode_audio(self, spectra: NDArray[np.float32]) -> Vectors:
         tower = self._tower(Modality.AUDIO)
         import torch
 
@@ -73,7 +76,7 @@ class BoundEncoder(LazyTowers):
             vectors: Vectors = tower(torch.from_numpy(spectra)).numpy()
         return vectors
 
-    def _load(self, kind: Modality) -> Any:
+    def _load(self, modality: Modality) -> Any:
         try:
             from safetensors.torch import load_file
 
@@ -84,22 +87,22 @@ class BoundEncoder(LazyTowers):
             ) from error
         path = self._folder / "tower.safetensors"
         if not path.exists() or hashlib.sha256(path.read_bytes()).hexdigest() != self._model_card["weights"]:
-            raise MissingWeights(f"{path} is not the file that card.json beside it describes; train again")
+            raise MissingWeights(f"{path} is not the file that its model card, card.json, describes: train again")
         tower = getattr(towers, TOWER_BUILDERS[self._model_card["recipe"]["tower"]])(self.spec.dim)
         tower.load_state_dict(load_file(path))
         return tower.eval()
 
 
-def _read(path: Path) -> Any:
+def _read_model_card(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise MissingWeights(
-            f"{path}: no card of a trained tower is there; `bindsearch train --out` writes one"
+            f"{path} is not the model card of a trained tower; `bindsearch train --out` writes one"
         ) from error
 
 
-def _base(name: str) -> Encoder:
-    # By string, as the engine loads adapters: which spaces there are is the registry's to say.
+def _load_base(name: str) -> Encoder:
+    # Imported by name, as the engine imports adapters: an adapter does not depend on the registry.
     encoder: Encoder = import_module("bindsearch.registry").load_space(name)
     return encoder

@@ -1,7 +1,8 @@
-"""The `pocket` space: three small towers trained by this project, shipped inside, for pictures, texts and sounds.
+"""The `pocket` space: three small towers for images, texts and sounds, trained by this project and shipped with it.
 
-The weights lie beside this file: `weights/pocket.safetensors` (float16), `weights/words.txt`, `weights/card.json`.
-The weights are read when something is encoded for the first time; torch is imported for pictures and sounds only.
+The weights are `weights/pocket.safetensors` (float16), with the vocabulary in `weights/words.txt` and the model card in
+`weights/card.json`. A tower is loaded when something of its modality is first encoded; only images and sounds need
+torch.
 """
 
 from __future__ import annotations
@@ -30,19 +31,19 @@ from .wordpiece import UNKNOWN_TOKEN, WordPieceTokenizer
 WEIGHTS = Path(__file__).parent / "weights"
 IMAGE_SIDE = 128
 MAX_TOKENS = 32
-"""The longest text, in word pieces."""
+"""Longest text in word pieces; the rest is cut."""
 WINDOWING = Windowing(image_side=2 * IMAGE_SIDE)
 TEMPERATURE = 0.05
-"""What the text tower learned with to tell pictures apart (`losses.distillation`); the card may say another."""
+"""Temperature of the text tower's distillation loss (`losses.distillation`), unless the model card has another."""
 PREPROCESSING_VERSION = "pocket 2"
-"""Change it with every change of what `prepare` gives."""
+"""Part of the fingerprint: change it whenever the output of `prepare` changes."""
 
 
 class PocketEncoder(LazyTowers):
-    """Keeps the `Encoder` protocol with the towers that were trained through images."""
+    """Implements `Encoder` with the shipped towers, which were aligned through images."""
 
     def __init__(self, weights: Path = WEIGHTS) -> None:
-        """Read the card; the weights wait. Raises `MissingWeights`."""
+        """Read the model card, without loading weights. Raises `MissingWeights`."""
         self._folder = weights
         self._model_card = _read_model_card(weights / "card.json")
         spec = SpaceSpec(
@@ -60,9 +61,9 @@ class PocketEncoder(LazyTowers):
         self._initialise(spec)
 
     def prepare(self, piece: Piece) -> Prepared:
-        """Squeeze a picture to a square, number the pieces of a text, turn a sound into its spectrogram."""
+        """Resize an image to a square, tokenise a text, or compute the spectrogram of a sound."""
         if isinstance(piece.content, str):
-            return _token_ids(piece.content, self._words)
+            return _token_ids(piece.content, self._tokenizer)
         if isinstance(piece.content, Image):
             return _normalised_pixels(piece.content)
         return spectrogram(np.asarray(piece.content, np.float32))
@@ -71,38 +72,39 @@ class PocketEncoder(LazyTowers):
         """Embed a batch of one modality. *Shape:* (len(batch), dim), float32."""
         if not batch:
             return np.empty((0, self.spec.dim), np.float32)
-        kind = Modality.IMAGE if modality == Modality.VIDEO else modality
-        tower, rows = self._tower(kind), np.stack(batch)
+        tower = self._tower(Modality.IMAGE if modality == Modality.VIDEO else modality)
+        rows = np.stack(batch)
         if modality == Modality.TEXT:
-            read: Vectors = tower(rows)
-            return read
+            text_vectors: Vectors = tower(rows)
+            return text_vectors
         import torch
 
         with torch.inference_mode():
-            found = tower(torch.from_numpy(rows))
-            vectors: Vectors = torch.nn.functional.normalize(found, dim=1).numpy()
+            vectors: Vectors = torch.nn.functional.normalize(tower(torch.from_numpy(rows)), dim=1).numpy()
         return vectors
 
     @functools.cached_property
-    def _words(self) -> WordPieceTokenizer:
+    def _tokenizer(self) -> WordPieceTokenizer:
         return WordPieceTokenizer.from_file(self._folder / "words.txt")
 
-    def _load(self, kind: Modality) -> Any:
-        tower = _read_tower(self._folder / "pocket.safetensors", kind, self._model_card["weights"])
-        if kind == Modality.TEXT:
+    def _load(self, modality: Modality) -> Any:
+        tower = _read_tower(self._folder / "pocket.safetensors", modality, self._model_card["weights"])
+        if modality == Modality.TEXT:
             return tower
         return import_module("bindsearch.encoders.pocket.towers").fuse_batch_norms(tower)
 
 
 def build_pretrained_audio_tower(dim: int) -> Any:
-    """Build a sound tower that hears as the shipped one does, for a space of any dimension: its head is new."""
+    """Build the shipped audio tower for a space of any dimension, with a new head."""
     towers = import_module("bindsearch.encoders.pocket.towers")
     tower = towers.AudioTower(dim=dim)
     digest = _read_model_card(WEIGHTS / "card.json")["weights"]
     shipped = _read_tower(WEIGHTS / "pocket.safetensors", Modality.AUDIO, digest).state_dict()
-    own = {"listening.head.mean", "listening.head.scale"}  # how what is heard is spread, whatever it is bound to
-    kept = {name: value for name, value in shipped.items() if name.startswith(("trunk.", "widen.")) or name in own}
-    tower.load_state_dict(kept, strict=False)
+    statistics = {"listening.head.mean", "listening.head.scale"}  # of the features, so they hold for any head
+    pretrained = {
+        name: value for name, value in shipped.items() if name.startswith(("trunk.", "widen.")) or name in statistics
+    }
+    tower.load_state_dict(pretrained, strict=False)
     return tower
 
 
@@ -110,39 +112,43 @@ def _read_model_card(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise MissingWeights(f"{path}: the weights of the pocket space are not installed") from error
+        raise MissingWeights(
+            f"{path} cannot be read: the weights of the pocket space are not installed; install bindsearch again"
+        ) from error
 
 
-def _normalised_pixels(picture: Image) -> NDArray[np.float32]:
-    """*Shape:* (3, 128, 128), centred."""
-    small = picture.convert("RGB").resize((IMAGE_SIDE, IMAGE_SIDE), Resampling.BICUBIC, reducing_gap=2.0)
+def _normalised_pixels(image: Image) -> NDArray[np.float32]:
+    """Return the pixels of an image, resized and standardised. *Shape:* (3, 128, 128)."""
+    small = image.convert("RGB").resize((IMAGE_SIDE, IMAGE_SIDE), Resampling.BICUBIC, reducing_gap=2.0)
     centred = (np.asarray(small, np.float32) - 118) / 62
     return np.ascontiguousarray(centred.transpose(2, 0, 1))
 
 
-def _token_ids(text: str, words: WordPieceTokenizer) -> NDArray[np.int64]:
-    """*Shape:* (32,), 0 behind the end; a text of nothing is one unknown piece."""
-    numbers = words.encode(text)[:MAX_TOKENS] or [UNKNOWN_TOKEN]
+def _token_ids(text: str, tokenizer: WordPieceTokenizer) -> NDArray[np.int64]:
+    """Return the tokens of a text, padded with 0; an empty text is one unknown token. *Shape:* (32,)."""
+    tokens = tokenizer.encode(text)[:MAX_TOKENS] or [UNKNOWN_TOKEN]
     row = np.zeros(MAX_TOKENS, np.int64)
-    row[: len(numbers)] = numbers
+    row[: len(tokens)] = tokens
     return row
 
 
-def _read_tower(path: Path, kind: Modality, digest: str) -> Any:
-    """Read one tower out of the file that holds all three, in float32."""
+def _read_tower(path: Path, modality: Modality, digest: str) -> Any:
+    """Load one tower, in float32, from the file with all three. Raises `MissingWeights`, `MissingExtra`."""
     try:
         from safetensors import safe_open
 
-        towers = None if kind == Modality.TEXT else import_module("bindsearch.encoders.pocket.towers")
+        towers = None if modality == Modality.TEXT else import_module("bindsearch.encoders.pocket.towers")
     except ModuleNotFoundError as error:
         raise MissingExtra(f"the pocket space needs the package {error.name!r}: pip install {error.name}") from error
     if not path.exists() or hashlib.sha256(path.read_bytes()).hexdigest() != digest:
-        raise MissingWeights(f"{path} is not the file that card.json beside it describes: install bindsearch again")
+        raise MissingWeights(
+            f"{path} is not the file that its model card, card.json, describes: install bindsearch again"
+        )
     with safe_open(path, framework="pt" if towers else "np") as file:
-        mine = [name for name in file.keys() if name.startswith(f"{kind}.")]
-        weights = {name.removeprefix(f"{kind}."): file.get_tensor(name) for name in mine}
+        names = [name for name in file.keys() if name.startswith(f"{modality}.")]
+        weights = {name.removeprefix(f"{modality}."): file.get_tensor(name) for name in names}
     if towers is None:
         return NumpyTextTower({name: value.astype(np.float32) for name, value in weights.items()})
-    tower = towers.build_tower(str(kind), weights)
+    tower = towers.build_tower(str(modality), weights)
     tower.load_state_dict(weights)
     return tower.float().eval()

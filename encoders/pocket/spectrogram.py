@@ -1,6 +1,6 @@
-"""What the sound tower of the pocket space looks at: a log-mel spectrogram, with numpy alone.
+"""The log-mel spectrogram that the pocket space's audio tower takes, in numpy.
 
-It is YAMNet's: the tower learnt to hear from that model, and both must be shown the same.
+It is YAMNet's: the tower was distilled from that model, and teacher and student need the same input.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ LOG_OFFSET = 1e-3
 
 
 def spectrogram(samples: Floats) -> Floats:
-    """Turn one window of mono sound at 16 kHz into centred log-mel frames of 10 ms.
+    """Return the normalised log-mel frames, one every 10 ms, of one window of mono sound at 16 kHz.
 
-    A window that is not full is repeated until it is, so that the tower never hears silence that was not recorded.
+    A short window is repeated until it is full, so that the tower's input never has silence that was not recorded.
 
     *Shape:* (n,) to (200, 64).
     """
@@ -36,15 +36,15 @@ def spectrogram(samples: Floats) -> Floats:
 
 
 def log_mel(samples: Floats) -> Floats:
-    """Return the logarithm of 64 bands of every 10 ms. *Shape:* (n,) to ((n - 240) // 160, 64)."""
+    """Return the logarithm of 64 mel bands every 10 ms. *Shape:* (n,) to ((n - 240) // 160, 64)."""
     frames = np.lib.stride_tricks.sliding_window_view(samples, FRAME_SAMPLES)[::STEP_SAMPLES]
-    loud = np.abs(np.fft.rfft(frames * _hann_window(), FFT_SIZE, axis=1)).astype(np.float32)
-    logarithms: Floats = np.log(loud @ _mel_filters() + np.float32(LOG_OFFSET))
+    magnitudes = np.abs(np.fft.rfft(frames * _hann_window(), FFT_SIZE, axis=1)).astype(np.float32)
+    logarithms: Floats = np.log(magnitudes @ _mel_filters() + np.float32(LOG_OFFSET))
     return logarithms
 
 
 def normalise(frames: Floats) -> Floats:
-    """Bring logarithms to about 0 and 1."""
+    """Scale log-mel values to about zero mean and unit variance."""
     return (frames + np.float32(2)) / np.float32(2)
 
 
@@ -55,12 +55,12 @@ def _hann_window() -> Floats:
 
 @functools.cache
 def _mel_filters() -> Floats:
-    """Triangles that are equally wide on the mel scale. *Shape:* (257, 64)."""
+    """Return triangular filters of equal width on the mel scale. *Shape:* (257, 64)."""
     lowest, highest = float(_mel(np.float64(MIN_HERTZ))), float(_mel(np.float64(MAX_HERTZ)))
     edges = np.linspace(lowest, highest, BANDS + 2)
-    lines = _mel(np.arange(FFT_SIZE // 2 + 1) * np.float64(RATE / FFT_SIZE))[:, None]
-    rise = (lines - edges[:-2]) / (edges[1:-1] - edges[:-2])
-    fall = (edges[2:] - lines) / (edges[2:] - edges[1:-1])
+    bins = _mel(np.arange(FFT_SIZE // 2 + 1) * np.float64(RATE / FFT_SIZE))[:, None]
+    rise = (bins - edges[:-2]) / (edges[1:-1] - edges[:-2])
+    fall = (edges[2:] - bins) / (edges[2:] - edges[1:-1])
     bands: Floats = np.maximum(0, np.minimum(rise, fall)).astype(np.float32)
     return bands
 

@@ -71,8 +71,8 @@ class VisualAttributes:
     rhythm: float = ATTRIBUTES["rhythm"][0]
     grain: float = ATTRIBUTES["grain"][0]
 
-    def concept(self) -> Floats:
-        """Return the vector in the shared dimensions. *Shape:* (HUE_BINS + len(ATTRIBUTES),)"""
+    def project(self) -> Floats:
+        """Return the vector in the dimensions that modalities share. *Shape:* (HUE_BINS + len(ATTRIBUTES),)"""
         amounts = {name: 2 * weight * (getattr(self, name) - usual) for name, (usual, weight) in ATTRIBUTES.items()}
         extreme = abs(2 * self.light - 1)
         amounts["light"] *= extreme  # medium light says little, black and white say much
@@ -82,10 +82,12 @@ class VisualAttributes:
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """The input of `ToyEncoder.encode`: shared dimensions, and those of the modality alone."""
+    """The input of `ToyEncoder.encode`."""
 
-    concept: Floats
+    shared: Floats
+    """Values of the dimensions that modalities share."""
     detail: Floats
+    """Values of the modality's own dimensions."""
 
 
 def fingerprint_of(recipe: tuple[object, ...]) -> str:
@@ -119,7 +121,7 @@ class ToyEncoder:
         vectors = np.zeros((len(batch), DIM), dtype=np.float32)
         own = HUE_BINS + len(ATTRIBUTES) + _DETAIL_BLOCK[modality] * DETAIL_DIM
         for vector, features in zip(vectors, batch, strict=True):
-            vector[: HUE_BINS + len(ATTRIBUTES)] = features.concept
+            vector[: HUE_BINS + len(ATTRIBUTES)] = features.shared
             vector[own : own + DETAIL_DIM] = DETAIL_WEIGHT * features.detail
         return vectors
 
@@ -145,7 +147,7 @@ def measure_image(image: Image) -> Features:
         grain=_grain(image),
     )
     layout = light.reshape(_ROWS, _CELL, _COLUMNS, _CELL).mean(axis=(1, 3)).ravel()
-    return Features(_unit(attributes.concept()), _soft_normalise(layout - layout.mean()))
+    return Features(_unit(attributes.project()), _soft_normalise(layout - layout.mean()))
 
 
 def _hue_degrees(rgb: Floats, high: Floats, low: Floats) -> NDArray[np.intp]:
@@ -202,7 +204,7 @@ def measure_audio(samples: NDArray[np.float32]) -> Features:
         grain=(1 - tonal) * float(power[:, _HERTZ > 2000].sum()) / total,
     )
     bands = np.log(np.bincount(_PITCH_BANDS, spectrum, DETAIL_DIM) + 1e-3)
-    return Features(_unit(attributes.concept()), _soft_normalise(bands - bands.mean()))
+    return Features(_unit(attributes.project()), _soft_normalise(bands - bands.mean()))
 
 
 def _frames(samples: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -233,7 +235,7 @@ def _envelope(frames: Floats) -> Floats:
 def measure_text(text: str) -> Features:
     """Return the features of a text: its known words give the attributes, all words the detail."""
     words = [word for word in map(singular, re.findall(r"\w+", text.lower())) if word not in FILLERS]
-    known = [_attributes_of_word(word).concept() for word in words if word in VOCABULARY]
+    known = [_attributes_of_word(word).project() for word in words if word in VOCABULARY]
     words = words or [text]
     detail = _soft_normalise(np.sum([_word_signature(word) for word in words], axis=0))
     if not known:

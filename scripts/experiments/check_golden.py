@@ -1,8 +1,8 @@
-"""Compare our ImageBind audio path with golden files that the original code made on random inputs and weights.
+"""Compare ImageBind's audio tower and log-mel clips with golden files: the original code's outputs on random inputs.
 
     python scripts/experiments/check_golden.py --tower imagebind_audio_tiny.npz --fbank imagebind_fbank.npz
 
-Ends with status 0 only if everything holds. Dimensions, cases and clips are read from the files.
+Exits with status 0 only if every check passes. Dimensions, weights and cases are read from the files.
 """
 
 from __future__ import annotations
@@ -21,28 +21,28 @@ from numpy.typing import NDArray
 
 Arrays = Mapping[str, NDArray[Any]]
 
-TOWER = {"out_head": 2e-5, "out_scaled": 5e-5, "out_mean": 5e-5, "mid_tokens": 1e-6, "mid_trunk": 1e-6}
-"""Largest difference allowed, by array."""
-LARGEST, MEAN = 1e-3, 1e-5
-"""Of a log-mel value, and of all on average."""
-LARGEST_RESAMPLED = 2e-3
+MAX_TOWER_DIFFERENCES = {"out_head": 2e-5, "out_scaled": 5e-5, "out_mean": 5e-5, "mid_tokens": 1e-6, "mid_trunk": 1e-6}
+"""Array of the golden file -> largest allowed difference."""
+MAX_LOG_MEL_DIFFERENCE, MAX_MEAN_LOG_MEL_DIFFERENCE = 1e-3, 1e-5
+MAX_RESAMPLED_LOG_MEL_DIFFERENCE = 2e-3
+"""Of a recording that is not at 16 kHz."""
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing compared."""
+    """One comparison: a difference and the largest that is allowed."""
 
-    what: str
-    found: float
+    name: str
+    difference: float
     allowed: float
 
     @property
-    def holds(self) -> bool:
-        """Whether it is near enough; a value that is no number is not."""
-        return self.found <= self.allowed
+    def passed(self) -> bool:
+        """Whether the difference is allowed; NaN is not."""
+        return self.difference <= self.allowed
 
     def __str__(self) -> str:
-        return f"{'ok  ' if self.holds else 'FAIL'}  {self.found:9.2e}  {self.allowed:9.2e}  {self.what}"
+        return f"{'ok  ' if self.passed else 'FAIL'}  {self.difference:9.2e}  {self.allowed:9.2e}  {self.name}"
 
 
 def read(path: Path) -> Arrays:
@@ -55,22 +55,22 @@ def read(path: Path) -> Arrays:
 
 
 def tower_checks(golden: Arrays) -> Iterator[Check]:
-    """Compare every array that the file has."""
+    """Compare the outputs in a golden file with those of our tower."""
     import torch
 
     clips = torch.from_numpy(golden["input_clips"])
     tower = _tower(golden)
     with torch.inference_mode():
-        places = tower(clips.flatten(0, 1)).unflatten(0, clips.shape[:2])
+        vectors = tower(clips.flatten(0, 1)).unflatten(0, clips.shape[:2])
         tokens = tower.tokens(clips[0, :1])
         ours = {
-            "out_head": places,
-            "out_scaled": tower.normalise_and_scale(places),
+            "out_head": vectors,
+            "out_scaled": tower.normalise_and_scale(vectors),
             "out_mean": tower.embed_recordings(clips),
             "mid_tokens": tokens[0],
             "mid_trunk": tower.blocks(tokens)[0],
         }
-    for name, allowed in TOWER.items():
+    for name, allowed in MAX_TOWER_DIFFERENCES.items():
         if name in golden or name.startswith("out_"):
             yield Check(
                 f"tower {name} {list(golden[name].shape)}", difference(ours[name].numpy(), golden[name]), allowed
@@ -81,36 +81,36 @@ def _tower(golden: Arrays) -> Any:
     import torch
     from bindsearch.encoders.imagebind.audio_tower import AudioTowerConfig, build_tower
 
-    told = json.loads(str(golden["config_json"]))
+    config = json.loads(str(golden["config_json"]))
     state = {name: torch.from_numpy(array) for name, array in golden.items() if name.startswith("modality_")}
-    shape = AudioTowerConfig(
-        width=told["embed_dim"],
-        blocks=told["num_blocks"],
-        heads=told["num_heads"],
-        dim=told["out_dim"],
-        bands=told["mel_bins"],
-        frames=told["target_len"],
-        kernel=told["kernel"],
-        stride=told["stride"],
-        ratio=told["mlp_ratio"],
-        stem_eps=told["stem_norm_eps"],
-        eps=told["block_norm_eps"],
+    tower_config = AudioTowerConfig(
+        width=config["embed_dim"],
+        blocks=config["num_blocks"],
+        heads=config["num_heads"],
+        dim=config["out_dim"],
+        bands=config["mel_bins"],
+        frames=config["target_len"],
+        kernel=config["kernel"],
+        stride=config["stride"],
+        ratio=config["mlp_ratio"],
+        stem_eps=config["stem_norm_eps"],
+        eps=config["block_norm_eps"],
     )
-    if told["head_norm_eps"] != shape.eps:
-        raise SystemExit("the file's head has another LayerNorm epsilon than its blocks")
-    return build_tower(state, shape)
+    if config["head_norm_eps"] != tower_config.eps:
+        raise SystemExit("the golden file's head has another LayerNorm epsilon than its blocks, which is unsupported")
+    return build_tower(state, tower_config)
 
 
 # Sound to log-mel clips -------------------------------------------------------------------------------------------
 
 
 def fbank_checks(golden: Arrays) -> Iterator[Check]:
-    """Compare clips, times and samples of every case, and the table of lengths."""
-    told = json.loads(str(golden["config_json"]))
-    seconds = told.get("clip_duration_s", fbank.CLIP_SECONDS)
-    for case in told["cases"]:
-        mine = {name.removeprefix(f"{case}."): golden[name] for name in golden if name.startswith(f"{case}.")}
-        yield from _case_checks(case, mine, seconds=seconds)
+    """Compare the clips of every case, with their times and samples, and the table of clip positions by length."""
+    config = json.loads(str(golden["config_json"]))
+    seconds = config.get("clip_duration_s", fbank.CLIP_SECONDS)
+    for case in config["cases"]:
+        arrays = {name.removeprefix(f"{case}."): golden[name] for name in golden if name.startswith(f"{case}.")}
+        yield from _case_checks(case, arrays, seconds=seconds)
     if "index_table.num_samples_16k" in golden:
         lengths, slices = golden["index_table.num_samples_16k"], golden["index_table.clip_samples_16k"]
         ours = [fbank.clip_samples(int(length), clips=slices.shape[1], seconds=seconds) for length in lengths]
@@ -132,37 +132,37 @@ def _case_checks(case: str, golden: Arrays, *, seconds: int) -> Iterator[Check]:
     )
     clips, _, bands, frames = golden["fbank"].shape
     ours = fbank.reference_clips(golden["waveform"], rate, clips=clips, seconds=seconds, bands=bands, frames=frames)
-    allowed = LARGEST if rate == fbank.RATE else LARGEST_RESAMPLED
+    allowed = MAX_LOG_MEL_DIFFERENCE if rate == fbank.RATE else MAX_RESAMPLED_LOG_MEL_DIFFERENCE
     yield Check(f"{case}: log-mel, largest", difference(ours, golden["fbank"]), allowed)
-    yield Check(f"{case}: log-mel, mean", difference(ours, golden["fbank"], mean=True), MEAN)
+    yield Check(f"{case}: log-mel, mean", difference(ours, golden["fbank"], mean=True), MAX_MEAN_LOG_MEL_DIFFERENCE)
 
 
 def difference(ours: NDArray[Any], theirs: NDArray[Any], *, mean: bool = False) -> float:
-    """Return the largest difference, or the mean one; infinite where the shapes differ or something is no number."""
+    """Return the largest or the mean absolute difference; infinity if the shapes differ or a value is not finite."""
     if ours.shape != theirs.shape:
         return float("inf")
-    apart = np.abs(ours.astype(np.float64) - theirs.astype(np.float64))
-    told = float(apart.mean() if mean else apart.max(initial=0))
-    return told if np.isfinite(told) else float("inf")
+    differences = np.abs(ours.astype(np.float64) - theirs.astype(np.float64))
+    result = float(differences.mean() if mean else differences.max(initial=0))
+    return result if np.isfinite(result) else float("inf")
 
 
 def main() -> int:
-    """Check what is given, print a table, and give 0 only if all of it holds."""
+    """Run the checks, print a table, and return 0 if all pass, else 1."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--tower", type=Path, metavar="FILE", help="golden outputs of the tower, .npz")
     parser.add_argument("--fbank", type=Path, metavar="FILE", help="golden log-mel clips, .npz")
     args = parser.parse_args()
     if not (args.tower or args.fbank):
-        parser.error("give --tower FILE, --fbank FILE or both")
+        parser.error("--tower FILE, --fbank FILE or both are required")
     checks = [
         *(tower_checks(read(args.tower)) if args.tower else ()),
         *(fbank_checks(read(args.fbank)) if args.fbank else ()),
     ]
-    print("      found      allowed    what")
+    print("      differs    allowed    check")
     for check in checks:
         print(check)
-    failed = sum(not check.holds for check in checks)
-    print(f"{len(checks) - failed} of {len(checks)} hold")
+    failed = sum(not check.passed for check in checks)
+    print(f"{len(checks) - failed} of {len(checks)} checks passed")
     return 1 if failed else 0
 
 

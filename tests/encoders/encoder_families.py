@@ -1,4 +1,4 @@
-"""The encoders that must pass the contract. A new family adds one entry, with what it must be able to tell apart."""
+"""The encoders that must pass the contract. A new family adds one entry, with the subjects that it must distinguish."""
 
 from __future__ import annotations
 
@@ -14,73 +14,75 @@ from bindsearch.encoders.toy.encoder import ToyEncoder
 from bindsearch.ports import Encoder
 from bindsearch.types import Modality, Piece
 
-Meaning = Mapping[Modality, Piece]
-"""One meaning, as a piece of each modality that can show it."""
+Subject = Mapping[Modality, Piece]
+"""One subject, as a piece of each modality that can express it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Family:
+    """An encoder under contract."""
+
     name: str
-    """In the registry."""
+    """Its name in the registry."""
     make: Callable[[], Encoder]
-    meanings: Sequence[Meaning]
-    """From every modality to every other, each meaning finds itself first among all of these..."""
+    subjects: Sequence[Subject]
+    """From every modality to every other, each subject is its own nearest neighbour among these."""
     margin: float
-    """...and the second is this much behind."""
+    """Least difference in cosine between a subject and the next one."""
 
 
-def meaning(words: str, picture: Piece, sound: Piece) -> Meaning:
-    return {Modality.TEXT: media.text(words), Modality.IMAGE: picture, Modality.AUDIO: sound}
+def audible_subject(words: str, image: Piece, sound: Piece) -> Subject:
+    return {Modality.TEXT: media.text(words), Modality.IMAGE: image, Modality.AUDIO: sound}
 
 
 TOY = Family(
     name="toy",
     make=ToyEncoder,
-    meanings=[
-        meaning("a low rumble", media.plain("red"), media.tone(80)),
-        meaning("green forest", media.plain("green"), media.tone(450)),
-        meaning("high whistle", media.plain((120, 0, 255)), media.tone(4000)),
-        meaning("static noise", media.speckled(), media.hiss()),
-        meaning("silence", media.plain("black"), media.silence()),
-        meaning("beeping alarm", media.chequered(), media.beeps()),
+    subjects=[
+        audible_subject("a low rumble", media.plain_image("red"), media.tone(80)),
+        audible_subject("green forest", media.plain_image("green"), media.tone(450)),
+        audible_subject("high whistle", media.plain_image((120, 0, 255)), media.tone(4000)),
+        audible_subject("static noise", media.noise_image(), media.noise()),
+        audible_subject("silence", media.plain_image("black"), media.silence()),
+        audible_subject("beeping alarm", media.chequered_image(), media.beeps()),
     ],
     margin=0.2,
 )
 
 
-def seen(words: str, picture: Piece) -> Meaning:
-    frame = Piece(Modality.VIDEO, picture.content)
-    return {Modality.TEXT: media.text(words), Modality.IMAGE: picture, Modality.VIDEO: frame}
+def visible_subject(words: str, image: Piece) -> Subject:
+    frame = Piece(Modality.VIDEO, image.content)
+    return {Modality.TEXT: media.text(words), Modality.IMAGE: image, Modality.VIDEO: frame}
 
 
-SEEN = [
-    seen("a red wall", media.plain("red")),
-    seen("green forest", media.plain("green")),
-    seen("the deep blue sea", media.plain("blue")),
-    seen("static noise", media.speckled()),
-    seen("night", media.plain("black")),
-    seen("a chess board", media.chequered()),
+VISIBLE_SUBJECTS = [
+    visible_subject("a red wall", media.plain_image("red")),
+    visible_subject("green forest", media.plain_image("green")),
+    visible_subject("the deep blue sea", media.plain_image("blue")),
+    visible_subject("static noise", media.noise_image()),
+    visible_subject("night", media.plain_image("black")),
+    visible_subject("a chess board", media.chequered_image()),
 ]
 
 OPENCLIP = Family(
     name=f"local:{openclip_models.TRAINED}",
-    make=lambda: openclip_models.trained(SEEN),
-    meanings=SEEN,
+    make=lambda: openclip_models.trained(VISIBLE_SUBJECTS),
+    subjects=VISIBLE_SUBJECTS,
     margin=0.2,
 )
 
 IMAGEBIND = Family(
     name=f"imagebind/local:{small_models.IMAGEBIND}",
     make=small_models.imagebind,
-    meanings=[],  # its weights are random
+    subjects=[],  # its weights are random
     margin=0,
 )
-CLAP = Family(name=f"clap:local:{small_models.CLAP}", make=small_models.clap, meanings=[], margin=0)
+CLAP = Family(name=f"clap:local:{small_models.CLAP}", make=small_models.clap, subjects=[], margin=0)
 
 POCKET = Family(
     name="pocket",
     make=PocketEncoder,
-    meanings=[],  # it was trained on photos and real sounds, and these are none: tests/test_pocket_space.py
+    subjects=[],  # trained on photos and recordings, which these synthetic pieces are not
     margin=0,
 )
 

@@ -1,4 +1,4 @@
-"""Small models with random weights for the contract, each made when a test asks for it first."""
+"""Small models with random weights for the encoder contract, each written when a test first needs it."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from bindsearch.encoders.clap.encoder import ClapEncoder
     from bindsearch.encoders.imagebind.encoder import ImageBindEncoder
 
-_PLACE = Path(tempfile.mkdtemp(prefix="bindsearch-small-"))
-atexit.register(shutil.rmtree, _PLACE, ignore_errors=True)
-IMAGEBIND, CLAP = _PLACE / "imagebind", _PLACE / "clap"
+_FOLDER = Path(tempfile.mkdtemp(prefix="bindsearch-small-"))
+atexit.register(shutil.rmtree, _FOLDER, ignore_errors=True)
+IMAGEBIND, CLAP = _FOLDER / "imagebind", _FOLDER / "clap"
 
 
 def imagebind() -> ImageBindEncoder:
@@ -24,7 +24,7 @@ def imagebind() -> ImageBindEncoder:
     from bindsearch.encoders.imagebind.encoder import local
 
     if not IMAGEBIND.exists():
-        pytest.importorskip("small_imagebind").made(IMAGEBIND)
+        pytest.importorskip("small_imagebind").write_model(IMAGEBIND)
     return local(str(IMAGEBIND))
 
 

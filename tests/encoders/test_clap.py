@@ -86,7 +86,7 @@ def test_a_recording_is_heard_in_windows_and_always_alike(encoder, tmp_path):
 def test_it_says_what_it_cannot_do(encoder):
     assert encoder.spec.modalities == {Modality.AUDIO, Modality.TEXT}
     with pytest.raises(SpaceError, match="cannot see"):
-        encoder.prepare(Piece(Modality.IMAGE, media.plain("red").content))
+        encoder.prepare(Piece(Modality.IMAGE, media.plain_image("red").content))
 
 
 def test_a_text_query_never_loads_the_sound_tower(encoder):

@@ -20,14 +20,14 @@ from bindsearch.spaces.space import Space
 from bindsearch.types import Modality, Piece
 
 torch = pytest.importorskip("torch", reason="the towers need torch")
-pytest.importorskip("open_clip", reason="pictures and texts go through open_clip")
+pytest.importorskip("open_clip", reason="images and texts need open_clip")
 pytest.importorskip("safetensors", reason="the weights are safetensors")
-small_imagebind = pytest.importorskip("small_imagebind", reason="the small towers are made with torch")
+small_imagebind = pytest.importorskip("small_imagebind", reason="the small model is written with torch")
 
 PIECES = {
-    Modality.IMAGE: [media.plain("red"), media.speckled(), media.chequered()],
+    Modality.IMAGE: [media.plain_image("red"), media.noise_image(), media.chequered_image()],
     Modality.TEXT: [media.text("a dog barks"), media.text(""), media.text("word " * 120)],
-    Modality.AUDIO: [media.tone(440), media.hiss(), media.sound(0.1 * np.ones(90)), media.silence(0)],
+    Modality.AUDIO: [media.tone(440), media.noise(), media.sound(0.1 * np.ones(90)), media.silence(0)],
 }
 
 
@@ -38,7 +38,7 @@ def reference():
 
 @pytest.fixture(scope="module")
 def folder(reference, tmp_path_factory):
-    return small_imagebind.made(tmp_path_factory.mktemp("imagebind"), reference)
+    return small_imagebind.write_model(tmp_path_factory.mktemp("imagebind"), reference)
 
 
 @pytest.fixture
@@ -54,10 +54,10 @@ def unit(rows):
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
-# The same function as ImageBind's ---------------------------------------------------------------------------------
+# Equal to the published function ---------------------------------------------------------------------------------
 
 
-def test_pictures_are_seen_as_imagebind_sees_them(encoder, reference):
+def test_image_vectors_equal_the_reference(encoder, reference):
     pixels = np.stack([encoder.prepare(piece) for piece in PIECES[Modality.IMAGE]])
     mean, std = np.array([0.48145466, 0.4578275, 0.40821073]), np.array([0.26862954, 0.26130258, 0.27577711])
     centred = torch.tensor((pixels / 255 - mean) / std, dtype=torch.float32).permute(0, 3, 1, 2)
@@ -65,27 +65,27 @@ def test_pictures_are_seen_as_imagebind_sees_them(encoder, reference):
     assert np.abs(unit(encoder.encode(Modality.IMAGE, list(pixels))) - expected).max() < 1e-5
 
 
-def test_texts_are_read_as_imagebind_reads_them(encoder, reference):
-    numbers = np.stack([encoder.prepare(piece) for piece in PIECES[Modality.TEXT]])
-    expected = reference.text(torch.from_numpy(numbers)).numpy()
-    assert np.abs(unit(encoder.encode(Modality.TEXT, list(numbers))) - expected).max() < 1e-5
-    assert (numbers.max(axis=1) == 49_407).all()  # the end is there,
-    assert [int(row.argmax()) for row in numbers[1:]] == [1, 76]  # and never cut off
+def test_text_vectors_equal_the_reference(encoder, reference):
+    tokens = np.stack([encoder.prepare(piece) for piece in PIECES[Modality.TEXT]])
+    expected = reference.text(torch.from_numpy(tokens)).numpy()
+    assert np.abs(unit(encoder.encode(Modality.TEXT, list(tokens))) - expected).max() < 1e-5
+    assert (tokens.max(axis=1) == 49_407).all()  # the end token is there
+    assert [int(row.argmax()) for row in tokens[1:]] == [1, 76]  # and is never cut off
 
 
-def test_the_epsilon_matters(encoder, reference, monkeypatch):
-    """With open_clip's own epsilon the function is another one: the tests above would see it."""
-    numbers = np.stack([encoder.prepare(piece) for piece in PIECES[Modality.TEXT]])
+def test_reference_differs_with_the_epsilon_of_open_clip(encoder, reference, monkeypatch):
+    """The tests above would fail with open_clip's own epsilon."""
+    tokens = np.stack([encoder.prepare(piece) for piece in PIECES[Modality.TEXT]])
     monkeypatch.setattr(small_imagebind, "LAYER_NORM_EPS", 1e-5)
-    other = reference.text(torch.from_numpy(numbers)).numpy()
-    assert np.abs(unit(encoder.encode(Modality.TEXT, list(numbers))) - other).max() > 1e-4
+    other = reference.text(torch.from_numpy(tokens)).numpy()
+    assert np.abs(unit(encoder.encode(Modality.TEXT, list(tokens))) - other).max() > 1e-4
 
 
 # The encoder ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("modality", list(PIECES))
-def test_a_batch_equals_one_by_one_in_any_order_and_again(encoder, folder, modality):
+def test_vectors_do_not_depend_on_batch_order_or_run(encoder, folder, modality):
     pieces = PIECES[modality]
     together = encode(encoder, pieces)
     assert together.dtype == np.float32
@@ -97,7 +97,7 @@ def test_a_batch_equals_one_by_one_in_any_order_and_again(encoder, folder, modal
 
 
 @pytest.mark.parametrize("name", ["bfloat16", "int8"])
-def test_shorter_numbers_say_nearly_the_same(encoder, folder, monkeypatch, name):
+def test_shorter_dtypes_give_nearly_the_same_vectors(encoder, folder, monkeypatch, name):
     exact = {modality: unit(encode(encoder, pieces)) for modality, pieces in PIECES.items()}
     monkeypatch.setenv("BINDSEARCH_DTYPE", name)
     short = ImageBindEncoder.local(str(folder))
@@ -107,8 +107,8 @@ def test_shorter_numbers_say_nearly_the_same(encoder, folder, monkeypatch, name)
         assert ((rough[modality] * exact[modality]).sum(axis=1) >= 0.999).all()
 
 
-@pytest.mark.parametrize(("alike", "chosen"), [(0.999, "bfloat16"), (1.1, "float32")])
-def test_the_tower_for_sounds_is_tried_once(encoder, folder, monkeypatch, tmp_path, alike, chosen):
+@pytest.mark.parametrize(("min_cosine", "chosen"), [(0.999, "bfloat16"), (1.1, "float32")])
+def test_dtype_of_the_audio_tower_is_measured_once(encoder, folder, monkeypatch, tmp_path, min_cosine, chosen):
     from bindsearch.encoders.shared import device as devices, local_cache
 
     sounds = PIECES[Modality.AUDIO]
@@ -117,35 +117,35 @@ def test_the_tower_for_sounds_is_tried_once(encoder, folder, monkeypatch, tmp_pa
     for name, value in {
         "MIN_PARAMETERS": 0,
         "MIN_SPEEDUP": 0,
-        "MIN_COSINE": alike,
+        "MIN_COSINE": min_cosine,
         "reduced_precision": lambda kind: torch.bfloat16,
     }.items():
         monkeypatch.setattr(devices, name, value)
     first = encode(ImageBindEncoder.local(str(folder)), sounds)
     assert list(local_cache.read_cache("dtypes").values()) == [chosen]
     assert np.array_equal(first, exact) == (chosen == "float32")
-    monkeypatch.setattr(devices, "measure_dtype", None)  # a second trial would fail
+    monkeypatch.setattr(devices, "measure_dtype", None)  # a second measurement would fail
     assert np.array_equal(encode(ImageBindEncoder.local(str(folder)), sounds), first)
 
 
-def test_a_frame_is_a_picture(encoder):
-    picture = PIECES[Modality.IMAGE][1]
-    frame = Piece(Modality.VIDEO, picture.content)
-    assert np.array_equal(encode(encoder, [frame]), encode(encoder, [picture]))
+def test_video_frame_is_encoded_as_an_image(encoder):
+    image = PIECES[Modality.IMAGE][1]
+    frame = Piece(Modality.VIDEO, image.content)
+    assert np.array_equal(encode(encoder, [frame]), encode(encoder, [image]))
 
 
-def test_only_the_tower_that_is_needed_is_loaded(encoder, folder, tmp_path):
-    """A search by words works where the files of the other towers cannot be read."""
-    alone = shutil.copytree(folder, tmp_path / "alone")
-    words_only = ImageBindEncoder.local(str(alone))
-    (alone / "imagebind_audio.safetensors").write_bytes(b"")
-    assert np.array_equal(encode(words_only, PIECES[Modality.TEXT]), encode(encoder, PIECES[Modality.TEXT]))
-    assert list(words_only._towers) == [Modality.TEXT]
+def test_only_the_needed_tower_is_loaded(encoder, folder, tmp_path):
+    """Texts can be encoded if the file of another tower is damaged."""
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    text_only = ImageBindEncoder.local(str(copy))
+    (copy / "imagebind_audio.safetensors").write_bytes(b"")
+    assert np.array_equal(encode(text_only, PIECES[Modality.TEXT]), encode(encoder, PIECES[Modality.TEXT]))
+    assert list(text_only._towers) == [Modality.TEXT]
     with pytest.raises(SpaceError, match="imagebind_audio"):
-        encode(words_only, PIECES[Modality.AUDIO])
+        encode(text_only, PIECES[Modality.AUDIO])
 
 
-def test_a_space_by_its_name_embeds_and_says_what_its_licence_is(folder):
+def test_space_by_name_embeds_and_has_its_licence(folder):
     space = Space(load_space(f"imagebind/local:{folder}"))
     assert space.spec.name == f"imagebind/local:{folder}"
     assert (space.spec.licence, space.spec.commercial) == ("CC-BY-NC-SA-4.0", False)
@@ -153,19 +153,19 @@ def test_a_space_by_its_name_embeds_and_says_what_its_licence_is(folder):
     assert np.linalg.norm(rows, axis=1) == pytest.approx(np.ones(3), abs=1e-6)
 
 
-def test_the_fingerprint_follows_the_weights(folder, tmp_path):
+def test_fingerprint_depends_on_the_weights(folder, tmp_path):
     before = ImageBindEncoder.local(str(folder)).spec.fingerprint
     same = shutil.copytree(folder, tmp_path / "same")
-    (same / "imagebind_audio.safetensors").unlink(missing_ok=True)  # cut out of the checkpoint again
+    (same / "imagebind_audio.safetensors").unlink(missing_ok=True)  # so that it is extracted again
     assert ImageBindEncoder.local(str(same)).spec.fingerprint == before
-    other = small_imagebind.made(tmp_path / "other", small_imagebind.Reference(seed=9))
+    other = small_imagebind.write_model(tmp_path / "other", small_imagebind.Reference(seed=9))
     assert ImageBindEncoder.local(str(other)).spec.fingerprint != before
 
 
 # Whole recordings -------------------------------------------------------------------------------------------------
 
 
-def test_a_recording_is_heard_to_its_end(encoder):
+def test_recording_is_embedded_to_its_end(encoder):
     noise = np.random.default_rng(0).normal(0, 0.1, (2, 7 * RATE)).astype(np.float32)
     windows = [noise.mean(axis=0)[start * RATE : (start + 2) * RATE] for start in (0, 2, 4, 5)]
     rows = encode(encoder, [media.sound(window) for window in windows])
@@ -174,8 +174,8 @@ def test_a_recording_is_heard_to_its_end(encoder):
     )
 
 
-def test_of_what_lies_after_six_seconds_the_reference_hears_little(encoder):
-    """Three clips of ten seconds leave gaps; windows do not."""
+def test_reference_clips_leave_gaps_and_windows_do_not(encoder):
+    """Sound between the reference's three clips of a recording of ten seconds changes only the mean over windows."""
     quiet = np.random.default_rng(0).normal(0, 0.01, (1, 10 * RATE)).astype(np.float32)
     loud = quiet.copy()
     loud[:, int(2.5 * RATE) : int(3.5 * RATE)] *= 30
@@ -187,7 +187,7 @@ def test_of_what_lies_after_six_seconds_the_reference_hears_little(encoder):
     assert not np.allclose(encoder.embed_recording(quiet, RATE), encoder.embed_recording(loud, RATE), atol=1e-4)
 
 
-def test_the_reference_clips_give_the_mean_of_scaled_clips(encoder):
+def test_reference_clips_give_the_mean_of_scaled_clips(encoder):
     from bindsearch.encoders.imagebind.audio_tower import AudioTowerConfig, build_tower
     from bindsearch.encoders.imagebind.fbank import reference_clips
 
@@ -196,19 +196,19 @@ def test_the_reference_clips_give_the_mean_of_scaled_clips(encoder):
     clips = torch.from_numpy(reference_clips(noise, RATE))[None]
     expected = tower.embed_recordings(clips)
     assert float(expected.norm()) < 20
-    heard = encoder.embed_recording(noise, RATE, reference_clips=True)
-    assert heard == pytest.approx((expected / expected.norm())[0].numpy(), abs=1e-5)
+    vector = encoder.embed_recording(noise, RATE, reference_clips=True)
+    assert vector == pytest.approx((expected / expected.norm())[0].numpy(), abs=1e-5)
 
 
 # Weights ----------------------------------------------------------------------------------------------------------
 
 
-def test_without_weights_the_file_its_size_and_its_place_are_said():
+def test_missing_weights_error_names_file_size_and_command():
     with pytest.raises(MissingWeights, match=r"open_clip_model\.safetensors \(3\.94 GB\).*spaces get imagebind"):
         load_space("imagebind")
 
 
-def test_the_published_files_are_sliced_once_and_then_only_the_slice_is_needed(folder, monkeypatch):
+def test_audio_tower_is_extracted_from_the_checkpoint_once(folder, monkeypatch):
     own = find_weights("imagebind").folder
     own.mkdir(parents=True)
     shutil.copy(folder / "open_clip_model.safetensors", own)
@@ -227,7 +227,7 @@ def test_the_published_files_are_sliced_once_and_then_only_the_slice_is_needed(f
     assert locate(find_weights("imagebind"), find_weights("imagebind").files[1]) is not None
 
 
-def test_the_slice_holds_the_audio_entries_and_nothing_else(folder):
+def test_extracted_file_holds_the_audio_entries_only(folder):
     from safetensors import safe_open
 
     ImageBindEncoder.local(str(folder))
@@ -238,7 +238,7 @@ def test_the_slice_holds_the_audio_entries_and_nothing_else(folder):
 
 
 class Bomb:
-    """What a hostile checkpoint holds: a call that is made when it is unpickled without care."""
+    """An object in a hostile checkpoint: unpickling it makes a folder."""
 
     def __init__(self, trace: Path) -> None:
         self.trace = trace
@@ -247,10 +247,10 @@ class Bomb:
         return (os.mkdir, (str(self.trace),))
 
 
-def test_a_hostile_checkpoint_is_refused_and_runs_nothing(folder, tmp_path):
+def test_hostile_checkpoint_is_rejected_without_running_code(folder, tmp_path):
     hostile = shutil.copytree(folder, tmp_path / "hostile")
     (hostile / "imagebind_audio.safetensors").unlink(missing_ok=True)
-    trace = tmp_path / "it-ran"
+    trace = tmp_path / "code-ran"
     torch.save({"modality_heads.audio.0.weight": Bomb(trace)}, hostile / "imagebind_huge.pth")
     with pytest.raises(SpaceError, match=r"imagebind_huge\.pth is refused: .* could run code") as raised:
         ImageBindEncoder.local(str(hostile))
@@ -258,15 +258,15 @@ def test_a_hostile_checkpoint_is_refused_and_runs_nothing(folder, tmp_path):
     assert "safetensors" in str(raised.value)
 
 
-def test_a_checkpoint_of_something_else_is_refused(folder, tmp_path):
+def test_checkpoint_without_an_audio_tower_is_rejected(folder, tmp_path):
     other = shutil.copytree(folder, tmp_path / "other")
     (other / "imagebind_audio.safetensors").unlink(missing_ok=True)
     torch.save({"weight": torch.ones(3)}, other / "imagebind_huge.pth")
-    with pytest.raises(DamagedWeights, match="no audio tower"):
+    with pytest.raises(DamagedWeights, match="holds no audio tower: it is not a checkpoint of ImageBind"):
         ImageBindEncoder.local(str(other))
 
 
-def test_a_slice_of_another_shape_is_refused(folder, tmp_path):
+def test_audio_tower_of_another_shape_is_rejected(folder, tmp_path):
     from safetensors.torch import save_file
 
     other = shutil.copytree(folder, tmp_path / "other")
@@ -276,15 +276,15 @@ def test_a_slice_of_another_shape_is_refused(folder, tmp_path):
         encode(encoder, PIECES[Modality.AUDIO])
 
 
-def test_a_folder_without_weights_is_said(tmp_path):
+def test_folder_without_weights_is_reported(tmp_path):
     with pytest.raises(MissingWeights, match=r"holds no open_clip_model\.safetensors"):
         load_space(f"imagebind/local:{tmp_path}")
 
 
-def test_saying_what_is_missing_needs_no_torch():
+def test_missing_weights_are_reported_without_torch():
     source = (
         "import sys; from bindsearch.registry import load_space; from bindsearch.errors import MissingWeights\n"
         "try: load_space('imagebind')\nexcept MissingWeights: print('torch' in sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["False"]
+    completed = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=True)
+    assert completed.stdout.split() == ["False"]

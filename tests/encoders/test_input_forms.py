@@ -1,4 +1,4 @@
-"""Whatever way media comes in, and whatever else is in the batch, the vector is the same."""
+"""The vector of a file depends neither on the form of the input nor on the rest of the batch."""
 
 from __future__ import annotations
 
@@ -23,43 +23,43 @@ def space(request):
     return Space(request.param.make())
 
 
-def knows(space, modality):
+def skip_unless_supported(space, modality):
     if modality not in space.spec.modalities:
-        pytest.skip(f"{space.spec.name} does not know {modality}")
+        pytest.skip(f"{space.spec.name} does not support {modality}")
 
 
 def assert_same(rows, vector):
     assert np.abs(rows - vector).max() < 1e-5
 
 
-# Every way in -------------------------------------------------------------------------------------------------------
+# Forms of input -----------------------------------------------------------------------------------------------------
 
 
-def test_a_picture_is_the_same_as_path_bytes_pillow_and_array(space, tmp_path):
-    knows(space, Modality.IMAGE)
+def test_image_as_path_bytes_pillow_and_array_is_the_same(space, tmp_path):
+    skip_unless_supported(space, Modality.IMAGE)
     pixels = RNG.integers(0, 256, (300, 1300, 3), dtype=np.uint8)
     path = tmp_path / "a.png"
     Image.fromarray(pixels).save(path)
     with Image.open(path) as opened:
-        ways = [path, str(path), path.read_bytes(), opened, Image.fromarray(pixels), pixels, next(space.pieces(path))]
-        rows = space.embed(ways)
+        forms = [path, str(path), path.read_bytes(), opened, Image.fromarray(pixels), pixels, next(space.pieces(path))]
+        rows = space.embed(forms)
     assert_same(rows, space.embed([path])[0])
 
 
-def test_a_picture_is_turned_and_laid_on_white_as_its_file_is(space, tmp_path):
-    knows(space, Modality.IMAGE)
+def test_opened_image_is_rotated_and_put_on_white_as_its_file(space, tmp_path):
+    skip_unless_supported(space, Modality.IMAGE)
     path = tmp_path / "a.png"
-    drawn = Image.new("RGBA", (60, 40), (200, 0, 0, 128))
-    drawn.paste((0, 0, 255, 255), (0, 0, 20, 20))
+    image = Image.new("RGBA", (60, 40), (200, 0, 0, 128))
+    image.paste((0, 0, 255, 255), (0, 0, 20, 20))
     exif = Image.Exif()
     exif[0x0112] = 6
-    drawn.save(path, exif=exif)
+    image.save(path, exif=exif)
     with Image.open(path) as opened:
         assert_same(space.embed([opened]), space.embed([path])[0])
 
 
-def test_a_sound_is_the_same_as_path_bytes_and_array(space, tmp_path):
-    knows(space, Modality.AUDIO)
+def test_sound_as_path_bytes_and_array_is_the_same(space, tmp_path):
+    skip_unless_supported(space, Modality.AUDIO)
     rate = space.spec.windowing.sample_rate
     path = sound(tmp_path / "a.wav", tone(440.0, 4.5), rate=rate)
     with wave.open(str(path)) as file:
@@ -67,8 +67,8 @@ def test_a_sound_is_the_same_as_path_bytes_and_array(space, tmp_path):
     assert_same(space.embed([path, path.read_bytes(), samples.astype(np.float32), samples]), space.embed([path])[0])
 
 
-def test_company_and_order_do_not_change_a_pictures_vector(space, tmp_path):
-    knows(space, Modality.IMAGE)
+def test_image_vector_does_not_depend_on_batch_or_order(space, tmp_path):
+    skip_unless_supported(space, Modality.IMAGE)
     paths = [picture(tmp_path / f"{name}.png", name) for name in ("red", "teal", "white", "navy", "gold")]
     paths += [tmp_path / "pages.tiff"]
     pages = [Image.new("RGB", (50, 50), name) for name in ("red", "lime", "blue")]
@@ -78,14 +78,14 @@ def test_company_and_order_do_not_change_a_pictures_vector(space, tmp_path):
     assert_same(space.embed(paths[::-1])[::-1], together[: len(paths)])
 
 
-def test_company_does_not_change_a_texts_vector(space):
+def test_text_vector_does_not_depend_on_the_batch(space):
     texts = [f"text {number}" for number in range(70)]
     alone = np.concatenate([Space(space.encoder).embed([text], modality="text") for text in texts])
     assert_same(Space(space.encoder).embed(texts, modality="text"), alone)
 
 
-def test_a_file_of_several_pieces_among_others_is_their_mean(space, tmp_path):
-    knows(space, Modality.IMAGE)
+def test_file_with_several_pieces_gets_their_mean(space, tmp_path):
+    skip_unless_supported(space, Modality.IMAGE)
     path = tmp_path / "pages.tiff"
     pages = [Image.new("RGB", (50, 50), name) for name in ("red", "lime", "blue")]
     pages[0].save(path, save_all=True, append_images=pages[1:])
@@ -94,14 +94,14 @@ def test_a_file_of_several_pieces_among_others_is_their_mean(space, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "thing", [np.zeros((4, 4)), np.zeros((4, 4, 3)), np.zeros(4, np.int16), np.zeros((4, 4, 4), np.uint8)]
+    "array", [np.zeros((4, 4)), np.zeros((4, 4, 3)), np.zeros(4, np.int16), np.zeros((4, 4, 4), np.uint8)]
 )
-def test_an_array_that_is_nothing_we_know_is_refused(thing):
+def test_array_that_is_no_media_is_rejected(array):
     with pytest.raises(UnsupportedMedia, match="neither a picture"):
-        bindsearch.space("toy").embed([thing])
+        bindsearch.space("toy").embed([array])
 
 
-def test_bytes_that_are_nothing_we_know_are_refused():
+def test_bytes_that_are_no_media_are_rejected():
     with pytest.raises(UnsupportedMedia):
         bindsearch.space("toy").embed([b"PK\x03\x04"])
     with pytest.raises(UnsupportedMedia, match="audio"):
