@@ -1,9 +1,9 @@
-"""Gather sounds for training the pocket model: their spectrograms and their names.
+"""Gather sounds for training the pocket model: spectrograms, and the names of sounds that have one.
 
 Writes one folder per source: `frames.f16` (64 bands every 10 ms, clip after clip) and `clips.txt` (clip, recording,
-concept, frames). A clip without a concept is for learning to hear, and is put beside no photos.
+concept, number of frames). A clip without a concept is used to pretrain the sound tower, and is paired with no photos.
 
-    python scripts/pocket/pocket_sounds.py DATA HOME [--mirror REPOSITORIES]
+    python scripts/pocket/gather_sounds.py DATA HOME [--mirror REPOSITORIES] [--extra-sounds FOLDER ...]
 """
 
 from __future__ import annotations
@@ -21,19 +21,20 @@ from pathlib import Path
 import av
 import numpy as np
 from bindsearch.encoders.pocket.spectrogram import BANDS, RATE, WINDOW_SAMPLES, log_mel
+from gather_photos import list_files, read_git
 from numpy.typing import NDArray
-from pocket_photos import git_pictures, listing
 
 Samples = NDArray[np.float32]
-LONGEST = 10  # seconds of one clip that are used
-HEARABLE = {".wav", ".ogg", ".oga", ".mp3", ".flac", ".opus"}
-GAME_OF_VOICES = "hedgewars-data"
-"""The one folder that `--more` is given of which most sounds are speech."""
+MAX_CLIP_SECONDS = 10
+"""Of a longer clip, the first seconds are used."""
+AUDIO_SUFFIXES = {".wav", ".ogg", ".oga", ".mp3", ".flac", ".opus"}
+SPEECH_SOURCE = "hedgewars-data"
+"""The folder of `--extra-sounds` whose sounds are mostly speech."""
 
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """One recording with its name."""
+    """An encoded sound, with the recording that it is part of and the concept that makes it ("" if unknown)."""
 
     name: str
     recording: str
@@ -41,21 +42,22 @@ class Clip:
     content: bytes
 
 
-def decoded(content: bytes) -> Samples:
-    """Mono samples at 16 kHz of the first seconds."""
+def decode_sound(content: bytes) -> Samples:
+    """Return mono samples at 16 kHz of the first seconds."""
     parts, count = [], 0
     with av.open(io.BytesIO(content)) as file:
         resampler = av.AudioResampler(format="flt", layout="mono", rate=RATE)
         for frame in file.decode(audio=0):
             parts += [piece.to_ndarray()[0] for piece in resampler.resample(frame)]
             count += frame.samples
-            if count > LONGEST * frame.sample_rate:
+            if count > MAX_CLIP_SECONDS * frame.sample_rate:
                 break
         parts += [piece.to_ndarray()[0] for piece in resampler.resample(None)]
-    return np.concatenate(parts)[: LONGEST * RATE].astype(np.float32)
+    return np.concatenate(parts)[: MAX_CLIP_SECONDS * RATE].astype(np.float32)
 
 
 def esc50(data: Path) -> Iterator[Clip]:
+    """Yield ESC-50's clips."""
     with (data / "esc50" / "clips.csv").open(newline="") as file:
         rows = {row["file"]: row for row in csv.DictReader(file)}
     with tarfile.open(data / "esc50" / "clips.tar") as tar:
@@ -66,6 +68,7 @@ def esc50(data: Path) -> Iterator[Clip]:
 
 
 def named(data: Path) -> Iterator[Clip]:
+    """Yield the clips of the collections of named sounds."""
     for manifest in sorted(data.glob("sounds/*/manifest.csv")):
         with manifest.open(newline="") as file:
             rows = {row["audio"]: row for row in csv.DictReader(file)}
@@ -77,7 +80,7 @@ def named(data: Path) -> Iterator[Clip]:
                     yield Clip(name, name, re.sub(r" \(\d\)$", "", row["name"]), opened.read())
 
 
-URBAN = [
+URBAN_CLASSES = [
     "air conditioner",
     "car horn",
     "children playing",
@@ -89,26 +92,27 @@ URBAN = [
     "siren",
     "street music",
 ]
-ANIMALS = {"Aslan": "lion", "Esek": "donkey", "Inek": "cow", "Kedi": "cat", "Kopek": "dog", "Koyun": "sheep"}
-ANIMALS |= {"Kurbaga": "frog", "Kus": "chirping birds", "Maymun": "monkey", "Tavuk": "hen"}
+ANIMALS_BY_FOLDER = {"Aslan": "lion", "Esek": "donkey", "Inek": "cow", "Kedi": "cat", "Kopek": "dog", "Koyun": "sheep"}
+ANIMALS_BY_FOLDER |= {"Kurbaga": "frog", "Kus": "chirping birds", "Maymun": "monkey", "Tavuk": "hen"}
 
 
-def repository(mirror: Path, name: str, only: str, commit: str = "HEAD") -> Iterator[tuple[str, bytes]]:
-    """The sounds of a fetched repository."""
+def repository(mirror: Path, name: str, pattern: str, commit: str = "HEAD") -> Iterator[tuple[str, bytes]]:
+    """Yield the files of a local repository whose names match a pattern."""
     folder = next(iter((mirror / name).glob("repo*")))
-    wanted = [path for path in listing(folder, commit) if re.search(only, path, re.IGNORECASE)]
-    yield from git_pictures(folder, wanted, commit)
+    matching = [path for path in list_files(folder, commit) if re.search(pattern, path, re.IGNORECASE)]
+    yield from read_git(folder, matching, commit)
 
 
 def urban(mirror: Path) -> Iterator[Clip]:
+    """Yield UrbanSound8K's clips."""
     for path, content in repository(mirror, "Alejandro-131004+AC-II", r"audio/.*\.wav$", "8f8b8f27"):
         recording, kind = Path(path).name.split("-")[:2]
-        yield Clip(path, recording, URBAN[int(kind)], content)
+        yield Clip(path, recording, URBAN_CLASSES[int(kind)], content)
 
 
 def animals(mirror: Path) -> Iterator[Clip]:
     for path, content in repository(mirror, "YashNita+Animal-Sound-Dataset", r"\.wav$"):
-        yield Clip(path, path, ANIMALS[path.split("/")[0].split("-")[0]], content)
+        yield Clip(path, path, ANIMALS_BY_FOLDER[path.split("/")[0].split("-")[0]], content)
 
 
 def cries(mirror: Path) -> Iterator[Clip]:
@@ -131,16 +135,16 @@ def effects(mirror: Path) -> Iterator[Clip]:
         yield Clip(path, path, "", content)
 
 
-def folder(path: Path) -> Iterator[Clip]:
-    """All sounds below a folder, without names: for learning to hear."""
+def unnamed(path: Path) -> Iterator[Clip]:
+    """Yield all sounds below a folder, without concepts."""
     for file in sorted(path.rglob("*")):
-        if file.suffix.lower() in HEARABLE and file.is_file():
+        if file.suffix.lower() in AUDIO_SUFFIXES and file.is_file():
             name = f"{path.name}/{file.relative_to(path)}"
             yield Clip(name, name, "", file.read_bytes())
 
 
 def gather(clips: Iterator[Clip], out: Path) -> int:
-    """Write one source; how many clips it gave. A source that is complete is left alone."""
+    """Write one source and return its number of clips. A complete source is not written again."""
     if (out / "clips.txt").exists():
         return len((out / "clips.txt").read_text().splitlines())
     out.mkdir(parents=True, exist_ok=True)
@@ -148,7 +152,7 @@ def gather(clips: Iterator[Clip], out: Path) -> int:
     with (out / "frames.f16").open("wb") as file:
         for clip in clips:
             try:
-                samples = decoded(clip.content)
+                samples = decode_sound(clip.content)
             except (av.FFmpegError, ValueError, IndexError):
                 continue
             if not len(samples):
@@ -162,8 +166,8 @@ def gather(clips: Iterator[Clip], out: Path) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Gathered:
-    """One clip that `gather` wrote."""
+class GatheredClip:
+    """The spectrogram of one clip, as `gather` wrote it."""
 
     source: str
     name: str
@@ -173,37 +177,38 @@ class Gathered:
     """*Shape:* (n, 64)."""
 
 
-def gathered(home: Path) -> list[Gathered]:
-    """All clips."""
-    found = []
+def read_clips(home: Path) -> list[GatheredClip]:
+    """Return the clips of all sources."""
+    clips = []
     for path in sorted(home.glob("cache/sounds/*/clips.txt")):
-        frames, at = np.fromfile(path.parent / "frames.f16", np.float16).reshape(-1, BANDS), 0
+        frames, start = np.fromfile(path.parent / "frames.f16", np.float16).reshape(-1, BANDS), 0
         for line in path.read_text().splitlines():
             name, recording, concept, length = line.split("\t")
-            found.append(Gathered(path.parent.name, name, recording, concept, frames[at : at + int(length)]))
-            at += int(length)
-    return found
+            end = start + int(length)
+            clips.append(GatheredClip(path.parent.name, name, recording, concept, frames[start:end]))
+            start = end
+    return clips
 
 
 def main() -> None:
-    """Gather every source that is at hand."""
-    parser = argparse.ArgumentParser(description="gather sounds and their spectrograms")
-    parser.add_argument("data", type=Path)
-    parser.add_argument("home", type=Path)
-    parser.add_argument("--mirror", type=Path, help="a folder with repositories of more sounds")
-    parser.add_argument("--more", type=Path, nargs="*", default=[], help="folders with sounds of any kind, unnamed")
-    given = parser.parse_args()
-    sources = {"esc50": esc50(given.data), "named": named(given.data)}
-    if given.mirror:
-        sources |= {"animals": animals(given.mirror), "cries": cries(given.mirror), "urban": urban(given.mirror)}
-        sources |= {"instruments": instruments(given.mirror), "streets": streets(given.mirror)}
-        sources |= {"effects": effects(given.mirror)}
-    sources |= {path.name: folder(path) for path in given.more}
+    """Gather every source that is available."""
+    parser = argparse.ArgumentParser(description="Gather sounds and their spectrograms.")
+    parser.add_argument("data", type=Path, help="folder with esc50 and sounds")
+    parser.add_argument("home", type=Path, help="folder for caches, checkpoints and weights")
+    parser.add_argument("--mirror", type=Path, help="folder with repositories of further sounds")
+    parser.add_argument("--extra-sounds", type=Path, nargs="*", default=[], help="folders with unnamed sounds")
+    args = parser.parse_args()
+    sources = {"esc50": esc50(args.data), "named": named(args.data)}
+    if args.mirror:
+        sources |= {"animals": animals(args.mirror), "cries": cries(args.mirror), "urban": urban(args.mirror)}
+        sources |= {"instruments": instruments(args.mirror), "streets": streets(args.mirror)}
+        sources |= {"effects": effects(args.mirror)}
+    sources |= {path.name: unnamed(path) for path in args.extra_sounds}
     for name, clips in sources.items():
         try:
-            count = gather(clips, given.home / "cache" / "sounds" / name)
+            count = gather(clips, args.home / "cache" / "sounds" / name)
         except (StopIteration, subprocess.CalledProcessError) as error:
-            print(f"{name}: not at hand ({error})", flush=True)
+            print(f"{name}: skipped, not available ({error})", flush=True)
             continue
         print(f"{name}: {count} clips", flush=True)
 

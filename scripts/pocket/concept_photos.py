@@ -1,8 +1,8 @@
-# ruff: noqa: E501 -- a line of the table is one thing
-"""Which photos show what makes a sound: the only use that the pocket model's training makes of a sound's name.
+# ruff: noqa: E501 -- one entry of the table per line
+"""A table of which photos show what makes a sound. The training of the pocket model uses names of sounds for nothing else.
 
-A line gives a sound's name, the ImageNet and Caltech101 classes whose photos show it, and words that the captions of
-Flickr8k's training photos use for it. What a name's own words find needs no line.
+A line has the names of a sound, the ImageNet and Caltech101 classes whose photos show it, and words for it in the
+captions of Flickr8k's training photos. A name needs no line if its own words find its photos.
 """
 
 from __future__ import annotations
@@ -96,31 +96,34 @@ dirt lighter: lighter, matchstick | lighter, cigarette
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
-    """Where photos of a sound are found."""
+class PhotoTerms:
+    """The classes and caption words by which photos of a sound's source are found."""
 
     classes: tuple[str, ...]
     words: tuple[str, ...]
 
 
-def shown_by() -> dict[str, Shown]:
-    """The table, by a sound's name."""
-    found = {}
+def terms_by_concept() -> dict[str, PhotoTerms]:
+    """Return the table, by a sound's name."""
+    terms = {}
     for line in TABLE.strip().splitlines():
-        names, _, places = line.partition(":")
-        classes, _, words = places.partition("|")
-        for name in _listed(names):
-            found[name] = Shown(_listed(classes), _listed(words))
-    return found
+        names, _, rest = line.partition(":")
+        classes, _, words = rest.partition("|")
+        for name in _split(names):
+            terms[name] = PhotoTerms(_split(classes), _split(words))
+    return terms
 
 
-def own_words(concept: str) -> Shown:
-    """Where the name's own words find photos; names of drum samples are no words."""
+def photo_terms(concept: str) -> PhotoTerms:
+    """Return the table's terms for a concept, or else the words of its name; names of drum samples are not words."""
+    listed = terms_by_concept().get(concept)
+    if listed:
+        return listed
     if concept.startswith("dirt "):
-        return Shown((), ())
+        return PhotoTerms((), ())
     words = tuple(word for word in re.findall(r"[a-z]+", concept.lower()) if len(word) > 2)
-    return Shown((concept, *words), words)
+    return PhotoTerms((concept, *words), words)
 
 
-def _listed(words: str) -> tuple[str, ...]:
+def _split(words: str) -> tuple[str, ...]:
     return tuple(word.strip() for word in words.split(",") if word.strip())
