@@ -1,4 +1,4 @@
-"""What all tests share: a home of their own, the sample collection, and a small library."""
+"""Fixtures of all tests: an empty home folder, the sample collection, and a small library."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ settings.load_profile("bindsearch")
 
 @pytest.fixture(scope="session", autouse=True)
 def space() -> Iterator[None]:
-    """Tests that name no space use the smallest, which needs no torch."""
+    """Use the toy space, which needs no torch, in tests that name no space."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BINDSEARCH_SPACE", "toy")
         yield
@@ -27,7 +27,7 @@ def space() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty home folder: no test meets the libraries and settings of whoever runs it, or of another test."""
+    """An empty home folder, so that no test uses the libraries and settings of the user or of another test."""
     folder = tmp_path_factory.mktemp("home")
     for variable in [
         name for name in os.environ if name.startswith(("BINDSEARCH_", "XDG_")) and name != "BINDSEARCH_SPACE"
@@ -40,7 +40,7 @@ def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPat
 
 @pytest.fixture(scope="session")
 def samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The sample collection, made once: copy it before you change it."""
+    """The sample collection, written once per session: copy it before changing it."""
     from make_samples import make_samples
 
     folder = tmp_path_factory.mktemp("collection") / "samples"
@@ -50,7 +50,7 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def media(tmp_path: Path) -> Path:
-    """Nine small files, for this test alone."""
+    """A folder of nine small files that the test may change."""
     from media_files import small_collection
 
     return small_collection(tmp_path / "media")
@@ -58,13 +58,13 @@ def media(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def metadata() -> Mapping[str, str] | None:
-    """What `library` is told of its files; a module that filters by it says something."""
+    """The metadata of the files in `library`: none, unless a test module overrides this fixture."""
     return None
 
 
 @pytest.fixture
 def library(tmp_path: Path, media: Path, metadata: Mapping[str, str] | None) -> Iterator[Library]:
-    """A library of the nine small files."""
+    """A library in which the nine files of `media` are indexed."""
     import bindsearch
 
     with bindsearch.open(tmp_path / "my.library") as opened:
@@ -73,8 +73,8 @@ def library(tmp_path: Path, media: Path, metadata: Mapping[str, str] | None) -> 
 
 
 @pytest.fixture
-def trial_is_a_space(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another space that needs no torch can be named."""
+def plugin_space_registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Register the space `plugin`, a second space that needs no torch."""
     from bindsearch.registry import SPACES
 
-    monkeypatch.setitem(SPACES, "trial", "trial_space:TrialEncoder")
+    monkeypatch.setitem(SPACES, "plugin", "plugin_space:PluginEncoder")

@@ -155,14 +155,14 @@ def test_conflicting_options_are_refused(run, words, message):
     assert message in ran.err
 
 
-@pytest.mark.usefixtures("trial_is_a_space")
+@pytest.mark.usefixtures("plugin_space_registered")
 def test_classifier_of_another_space_is_refused(run, tmp_path):
-    run("classify", "--labels", "red,blue", "--save", tmp_path / "kept", "--space", "trial")
+    run("classify", "--labels", "red,blue", "--save", tmp_path / "kept", "--space", "plugin")
     ran = run("classify", "night", "--load", tmp_path / "kept", "--space", "toy")
     assert ran.status == 1
-    assert "is a classifier of space trial" in ran.err
+    assert "is a classifier of space plugin" in ran.err
     assert run("classify", "night", "--load", tmp_path / "kept").status == 0
-    assert "is a classifier of space trial" in run("tag", "--load", tmp_path / "kept").err
+    assert "is a classifier of space plugin" in run("tag", "--load", tmp_path / "kept").err
 
 
 # tags -------------------------------------------------------------------------------------------------------------

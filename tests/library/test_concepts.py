@@ -89,13 +89,13 @@ def test_writers_exclude_each_other(library):
         library.concepts.add("harbour", "masts in fog")
 
 
-@pytest.mark.usefixtures("trial_is_a_space")
+@pytest.mark.usefixtures("plugin_space_registered")
 def test_concept_is_embedded_again_in_another_space(library, media):
     library.concepts.add("warm", media / "pictures" / "red.png", "2:fire")
     library.concepts.add("cold", "snow")
     parts = library.concepts["warm"].parts
     in_toy = library.vector("concept:warm")
-    assert library.migrate("trial").switched
+    assert library.migrate("plugin").switched
     assert library.concepts["warm"].space == "toy"
     assert library.vector("concept:warm") == pytest.approx(library.vector(parts), abs=1e-6)
     library.concepts.remove("cold")

@@ -6,10 +6,10 @@ import threading
 from dataclasses import replace
 from pathlib import Path
 
+import plugin_space
 import pytest
-import trial_space
 from media_files import passage, picture, sound, tone
-from stress_migrate import trial
+from stress_migrate import kill_migrations
 
 import bindsearch
 from bindsearch.core import files
@@ -25,13 +25,13 @@ from bindsearch.storage.lmdb_env import LmdbEnvironment
 from bindsearch.storage.manifest import read_manifest
 from bindsearch.types import Modality
 
-pytestmark = pytest.mark.usefixtures("trial_is_a_space")
+pytestmark = pytest.mark.usefixtures("plugin_space_registered")
 
 
 @pytest.fixture
 def fresh(tmp_path, media):
     """A library of the same files that never had another space."""
-    with bindsearch.open(tmp_path / "fresh.library", space="trial") as opened:
+    with bindsearch.open(tmp_path / "fresh.library", space="plugin") as opened:
         opened.index(media)
         yield opened
 
@@ -50,8 +50,8 @@ def answers(library: Library) -> list[object]:
 
 
 def in_space(space: str, **changes: object) -> Space:
-    """Return the trial space with a changed specification."""
-    encoder = trial_space.TrialEncoder()
+    """Return the plugin space with a changed specification."""
+    encoder = plugin_space.PluginEncoder()
     encoder.spec = replace(encoder.spec, name=space, **changes)
     return Space(encoder)
 
@@ -62,18 +62,18 @@ def in_space(space: str, **changes: object) -> Space:
 def test_another_space_is_refused_by_a_message_that_names_both(library):
     known = bindsearch.space("toy").spec.fingerprint[:12]
     with pytest.raises(SpaceMismatch) as caught:
-        bindsearch.open(library.path, space="trial")
-    for word in ("space toy", known, "not with trial", "777777777777", "migrate --space trial"):
+        bindsearch.open(library.path, space="plugin")
+    for word in ("space toy", known, "not with plugin", "777777777777", "migrate --space plugin"):
         assert word in str(caught.value)
 
 
 def test_a_migrated_library_is_a_fresh_one(library, fresh):
-    report = library.migrate("trial")
+    report = library.migrate("plugin")
     assert (report.switched, report.embedded, report.done_before, report.missing) == (True, 9, 0, {})
-    assert (report.before, report.space) == ("toy", "trial")
+    assert (report.before, report.space) == ("toy", "plugin")
     assert held(library) == held(fresh)
     assert answers(library) == answers(fresh)
-    assert library.status().space == "trial"
+    assert library.status().space == "plugin"
     assert library.doctor() == []
     assert library.index().unchanged == 9
 
@@ -83,10 +83,10 @@ def test_a_migrated_library_is_a_fresh_one_of_several_folders_with_odd_names(tmp
     for number, name in enumerate(["a/b.png", "a-b/c.png", "a.png", "b c/d.png", "é/x.png"]):
         for at, top in enumerate(tops):
             picture(top / name, (20 * number, 40, 90 * at))
-    with bindsearch.open(tmp_path / "1.library") as old, bindsearch.open(tmp_path / "2.library", space="trial") as new:
+    with bindsearch.open(tmp_path / "1.library") as old, bindsearch.open(tmp_path / "2.library", space="plugin") as new:
         old.index(tops)
         new.index(tops)
-        old.migrate("trial")
+        old.migrate("plugin")
         assert held(old) == held(new)
 
 
@@ -95,7 +95,7 @@ def test_what_is_known_of_files_comes_along(library, media):
     gone = media / "pictures" / "red.png"
     aside = gone.rename(media.parent / "aside.png")
     library.index()
-    library.migrate("trial")
+    library.migrate("plugin")
     assert {hit.path.name for hit in library.search("red", where={"trip": "coast"})} == {"green.png", "blue.png"}
     assert library.status().indexed_folders == [media]
     aside.rename(gone)
@@ -105,7 +105,7 @@ def test_what_is_known_of_files_comes_along(library, media):
 
 def test_files_that_changed_since_are_taken_as_they_are(library, fresh, media):
     picture(media / "pictures" / "red.png", "yellow", size=60)
-    library.migrate("trial")
+    library.migrate("plugin")
     fresh.index()
     picture(media / "pictures" / "new.png", "white")
     assert library.index().added == 1
@@ -123,7 +123,7 @@ def test_a_space_without_an_encoder_for_some_files_says_how_many(library):
     assert library.index().unchanged == 9
 
 
-class Deaf(trial_space.TrialEncoder):
+class Deaf(plugin_space.PluginEncoder):
     def encode(self, modality, batch):
         if modality == Modality.AUDIO:
             raise SpaceError("no ears")
@@ -137,7 +137,7 @@ def test_files_that_the_new_space_cannot_embed_hold_the_switch_up(library, fresh
         ["low.wav", "middle.wav", "high.wav"], "no ears"
     )
     assert library.status().space == "toy"
-    again = library.migrate("trial")
+    again = library.migrate("plugin")
     assert (again.embedded, again.done_before, again.switched) == (3, 6, True)
     assert len(held(library)) == len(held(fresh))
 
@@ -148,7 +148,7 @@ def test_files_that_the_new_space_cannot_embed_hold_the_switch_up(library, fresh
 def test_missing_files_hold_the_switch_up(library, media):
     aside = (media / "sounds").rename(media.parent / "aside")
     before = answers(library)
-    report = library.migrate("trial")
+    report = library.migrate("plugin")
     assert not report.switched
     assert sorted(report.missing) == sorted(media / "sounds" / path.name for path in aside.iterdir())
     assert set(report.missing.values()) == {"it is missing now"}
@@ -161,7 +161,7 @@ def test_missing_files_hold_the_switch_up(library, media):
 def test_missing_files_can_be_left_to_a_later_index(library, media):
     library.index(media, metadata={"trip": "coast"})
     aside = (media / "sounds").rename(media.parent / "aside")
-    report = library.migrate("trial", allow_missing=True)
+    report = library.migrate("plugin", allow_missing=True)
     assert report.switched
     assert len(report.missing) == 6
     status = library.status()
@@ -177,7 +177,7 @@ def test_a_missing_file_of_which_there_is_a_copy_misses_nothing(library, media):
     shutil.copy(media / "pictures" / "red.png", media / "copy.png")
     library.index()
     (media / "pictures" / "red.png").unlink()
-    report = library.migrate("trial")
+    report = library.migrate("plugin")
     assert report.switched
     assert report.missing == {}
 
@@ -189,13 +189,13 @@ def test_a_stopped_migration_goes_on_where_it_was(library, fresh, monkeypatch):
     monkeypatch.setattr(pipeline, "MAX_COMMIT_FILES", 1)
     asked = iter([False] * 3 + [True] * 99)
     before = answers(library)
-    report = library.migrate("trial", stop=lambda: next(asked))
+    report = library.migrate("plugin", stop=lambda: next(asked))
     assert report.stopped
     assert not report.switched
     assert answers(library) == before
     coming = library.status().pending
     assert coming is not None
-    assert (coming.space, coming.files) == ("trial", report.embedded)
+    assert (coming.space, coming.files) == ("plugin", report.embedded)
     assert coming.bytes > 0
     assert 0 < report.embedded < 9
     again = library.migrate()
@@ -254,10 +254,10 @@ def three_files(folder: Path) -> Path:
 
 
 def libraries_of_both_spaces(folder: Path) -> dict[str, tuple[object, object]]:
-    """Make `toy.library` and `trial.library`; return the content and the answers of each by its space."""
+    """Make `toy.library` and `plugin.library`; return the content and the answers of each by its space."""
     media = three_files(folder / "media")
     expected = {}
-    for space in ("toy", "trial"):
+    for space in ("toy", "plugin"):
         with bindsearch.open(folder / f"{space}.library", space=space) as opened:
             opened.index(media)
             expected[space] = (held(opened), answers(opened))
@@ -270,7 +270,7 @@ def prepared_for(act: str, folder: Path) -> Path:
     shutil.copytree(folder / "toy.library", start)
     if act != "migrate":
         with bindsearch.open(start) as opened:
-            opened.migrate("trial")
+            opened.migrate("plugin")
     return start
 
 
@@ -280,7 +280,7 @@ def run_until_crash(library: Path, act: str, crash: CrashAtWrite, step: int) -> 
     with bindsearch.open(library) as opened:
         crash.arm(step)
         try:
-            getattr(opened, act)(*(["trial"] if act == "migrate" else []))
+            getattr(opened, act)(*(["plugin"] if act == "migrate" else []))
         except PlantedCrash:
             crashed = True
         return crashed, crash.disarm()
@@ -288,12 +288,12 @@ def run_until_crash(library: Path, act: str, crash: CrashAtWrite, step: int) -> 
 
 def check_after_crash(library: Path, act: str, expected: dict[str, tuple[object, object]], step: int) -> None:
     """Check that the library is whole in one space, that the act can be completed, and that nothing is left over."""
-    final_space = "toy" if act == "rollback" else "trial"
+    final_space = "toy" if act == "rollback" else "plugin"
     with bindsearch.open(library) as opened:
         space = opened.status().space
         assert (held(opened), answers(opened)) == expected[space], f"{act}, step {step}"
         if space != final_space:
-            done = opened.migrate("trial").done_before if act == "migrate" else opened.rollback()
+            done = opened.migrate("plugin").done_before if act == "migrate" else opened.rollback()
             assert done in ("toy", *range(4))
         assert (held(opened), answers(opened)) == expected[final_space], f"{act}, step {step}, completed"
         opened.doctor(repair=True)
@@ -323,12 +323,12 @@ def test_a_crash_at_any_write_loses_nothing(tmp_path, monkeypatch, act):
 def test_killed_migrations_end_as_a_library_made_at_once_and_readers_never_see_a_mix(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", "")
     monkeypatch.syspath_prepend(str(tmp_path))
-    kills, seen, faults = trial(tmp_path, times=2, files=60, seed=1, readers=1)
-    assert kills == 2
-    assert faults == []
-    assert seen[0] > 0
-    assert seen[1] > 0
-    assert seen[2] == 0
+    report = kill_migrations(tmp_path, times=2, files=60, seed=1, readers=1)
+    assert report.kills == 2
+    assert report.problems == []
+    assert report.old_hits > 0
+    assert report.new_hits > 0
+    assert report.other_hits == 0
 
 
 # back -------------------------------------------------------------------------------------------------------------
@@ -336,17 +336,17 @@ def test_killed_migrations_end_as_a_library_made_at_once_and_readers_never_see_a
 
 def test_back_and_forward_again(library, fresh):
     old = held(library), answers(library)
-    library.migrate("trial")
+    library.migrate("plugin")
     new = held(library), answers(library)
     assert library.rollback() == "toy"
     assert (held(library), answers(library)) == old
-    assert library.rollback() == "trial"
+    assert library.rollback() == "plugin"
     assert (held(library), answers(library)) == new
     assert library.doctor() == []
 
 
 def test_back_after_files_came_changed_moved_and_went(library, media):
-    library.migrate("trial")
+    library.migrate("plugin")
     picture(media / "new.png", "white")
     picture(media / "pictures" / "red.png", "yellow")
     (media / "pictures" / "blue.png").rename(media / "moved.png")
@@ -362,7 +362,7 @@ def test_back_after_files_came_changed_moved_and_went(library, media):
 
 
 def test_forgotten_is_forgotten_in_every_space(library, media):
-    library.migrate("trial")
+    library.migrate("plugin")
     library.forget(media / "pictures")
     library.rollback()
     assert library.status().items == 6
@@ -371,14 +371,14 @@ def test_forgotten_is_forgotten_in_every_space(library, media):
 
 
 def test_the_old_space_is_kept_until_it_is_dropped(library):
-    library.migrate("trial")
+    library.migrate("plugin")
     kept = library.status().previous
     assert kept is not None
     assert (kept.space, kept.files) == ("toy", 9)
     assert library.drop_old() == kept.bytes
     assert library.status().previous is None
     assert not (library.path / "ledger").exists()
-    assert sorted(path.name for path in (library.path / "index").iterdir()) == ["2-trial"]
+    assert sorted(path.name for path in (library.path / "index").iterdir()) == ["2-plugin"]
     with pytest.raises(LibraryError, match="no previous space to go back to"):
         library.rollback()
     with pytest.raises(LibraryError, match="there is no previous space"):
@@ -387,17 +387,17 @@ def test_the_old_space_is_kept_until_it_is_dropped(library):
 
 
 def test_the_next_migration_drops_what_the_last_one_kept(library):
-    library.migrate("trial")
+    library.migrate("plugin")
     library.migrate(in_space("third"))
     status = library.status()
     assert status.previous is not None
-    assert (status.space, status.previous.space) == ("third", "trial")
+    assert (status.space, status.previous.space) == ("third", "plugin")
     assert manifest.strays(library.path, read_manifest(library.path)) == []
     assert sorted(path.name for path in library.path.glob("ledger*")) == ["ledger-2", "ledger-3"]
 
 
 def test_a_migrated_library_among_media_is_not_walked(library, media):
-    library.migrate("trial")
+    library.migrate("plugin")
     library.drop_old()
     shutil.copytree(library.path, media / "inside.library")
     assert library.index().unchanged == 9
@@ -413,8 +413,8 @@ def test_what_makes_no_sense_is_said(library):
         library.migrate()
     with pytest.raises(LibraryError, match="no migration is under way"):
         library.cancel_migration()
-    library.migrate("trial", stop=lambda: True)
-    with pytest.raises(LibraryError, match=r"is being migrated to space trial.*not to third.*--cancel"):
+    library.migrate("plugin", stop=lambda: True)
+    with pytest.raises(LibraryError, match=r"is being migrated to space plugin.*not to third.*--cancel"):
         library.migrate(in_space("third"))
     assert library.cancel_migration() > 0
     assert library.status().pending is None
@@ -424,8 +424,8 @@ def test_what_makes_no_sense_is_said(library):
 
 
 def test_a_library_goes_to_a_new_version_of_its_own_space(library):
-    library.migrate("trial")
-    newer = in_space("trial", fingerprint="8" * 32)
+    library.migrate("plugin")
+    newer = in_space("plugin", fingerprint="8" * 32)
     with pytest.raises(SpaceMismatch, match=r"777777777777.*888888888888"):
         bindsearch.open(library.path, space=newer)
     library.migrate(newer)
@@ -433,7 +433,7 @@ def test_a_library_goes_to_a_new_version_of_its_own_space(library):
 
 
 def test_going_back_to_a_space_that_is_not_here_changes_nothing(library, monkeypatch):
-    library.migrate("trial")
+    library.migrate("plugin")
     before = read_manifest(library.path)
     monkeypatch.delitem(SPACES, "toy")
     with bindsearch.open(library.path) as other, pytest.raises(SpaceError, match="toy"):
@@ -449,20 +449,20 @@ def test_a_library_for_commercial_use_stays_one(library):
     with pytest.raises(LicenceRefused, match="private"):
         library.migrate(in_space("private", commercial=False))
     assert library.status().pending is None
-    library.migrate("trial")
+    library.migrate("plugin")
     assert read_manifest(library.path).commercial
 
 
 def test_no_way_leads_back_to_a_space_that_is_not_for_commercial_use(tmp_path, media):
     with bindsearch.open(tmp_path / "my.library", space=in_space("private", commercial=False)) as library:
         library.index(media)
-        library.migrate("trial")
+        library.migrate("plugin")
         Library.open(library.path, commercial=True).close()
         with pytest.raises(LicenceRefused, match="private"):
             library.rollback()
         with pytest.raises(LicenceRefused, match="private"):
             library.compare("red")
-        assert library.status().space == "trial"
+        assert library.status().space == "plugin"
 
 
 # others that have it open -----------------------------------------------------------------------------------------
@@ -471,13 +471,13 @@ def test_no_way_leads_back_to_a_space_that_is_not_for_commercial_use(tmp_path, m
 def test_who_has_it_open_follows(library, fresh, media):
     with bindsearch.open(library.path) as other, bindsearch.open(library.path, space="toy") as strict:
         old = answers(other)
-        library.migrate("trial")
+        library.migrate("plugin")
         assert answers(other) == answers(fresh)
-        assert other.space.spec.name == "trial"
+        assert other.space.spec.name == "plugin"
         picture(media / "new.png", "white")
         assert other.index().added == 1
         assert library.index().unchanged == 10
-        with pytest.raises(SpaceMismatch, match=r"trial.*toy"):
+        with pytest.raises(SpaceMismatch, match=r"plugin.*toy"):
             strict.search("red")
         library.rollback()
         assert strict.index().added == 1
@@ -501,7 +501,7 @@ def test_threads_that_search_all_along_get_one_space_or_the_other(library, fresh
         threads = [threading.Thread(target=search, args=(opened,)) for opened in (library, other)]
         for thread in threads:
             thread.start()
-        library.migrate("trial")
+        library.migrate("plugin")
         for _ in range(6):
             library.rollback()
             end.wait(0.1)
@@ -519,10 +519,10 @@ def test_both_answers_side_by_side(library, fresh, media):
     with pytest.raises(LibraryError, match=r"only the space toy.*migrate --space"):
         library.compare("red")
     old = library.search("About the sea.", k=4)
-    library.migrate("trial", stop=lambda: True)
+    library.migrate("plugin", stop=lambda: True)
     coming = library.compare(bindsearch.SearchRequest.of("About the sea.", k=4))
     assert (coming.current.space, coming.current.edition) == ("toy", "current")
-    assert (coming.other.space, coming.other.edition) == ("trial", "pending")
+    assert (coming.other.space, coming.other.edition) == ("plugin", "pending")
     assert coming.current.hits == old
     library.migrate()
     told = library.compare(bindsearch.SearchRequest.of("About the sea.", k=4))
@@ -536,7 +536,7 @@ def test_both_answers_side_by_side(library, fresh, media):
 
 
 def test_every_kind_of_query_can_be_compared(library, media):
-    library.migrate("trial")
+    library.migrate("plugin")
     red, low = media / "pictures" / "red.png", media / "sounds" / "low.wav"
     query = bindsearch.file(red) + bindsearch.text("sea") - 0.5 * bindsearch.file(low, end=1.0)
     told = library.compare(bindsearch.SearchRequest.of(query, k=3, modality="image"))
@@ -548,7 +548,7 @@ def test_every_kind_of_query_can_be_compared(library, media):
 
 
 def test_the_doctor_sees_the_other_spaces(library):
-    library.migrate("trial")
+    library.migrate("plugin")
     with library._editions.others()["previous"].ledger.read() as snapshot:
         item = next(snapshot.items())[0]
     library._editions.others()["previous"].ledger.write(lambda txn: txn.drop_run(1))
@@ -568,4 +568,4 @@ def test_a_manifest_of_schema_1_is_upgraded(library):
     (library.path / "library.json").write_text(json.dumps(old))
     with bindsearch.open(library.path) as opened:
         assert opened.status().items == 9
-        assert opened.migrate("trial").switched
+        assert opened.migrate("plugin").switched

@@ -16,7 +16,7 @@ from bindsearch.errors import BadQuery, CorruptLibrary, LibraryBusy, SpaceMismat
 from bindsearch.zeroshot import Classifier, Example, save_classifier
 from bindsearch.zeroshot.saving import serialise
 
-pytestmark = pytest.mark.usefixtures("trial_is_a_space")
+pytestmark = pytest.mark.usefixtures("plugin_space_registered")
 
 LABELS = ["red", "blue", "yellow"]
 OTHERS = ["green", "dark night"]
@@ -259,7 +259,7 @@ def test_a_saved_classifier_tags_as_well(library, media, tmp_path):
     assert library.tags.of(media / "pictures" / "red.png")["plain"] > 0.5
     assert library.tags.of(media / "pictures" / "blue.png")["odd"] > 0.5
     with pytest.raises(SpaceMismatch):
-        library.tag(Classifier(bindsearch.space("trial"), ["red"]))
+        library.tag(Classifier(bindsearch.space("plugin"), ["red"]))
 
 
 # to another space and back ----------------------------------------------------------------------------------------
@@ -268,10 +268,10 @@ def test_a_saved_classifier_tags_as_well(library, media, tmp_path):
 def test_tags_of_words_are_worked_out_anew_in_another_space(library, media, tmp_path):
     library.tag(LABELS, none=OTHERS)
     library.tags.remove(["blue"])
-    report = library.migrate("trial")
+    report = library.migrate("plugin")
     assert (report.tags_again, report.tags_dropped) == (["red", "yellow"], [])
     assert list(library.tags) == ["red", "yellow"]
-    with bindsearch.open(tmp_path / "fresh.library", space="trial") as fresh:
+    with bindsearch.open(tmp_path / "fresh.library", space="plugin") as fresh:
         fresh.index(media)
         fresh.tag(LABELS, none=OTHERS)
         fresh.tags.remove(["blue"])
@@ -283,7 +283,7 @@ def test_tags_of_examples_are_dropped_and_come_back_with_the_space(library, medi
     library.tag(["red"])
     library.tag(taught_by(library, media))
     before = told(library)
-    report = library.migrate("trial")
+    report = library.migrate("plugin")
     assert (report.tags_again, report.tags_dropped) == (["red"], ["plain", "odd"])
     assert list(library.tags) == ["red"]
     library.rollback()
@@ -294,7 +294,7 @@ def test_tags_of_examples_are_dropped_and_come_back_with_the_space(library, medi
 def test_going_back_brings_what_was_tagged_since(library, media):
     library.tag(["red", "blue"])
     library.tag(taught_by(library, media))
-    library.migrate("trial")
+    library.migrate("plugin")
     library.tags.remove(["red", "blue"])
     library.tag(["yellow", "odd"])
     library.rollback()

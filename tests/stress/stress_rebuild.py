@@ -1,12 +1,12 @@
-"""Kill -9 a process that makes indexes anew, in cells, at every stage of it, and look whether anything is lost.
+"""Kill -9 a process that rebuilds the indexes as `ivf`, at every stage of the build, and check that nothing is lost.
 
     python tests/stress/stress_rebuild.py [--times 30] [--seed 0] [--texts 36]
 
-A library of texts has the index `ivf`, with cells although it is small, and more than enough segments to search in
-them. Round after round either its indexes are made anew,
-or half as many texts come, so that a merge is due; the process is killed at a stage that is drawn: while it builds,
-measures, writes, switches, or clears what is old, at once or a moment later. Then the library must open, answer as a
-library that was never killed, hold all segments, and please `doctor`. Exit status 1 if any of that fails.
+A library of texts has the index `ivf`, with IVF lists although it is small, and more than enough segments to be
+searched by them. In each round either its indexes are rebuilt, or half as many texts are added, so that a merge is
+due. The process is killed at the beginning of a stage (building, measuring, writing, switching, clearing) or a random
+moment later. Then the library must open, return the hits of a library that was never killed, hold all segments, and
+pass `doctor`. Exit status 1 if any of that fails.
 """
 
 from __future__ import annotations
@@ -19,55 +19,71 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from bindsearch.indexes.approximate.ivf import IvfIndex
+from stress_kill import print_problems
 
 import bindsearch
 from bindsearch import registry
-from bindsearch.core.progress import Progress
+from bindsearch.core.progress import BuildStage, Progress
 
-STAGES = ("building", "measuring", "writing", "switching", "clearing")
 WORDS = "red fire green forest low rumble static noise blue water bright snow dark night loud bell soft wind".split()
-QUESTIONS = ("green forest", "a low rumble", "bright snow at night")
-PASSAGES = 50
-"""In each text."""
-DELAY = 0.05
-"""Seconds, at most, that pass between the beginning of a stage and the kill."""
+QUERIES = ("green forest", "a low rumble", "bright snow at night")
+PASSAGES_PER_TEXT = 50
+WORDS_PER_PASSAGE = 120
+MAX_DELAY_SECONDS = 0.05
+"""The longest time between the beginning of a stage and the kill."""
+MIN_IVF_ROWS = 64
+"""Fewer than IVF lists otherwise need, so that many rounds take little time."""
+ROUNDS_PER_MERGE = 3
+"""One round in so many adds texts; the others rebuild the indexes."""
 
-MIN_ROWS = 64
-"""Fewer than cells otherwise need, so that many rounds take little time."""
-
-Answers = list[list[tuple[str, float]]]
+Hits = list[list[tuple[str, float]]]
 
 
-class SmallCells(IvfIndex):
-    """The index `ivf`, with cells from few rows on."""
+@dataclass
+class RebuildReport:
+    kills: Counter[BuildStage] = field(default_factory=Counter)
+    problems: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What a library that was never killed returns, and its number of segments."""
+
+    hits: Hits
+    segments: int
+
+
+class SmallIvfIndex(IvfIndex):
+    """The index `ivf`, with IVF lists from few rows on."""
 
     def __init__(self, dim: int) -> None:
-        super().__init__(dim, min_generator_rows=MIN_ROWS)
+        super().__init__(dim, min_generator_rows=MIN_IVF_ROWS)
 
 
 def write_texts(folder: Path, numbers: range) -> None:
-    """Write texts of drawn words, each of many passages."""
+    """Write texts of random words, each of many passages."""
     folder.mkdir(parents=True, exist_ok=True)
     for number in numbers:
-        drawn = np.random.default_rng(number).choice(WORDS, (PASSAGES, 120))
-        (folder / f"{number}.txt").write_text("\n\n".join(" ".join(row) + "." for row in drawn))
+        passages = np.random.default_rng(number).choice(WORDS, (PASSAGES_PER_TEXT, WORDS_PER_PASSAGE))
+        (folder / f"{number}.txt").write_text("\n\n".join(" ".join(words) + "." for words in passages))
 
 
-def work(library: Path, media: Path, kind: str) -> int:
-    """Index, and make the indexes anew if a kind is given; tell each stage on stdout as it begins."""
-    registry.INDEXES["ivf"] = "stress_rebuild:SmallCells"
-    before = ""
+def index_and_rebuild(library: Path, media: Path, kind: str) -> int:
+    """Index, and rebuild the indexes if a kind is given; print each stage of the text index as it begins."""
+    registry.INDEXES["ivf"] = "stress_rebuild:SmallIvfIndex"
+    previous = ""
 
     def on_progress(progress: Progress) -> None:
-        nonlocal before
+        nonlocal previous
         stage = progress.building.stage if progress.building and progress.building.modality == "text" else ""
-        if stage and stage != before:
+        if stage and stage != previous:
             print(stage, flush=True)
-        before = stage
+        previous = stage
 
     with bindsearch.open(library) as opened:
         opened.index(media, progress=on_progress)
@@ -76,14 +92,14 @@ def work(library: Path, media: Path, kind: str) -> int:
     return 0
 
 
-def worker(library: Path, media: Path, kind: str) -> list[str]:
-    """Return the command that does the work in a process of its own."""
+def worker_command(library: Path, media: Path, kind: str) -> list[str]:
+    """Return the command that indexes and rebuilds in a process of its own."""
     return [sys.executable, __file__, "--work", str(library), "--media", str(media), "--kind", kind]
 
 
-def killed_at(library: Path, media: Path, kind: str, stage: str, delay: float) -> bool:
-    """Run the work and kill it a moment after a stage began; tell whether it was still running."""
-    with subprocess.Popen(worker(library, media, kind), stdout=subprocess.PIPE, text=True) as process:
+def kill_at(command: list[str], stage: BuildStage, *, delay: float) -> bool:
+    """Run a worker and kill it `delay` seconds after a stage began; return whether it was still running."""
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         for line in process.stdout:
             if line.strip() == stage:
@@ -92,98 +108,114 @@ def killed_at(library: Path, media: Path, kind: str, stage: str, delay: float) -
                 break
         process.communicate()
         if process.returncode > 0:
-            raise RuntimeError(f"the work itself failed with status {process.returncode}")
+            raise RuntimeError(f"the worker failed with status {process.returncode}")
         return process.returncode != 0
 
 
-def answers(library: bindsearch.Library) -> Answers:
-    """Ask for all texts: so many that every index looks at everything, and answers alike.
+def hits_of(library: bindsearch.Library) -> Hits:
+    """Return the hits of all queries with k = all texts, for which every index compares everything.
 
-    By plain scores, that is. By expectation near ties may change places, for which of many vectors chance is fitted
-    to depends on the order in which they came; the same texts must come.
+    Scores must be equal. E-values need not be: null distributions are fitted to a sample of the vectors, which depends
+    on the order in which they were added, so near ties may change places; the same texts must be listed.
     """
-    told = []
-    for question in QUESTIONS:
-        plain, expected = (library.search(question, k=len(library), raw=raw) for raw in (True, False))
-        told.append([(hit.path.name, round(hit.score, 6)) for hit in plain])
-        told.append(sorted((hit.path.name, 0.0) for hit in expected))
-    return told
+    hits = []
+    for query in QUERIES:
+        by_score, by_evalue = (library.search(query, k=len(library), raw=raw) for raw in (True, False))
+        hits.append([(hit.path.name, round(hit.score, 6)) for hit in by_score])
+        hits.append(sorted((hit.path.name, 0.0) for hit in by_evalue))
+    return hits
 
 
-def faults(library: Path, expected: Answers, segments: int) -> list[str]:
-    """Say in what a library differs from one that was never killed."""
+def find_problems(library: Path, expected: Expected) -> list[str]:
+    """Return what `doctor` finds, and how a library differs from one that was never killed."""
     with bindsearch.open(library) as opened:
-        told = [] if answers(opened) == expected else ["it answers otherwise"]
-        there = opened.status().segments
-        told += [] if there == segments else [f"{there} segments, not {segments}"]
-        return told + opened.doctor()
+        problems = [] if hits_of(opened) == expected.hits else ["the hits differ"]
+        segments = opened.status().segments
+        if segments != expected.segments:
+            problems.append(f"{segments} segments, not {expected.segments}")
+        return problems + opened.doctor()
 
 
-def truth(folder: Path, media: Path) -> tuple[Answers, int]:
-    """Return what a library answers that has the exact index and was never killed, and its number of segments."""
+def index_exactly(folder: Path, media: Path) -> Expected:
+    """Index the media in a new library with the exact index; return its hits and its number of segments."""
     with bindsearch.open(folder) as opened:
         opened.index(media)
-        return answers(opened), opened.status().segments
+        return Expected(hits_of(opened), opened.status().segments)
 
 
-def trial(folder: Path, *, times: int, texts: int, seed: int, say: bool = False) -> tuple[Counter[str], list[str]]:
-    """Return how often the process was killed at each stage, and all faults that were found."""
-    media, less, drawn = folder / "media", folder / "less", random.Random(seed)
-    write_texts(media, range(texts))
-    write_texts(less, range(texts))
-    few = truth(folder / "few.library", less)
-    write_texts(media, range(texts, texts + texts // 2))
-    many = truth(folder / "many.library", media)
-    base = folder / "base.library"
-    subprocess.run(worker(base, less, "ivf"), check=True, stdout=subprocess.DEVNULL)
-    kills: Counter[str] = Counter()
-    told: list[str] = []
-    library = folder / "killed.library"
-    while kills.total() < times:
-        grows = kills.total() % 3 == 2
-        if grows or not library.exists():
-            shutil.rmtree(library, ignore_errors=True)
-            shutil.copytree(base, library)
-        stage = STAGES[kills.total() % len(STAGES)]
-        added = folder / "added"
-        if grows:
-            shutil.rmtree(added, ignore_errors=True)
-            write_texts(added, range(texts, texts + texts // 2))
-        else:
-            added = less
-        delay = drawn.choice([0.0, drawn.uniform(0, DELAY)])
-        if killed_at(library, added, "" if grows else "ivf", stage, delay):
-            kills[stage] += 1
-            expected, segments = many if grows else few
-            found = faults(library, expected, segments)
-            told += [f"killed while {stage}: {fault}" for fault in found]
-            if say:
-                print(
-                    f"{kills.total()}: killed {'a merge' if grows else 'a rebuild'} while {stage}, {len(found)} faults"
-                )
-        if grows:
-            shutil.rmtree(library)
-    return kills, told
+class RebuildKiller:
+    """A library that is rebuilt or added to, round after round, and the hits that it must return."""
+
+    def __init__(self, folder: Path, *, texts: int, seed: int, verbose: bool) -> None:
+        self._rng, self._verbose = random.Random(seed), verbose
+        self._base, self._library = folder / "base.library", folder / "killed.library"
+        self._media, self._added = folder / "media", folder / "added"
+        self._added_numbers = range(texts, texts + texts // 2)
+        write_texts(self._media, range(texts))
+        self._before = index_exactly(folder / "before.library", self._media)
+        more = folder / "more"
+        write_texts(more, range(texts))
+        write_texts(more, self._added_numbers)
+        self._after = index_exactly(folder / "after.library", more)
+        subprocess.run(worker_command(self._base, self._media, "ivf"), check=True, stdout=subprocess.DEVNULL)
+        self.report = RebuildReport()
+
+    def run_round(self) -> None:
+        """Kill a rebuild, or every third time a merge, at the next stage; check the library."""
+        kills = self.report.kills.total()
+        is_merge = kills % ROUNDS_PER_MERGE == ROUNDS_PER_MERGE - 1
+        if is_merge or not self._library.exists():
+            shutil.rmtree(self._library, ignore_errors=True)
+            shutil.copytree(self._base, self._library)
+        stages = list(BuildStage)
+        stage = stages[kills % len(stages)]
+        command = self._command(is_merge=is_merge)
+        if kill_at(command, stage, delay=self._rng.choice([0.0, self._rng.uniform(0, MAX_DELAY_SECONDS)])):
+            self._check(stage, is_merge=is_merge)
+        if is_merge:
+            shutil.rmtree(self._library)
+
+    def _command(self, *, is_merge: bool) -> list[str]:
+        if not is_merge:
+            return worker_command(self._library, self._media, "ivf")
+        shutil.rmtree(self._added, ignore_errors=True)
+        write_texts(self._added, self._added_numbers)
+        return worker_command(self._library, self._added, "")
+
+    def _check(self, stage: BuildStage, *, is_merge: bool) -> None:
+        self.report.kills[stage] += 1
+        problems = find_problems(self._library, self._after if is_merge else self._before)
+        self.report.problems += [f"killed while {stage}: {problem}" for problem in problems]
+        if self._verbose:
+            what = "a merge" if is_merge else "a rebuild"
+            print(f"{self.report.kills.total()}: killed {what} while {stage}, {len(problems)} problems")
+
+
+def kill_rebuilds(folder: Path, *, times: int, texts: int, seed: int, verbose: bool = False) -> RebuildReport:
+    """Kill rebuilds and merges `times` times, at each stage in turn."""
+    killer = RebuildKiller(folder, texts=texts, seed=seed, verbose=verbose)
+    while killer.report.kills.total() < times:
+        killer.run_round()
+    return killer.report
 
 
 def main() -> int:
-    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    options.add_argument("--times", type=int, default=30)
-    options.add_argument("--texts", type=int, default=36)
-    options.add_argument("--seed", type=int, default=0)
-    options.add_argument("--work", type=Path, help=argparse.SUPPRESS)
-    options.add_argument("--media", type=Path, help=argparse.SUPPRESS)
-    options.add_argument("--kind", default="", help=argparse.SUPPRESS)
-    chosen = options.parse_args()
-    if chosen.work:
-        return work(chosen.work, chosen.media, chosen.kind)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--times", type=int, default=30)
+    parser.add_argument("--texts", type=int, default=36)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--work", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--media", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--kind", default="", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.work:
+        return index_and_rebuild(options.work, options.media, options.kind)
     with tempfile.TemporaryDirectory() as folder:
-        kills, told = trial(Path(folder), times=chosen.times, texts=chosen.texts, seed=chosen.seed, say=True)
-    print("\n".join(told[:20]))
-    print(
-        f"{kills.total()} kills ({', '.join(f'{stage} {count}' for stage, count in kills.items())}), {len(told)} faults"
-    )
-    return 1 if told else 0
+        report = kill_rebuilds(Path(folder), times=options.times, texts=options.texts, seed=options.seed, verbose=True)
+    print_problems(report.problems)
+    stages = ", ".join(f"{stage} {count}" for stage, count in report.kills.items())
+    print(f"{report.kills.total()} kills ({stages}), {len(report.problems)} problems")
+    return 1 if report.problems else 0
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import struct
 import numpy as np
 import pytest
 from hypothesis import given, strategies as st
-from trial_space import TrialEncoder
+from plugin_space import PluginEncoder
 from zeroshot.example_classifiers import COLOURS, TOY, examples_of, noisy
 
 from bindsearch.errors import BadQuery, SpaceMismatch
@@ -76,8 +76,8 @@ def test_file_without_prior_exponent_loads_with_one():
 def test_another_space_is_refused_by_name(tmp_path):
     save_classifier(Classifier(TOY, COLOURS), tmp_path / "kept")
     with pytest.raises(SpaceMismatch) as caught:
-        load_classifier(tmp_path / "kept", Space(TrialEncoder()))
-    for word in ("kept", "toy", TOY.spec.fingerprint[:12], "trial", "777777777777"):
+        load_classifier(tmp_path / "kept", Space(PluginEncoder()))
+    for word in ("kept", "toy", TOY.spec.fingerprint[:12], "plugin", "777777777777"):
         assert word in str(caught.value)
 
 

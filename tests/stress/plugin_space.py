@@ -1,6 +1,7 @@
-"""A small second space for trials of migration, as a plug-in: other dimensions and other windows than `toy`.
+"""A small second space for tests of migration, installed as a plug-in: its dimension and windowing differ from `toy`.
 
-Words, pictures and sounds go through fixed random matrices; it means nothing, and is the same everywhere.
+Features of words, pictures and sounds are multiplied by one fixed random matrix: the vectors mean nothing, but are
+the same on every machine.
 """
 
 from __future__ import annotations
@@ -20,23 +21,23 @@ FEATURES = 192
 _MATRIX = np.random.default_rng(0).normal(size=(FEATURES, DIM)).astype(np.float32)
 
 
-class TrialEncoder:
-    """Keeps the `Encoder` protocol."""
+class PluginEncoder:
+    """Implements the `Encoder` protocol with a random projection."""
 
     spec = SpaceSpec(
-        name="trial",
+        name="plugin",
         dim=DIM,
         modalities=frozenset(Modality),
         licence="MIT",
         fingerprint="7" * 32,
-        summary="Random, for trials.",
+        summary="Random vectors, for tests.",
         windowing=Windowing(window=1.5, hop=1.0, passage=300),
     )
 
     def prepare(self, piece: Piece) -> Vectors:
-        """Measure a piece. *Shape:* (FEATURES,)"""
+        """Compute the features of a piece. *Shape:* (FEATURES,)"""
         features = np.zeros(FEATURES, dtype=np.float32)
-        features[-1] = 1.0  # so that silence, too, has a direction
+        features[-1] = 1.0  # so that silence has a direction, too
         if isinstance(piece.content, str):
             for word in piece.content.lower().split():
                 features[crc32(word.encode()) % (FEATURES - 1)] += 1
@@ -49,25 +50,28 @@ class TrialEncoder:
         return features
 
     def encode(self, modality: Modality, batch: Sequence[Vectors]) -> Vectors:
-        """Embed one by one: a sum in another order would be another vector. *Shape:* (len(batch), DIM)"""
+        """Embed piece by piece, so that vectors do not depend on the batch. *Shape:* (len(batch), DIM)
+
+        A batched product may sum in another order, and its vectors would differ in the last bits.
+        """
         return np.stack([features @ _MATRIX for features in batch])
 
 
-class SlowEncoder(TrialEncoder):
-    """The same, and slow enough to be killed at work."""
+class SlowPluginEncoder(PluginEncoder):
+    """The same vectors, slowly enough that a migration can be killed while it embeds."""
 
     def encode(self, modality: Modality, batch: Sequence[Vectors]) -> Vectors:
-        """Embed after a while."""
+        """Embed after a pause of 10 ms for each piece."""
         import time
 
         time.sleep(0.01 * len(batch))
         return super().encode(modality, batch)
 
 
-def install(folder: Path) -> str:
-    """Make a plug-in of this file that processes find whose PYTHONPATH is the answer."""
-    told = folder / "bindsearch_trial-1.dist-info"
-    told.mkdir(parents=True)
-    (told / "METADATA").write_text("Metadata-Version: 2.1\nName: bindsearch-trial\nVersion: 1\n")
-    (told / "entry_points.txt").write_text("[bindsearch.spaces]\ntrial = trial_space:SlowEncoder\n")
+def install_plugin(folder: Path) -> str:
+    """Install this file as a plug-in in a folder; return the PYTHONPATH with which processes find it."""
+    dist_info = folder / "bindsearch_plugin-1.dist-info"
+    dist_info.mkdir(parents=True)
+    (dist_info / "METADATA").write_text("Metadata-Version: 2.1\nName: bindsearch-plugin\nVersion: 1\n")
+    (dist_info / "entry_points.txt").write_text("[bindsearch.spaces]\nplugin = plugin_space:SlowPluginEncoder\n")
     return f"{folder}{':' if sys.platform != 'win32' else ';'}{Path(__file__).resolve().parent}"
