@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from weights_server import serving
+from weights_server import serve
 
 from bindsearch.cli import main
 from bindsearch.spaces.catalogue import CATALOGUE, SpaceWeights, WeightFile
@@ -18,7 +18,7 @@ SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 @pytest.fixture
 def server(monkeypatch):
-    with serving({"/tower.bin": CONTENT}) as served:
+    with serve({"/tower.bin": CONTENT}) as served:
         yield served
 
 
@@ -54,9 +54,9 @@ def test_licence_is_shown_and_file_is_fetched(trial, get, server):
     assert (status, name) == (0, "tower.bin")
     assert Path(path).read_bytes() == CONTENT
     assert err.startswith("trial: licence CC-BY-NC-4.0, not for commercial use. By attribution")
-    server.asked.clear()
+    server.requests.clear()
     assert get("trial")[:2] == (0, out)  # nothing is asked or fetched again
-    assert server.asked == []
+    assert server.requests == []
 
 
 def test_json_has_file_path_and_licence(trial, get):
@@ -83,7 +83,7 @@ def test_terminal_asks_for_the_licence(trial, get, server, monkeypatch, answer, 
     found, _, err = get("trial")
     assert found == status
     assert "Accept the licence of trial (CC-BY-NC-4.0)? [y/N]" in err
-    assert bool(server.asked) == (status == 0)
+    assert bool(server.requests) == (status == 0)
 
 
 def failing(get, *words: str, status: int = 1) -> str:
@@ -98,7 +98,7 @@ def test_without_yes_nothing_is_fetched(trial, get, server):
         "bindsearch: trial was not fetched because its licence (CC-BY-NC-4.0) was not accepted; --accept-licence "
         "accepts it without asking"
     )
-    assert server.asked == []
+    assert server.requests == []
 
 
 def test_commercial_refuses_noncommercial_weights(trial, get, server):
@@ -106,7 +106,7 @@ def test_commercial_refuses_noncommercial_weights(trial, get, server):
         "bindsearch: trial is refused because --commercial was given: licence CC-BY-NC-4.0, not for "
         "commercial use. By attribution, not for commercial use."
     )
-    assert server.asked == []
+    assert server.requests == []
 
 
 def test_offline_reports_what_is_missing(trial, get, server):
@@ -115,7 +115,7 @@ def test_offline_reports_what_is_missing(trial, get, server):
         "`bindsearch spaces get trial` fetches it, or put it at ~/data/bindsearch/weights/trial/tower.bin; it comes "
         f"from {server.address}/tower.bin"
     )
-    assert server.asked == []
+    assert server.requests == []
 
 
 def test_interrupted_download_is_reported_and_resumed(trial, get, server):
@@ -126,7 +126,7 @@ def test_interrupted_download_is_reported_and_resumed(trial, get, server):
     )
     server.stop_after = None
     assert get("trial")[0] == 0
-    assert server.asked[-1] == ("GET", "/tower.bin", "bytes=500000-")
+    assert server.requests[-1] == ("GET", "/tower.bin", "bytes=500000-")
 
 
 def test_wrong_sha256_is_refused(trial, get, server):

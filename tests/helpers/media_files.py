@@ -1,4 +1,4 @@
-"""Writes small media files that tests index: pictures of one colour, tones, texts."""
+"""Write small media files for tests: images of one colour, tones, texts."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ RATE = 16_000
 
 
 def picture(path: Path, colour: str | tuple[int, int, int], *, size: int = 48) -> Path:
-    """Write a picture of one colour."""
+    """Write an image of one colour."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", (size, size), colour).save(path)
     return path
 
 
 def tone(hertz: float, seconds: float, *, loudness: float = 0.5) -> np.ndarray:
-    """Return the samples of a sine."""
+    """Return the samples of a sine wave at the rate RATE."""
     return (loudness * np.sin(2 * np.pi * hertz * np.arange(int(seconds * RATE)) / RATE)).astype(np.float32)
 
 
@@ -42,7 +42,7 @@ def passage(path: Path, words: str) -> Path:
 
 
 def small_collection(folder: Path) -> Path:
-    """Write nine files in two folders: three pictures, three sounds, three texts."""
+    """Write nine files in two folders: three images, three sounds, three texts."""
     for name in ("red", "green", "blue"):
         picture(folder / "pictures" / f"{name}.png", name)
     for name, hertz in {"low": 80.0, "middle": 600.0, "high": 4000.0}.items():
@@ -53,7 +53,7 @@ def small_collection(folder: Path) -> Path:
 
 
 def large_collection(folder: Path, *, pictures: int, sounds: int, tones: int, texts: int) -> Path:
-    """Write pictures of one colour each, sounds of a few tones each, and texts."""
+    """Write images of a random colour, sounds of `tones` random tones, and short texts."""
     rng = np.random.default_rng(0)
     for number in range(pictures):
         picture(folder / f"{number:03d}.png", tuple(rng.integers(0, 256, 3).tolist()))

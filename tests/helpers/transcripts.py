@@ -1,4 +1,4 @@
-"""Run command lines as a terminal would show them, and compare two transcripts."""
+"""Record command lines and their output as in a terminal, and compare two transcripts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?(?:e-?\d+)?(?: (?:million|billion))?")
 
 
 def transcript(line: str, capsys: pytest.CaptureFixture[str]) -> str:
-    """Return the command, its output, its messages, and its exit status if it is not 0."""
+    """Run a command line; return it with its output, its messages, and its exit status if that is not 0."""
     status = main(shlex.split(line)[1:])
     out, err = capsys.readouterr()
     messages = "".join(f"! {message}\n" for message in err.splitlines())
@@ -22,11 +22,11 @@ def transcript(line: str, capsys: pytest.CaptureFixture[str]) -> str:
 
 
 def assert_alike(now: str, recorded: str) -> None:
-    """Assert that words are equal and numbers near: another version of a decoder may move them a little."""
+    """Assert that words are equal and numbers are close: they differ a little between versions of a decoder."""
     for line, before in zip(now.splitlines(), recorded.splitlines(), strict=True):
         assert NUMBER.sub("N", line).split() == NUMBER.sub("N", before).split()
         for number, was in zip(NUMBER.findall(line), NUMBER.findall(before), strict=True):
-            assert near(value(number), value(was)), f"{number} was {was} in: {before}"
+            assert is_close(value(number), value(was)), f"{number} was {was} in: {before}"
 
 
 def value(number: str) -> float:
@@ -34,6 +34,6 @@ def value(number: str) -> float:
     return float(digits) * {"": 1, "million": 1e6, "billion": 1e9}[scale]
 
 
-def near(number: float, was: float) -> bool:
-    """Allow cosines to differ in the second digit, and E-values, which are exponents of them, by a factor of two."""
+def is_close(number: float, was: float) -> bool:
+    """Whether cosines differ by at most 0.02, or E-values, which are exponential in them, by a factor of two."""
     return math.isclose(number, was, abs_tol=0.02) or (number > 0 and was > 0 and 0.5 <= number / was <= 2)

@@ -1,4 +1,4 @@
-"""A server of weights on this machine: honest, or with one of the faults that servers have."""
+"""A local HTTP server of weight files: correct, or with one of the faults that servers have."""
 
 from __future__ import annotations
 
@@ -13,31 +13,33 @@ REVISION = "0123456789abcdef0123456789abcdef01234567"
 
 
 @dataclass
-class Served:
-    """What lies on the server, and what was asked of it."""
+class WeightsServer:
+    """The files of a server, its faults, and the requests that it got."""
 
     files: dict[str, bytes]
     stop_after: int | None = None
-    """Break off after so many bytes of an answer."""
+    """Close the connection after this many bytes of a body."""
     ranges: bool = True
-    whole: int = 0
-    """Said of the file's length when a part of it is asked for, instead of the truth."""
+    """Whether requests for a part of a file are answered with that part."""
+    claimed_size: int = 0
+    """The size of a file in answers to requests for a part of it, if it is not to be the true one."""
     etag: str = ""
-    """Said instead of the content's sha256."""
-    asked: list[tuple[str, str, str]] = field(default_factory=list)
+    """The ETag of answers, if it is not to be the sha256 of the content."""
+    requests: list[tuple[str, str, str]] = field(default_factory=list)
     """Method, path, range."""
     address: str = ""
 
 
 @contextmanager
-def serving(files: dict[str, bytes]) -> Iterator[Served]:
-    served = Served(files)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"served": served}))
-    served.address = f"http://127.0.0.1:{server.server_port}"
+def serve(files: dict[str, bytes]) -> Iterator[WeightsServer]:
+    """Serve files in a thread, on a free port of this machine."""
+    weights = WeightsServer(files)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"weights": weights}))
+    weights.address = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     try:
-        yield served
+        yield weights
     finally:
         server.shutdown()
         thread.join()
@@ -45,7 +47,7 @@ def serving(files: dict[str, bytes]) -> Iterator[Served]:
 
 
 class _Handler(BaseHTTPRequestHandler):
-    served: Served
+    weights: WeightsServer
 
     def log_message(self, *_: object) -> None:
         pass
@@ -57,32 +59,40 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(with_body=True)
 
     def _answer(self, *, with_body: bool) -> None:
-        asked = self.headers.get("Range", "")
-        self.served.asked.append((self.command, self.path, asked))
-        content = self.served.files.get(self.path)
+        requested = self.headers.get("Range", "")
+        self.weights.requests.append((self.command, self.path, requested))
+        content = self.weights.files.get(self.path)
         if content is None:
-            self.send_response(404)
-            known = any(path.startswith(self.path.rpartition("/")[0]) for path in self.served.files)
-            self.send_header("X-Error-Code", "EntryNotFound" if known else "RepoNotFound")
-            self.send_header("Content-Length", "0")
-            self.end_headers()
+            self._send_not_found()
             return
-        start = int(asked[6:].split("-")[0]) if asked and self.served.ranges else 0
+        start = int(requested[6:].split("-")[0]) if requested and self.weights.ranges else 0
         if start >= len(content) > 0:
-            self.send_response(416)
-            self.send_header("Content-Range", f"bytes */{len(content)}")
-            self.send_header("Content-Length", "0")
-            self.end_headers()
+            self._send_without_body(416, "Content-Range", f"bytes */{len(content)}")
             return
-        self.send_response(206 if start else 200)
-        if start:
-            self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{self.served.whole or len(content)}")
-        self.send_header("Content-Length", str(len(content) - start))
-        self.send_header("ETag", f'"{self.served.etag or hashlib.sha256(content).hexdigest()}"')
-        self.send_header("X-Repo-Commit", REVISION)
-        self.end_headers()
+        self._send_content_headers(content, start)
         if with_body:
             self.wfile.write(content[start : self._end(start)])
 
+    def _send_not_found(self) -> None:
+        folder = self.path.rpartition("/")[0]
+        exists = any(path.startswith(folder) for path in self.weights.files)
+        self._send_without_body(404, "X-Error-Code", "EntryNotFound" if exists else "RepoNotFound")
+
+    def _send_without_body(self, status: int, header: str, value: str) -> None:
+        self.send_response(status)
+        self.send_header(header, value)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def _send_content_headers(self, content: bytes, start: int) -> None:
+        self.send_response(206 if start else 200)
+        if start:
+            size = self.weights.claimed_size or len(content)
+            self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{size}")
+        self.send_header("Content-Length", str(len(content) - start))
+        self.send_header("ETag", f'"{self.weights.etag or hashlib.sha256(content).hexdigest()}"')
+        self.send_header("X-Repo-Commit", REVISION)
+        self.end_headers()
+
     def _end(self, start: int) -> int | None:
-        return None if self.served.stop_after is None else start + self.served.stop_after
+        return None if self.weights.stop_after is None else start + self.weights.stop_after

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from weights_server import Served, serving
+from weights_server import WeightsServer, serve
 
 from bindsearch.core.paths import weights_folder
 from bindsearch.errors import DamagedWeights, LicenceRefused, MissingWeights, UnknownSpace
@@ -24,7 +24,7 @@ SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 @pytest.fixture
 def server():
-    with serving({"/tower.bin": CONTENT}) as served:
+    with serve({"/tower.bin": CONTENT}) as served:
         yield served
 
 
@@ -41,7 +41,9 @@ def no_progress(have: int, whole: int) -> None:
     pass
 
 
-def trial(served: Served | None, *, sha256: str | None = SHA256, size: int | None = len(CONTENT)) -> SpaceWeights:
+def trial(
+    served: WeightsServer | None, *, sha256: str | None = SHA256, size: int | None = len(CONTENT)
+) -> SpaceWeights:
     address = served.address if served else "http://127.0.0.1:9"
     file = WeightFile("tower.bin", len(CONTENT), address=f"{address}/tower.bin", size=size, sha256=sha256)
     return SpaceWeights("trial", (file,), "CC-BY-NC-4.0", False, "Read the licence.")
@@ -68,9 +70,9 @@ def test_download_is_complete_and_reports_progress(server, home):
 
 def test_existing_file_is_not_downloaded_again(server):
     fetch(trial(server))
-    server.asked.clear()
+    server.requests.clear()
     assert fetch(trial(server))[0].read_bytes() == CONTENT
-    assert server.asked == []
+    assert server.requests == []
 
 
 def test_interrupted_download_is_resumed(server):
@@ -79,7 +81,7 @@ def test_interrupted_download_is_resumed(server):
         fetch(trial(server))
     server.stop_after = None
     assert fetch(trial(server))[0].read_bytes() == CONTENT
-    assert [asked for _, _, asked in server.asked] == ["", "bytes=1000000-"]
+    assert [asked for _, _, asked in server.requests] == ["", "bytes=1000000-"]
 
 
 def test_without_range_support_download_restarts(server):
@@ -123,14 +125,14 @@ def test_file_put_in_place_by_hand_is_checked(server):
     own.write_bytes(CONTENT[:-1] + b"x")
     with pytest.raises(DamagedWeights, match=r"tower\.bin differs from what was published"):
         fetch(trial(server))
-    assert server.asked == []
+    assert server.requests == []
 
 
 def test_download_longer_than_announced_is_refused(server):
     server.stop_after = 1_000_000
     with pytest.raises(MissingWeights):
         fetch(trial(server, sha256=None, size=None))
-    server.stop_after, server.whole = None, 2_999_996
+    server.stop_after, server.claimed_size = None, 2_999_996
     with pytest.raises(DamagedWeights, match=r"3,000,000 bytes instead of the published 2,999,996"):
         fetch(trial(server, sha256=None, size=None))
     assert not list(weights_folder().glob("trial/*"))
@@ -144,7 +146,7 @@ def test_concurrent_download_of_same_file_is_refused(server):
         fcntl.flock(other, fcntl.LOCK_EX)
         with pytest.raises(MissingWeights, match="is being downloaded by another process"):
             fetch(trial(server))
-    assert server.asked == []
+    assert server.requests == []
     assert fetch(trial(server))[0].read_bytes() == CONTENT
 
 
@@ -222,7 +224,7 @@ def test_every_catalogue_file_has_an_origin():
 def test_without_accepted_licence_nothing_is_downloaded(server):
     with pytest.raises(LicenceRefused, match=r"CC-BY-NC-4\.0.*--accept-licence"):
         fetch(trial(server), accept=lambda _: False)
-    assert server.asked == []
+    assert server.requests == []
 
 
 def test_licence_is_asked_only_once(server):
@@ -249,7 +251,7 @@ def test_commercial_refuses_other_licences(server):
     with pytest.raises(LicenceRefused, match="licence unknown to bindsearch"):
         require_commercial(find_weights("clap:somebody/own-clap"))
     require_commercial(find_weights("clap:laion/clap-htsat-unfused"))
-    assert server.asked == []
+    assert server.requests == []
 
 
 # From the hub -----------------------------------------------------------------------------------------------------
@@ -261,7 +263,7 @@ HUB_FILE = "/somebody/model/resolve/main/model.safetensors"
 def hub(monkeypatch, tmp_path):
     """A hub on this machine, with a cache of its own."""
     client = pytest.importorskip("huggingface_hub", reason="the hub's client is an extra")
-    with serving({HUB_FILE: CONTENT}) as served:
+    with serve({HUB_FILE: CONTENT}) as served:
         template = served.address + "/{repo_id}/resolve/{revision}/{filename}"
         monkeypatch.setattr(client.constants, "ENDPOINT", served.address)
         monkeypatch.setattr(client.constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
@@ -280,9 +282,9 @@ def test_hub_file_is_downloaded_into_hub_cache(hub, tmp_path):
     (path,) = fetch(from_hub())
     assert path.read_bytes() == CONTENT
     assert path.is_relative_to(tmp_path / "hub")
-    hub.asked.clear()
+    hub.requests.clear()
     assert fetch(from_hub(), offline=True) == [path]
-    assert hub.asked == []
+    assert hub.requests == []
 
 
 def test_hub_file_with_wrong_hash_is_refused(hub, tmp_path):

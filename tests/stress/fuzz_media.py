@@ -58,7 +58,7 @@ class Outcome(StrEnum):
     CRASH = "crash"
     """The process ended."""
     NOISE = "noise"
-    """Output on standard error."""
+    """Output on standard error, or on standard output."""
 
 
 PASSED = (Outcome.DECODED, Outcome.REFUSED, Outcome.IGNORED)
@@ -77,8 +77,9 @@ class Result:
 
     @classmethod
     def parse(cls, line: str) -> Result:
+        """Parse a line of a worker; any other line on its standard output is noise."""
         outcome, _, details = line.partition(": ")
-        return cls(Outcome(outcome), details)
+        return cls(Outcome(outcome), details) if outcome in list(Outcome) else cls(Outcome.NOISE, line)
 
 
 # -- damage

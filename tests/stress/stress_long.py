@@ -38,8 +38,8 @@ def make_recording(path: Path, *, seconds: int, event_at: float) -> None:
         for start in range(0, seconds, 60):
             block = rng.normal(0, 0.02, RATE * min(60, seconds - start))
             first = int((event_at - start) * RATE)
-            for place in range(max(first, 0), min(first + len(whistle), len(block))):
-                block[place] += whistle[place - first]
+            for position in range(max(first, 0), min(first + len(whistle), len(block))):
+                block[position] += whistle[position - first]
             file.writeframes((np.clip(block, -1, 1) * 32767).astype("<i2").tobytes())
 
 
