@@ -29,7 +29,7 @@ def test_missing_files_are_named_and_hold_the_switch_up(run, own):
     assert held.status == 3
     assert held.lines[0] == "2 embedded"
     assert held.lines[2].startswith("space toy still answers")
-    assert held.err == "1 file cannot be embedded now:\n  night/campfire.jpg: it is not there now\n"
+    assert held.err == "1 file cannot be embedded now:\n  night/campfire.jpg: it is missing now\n"
     assert any(line.startswith("pending     space plugin: 2 of 3 files") for line in run("status").lines)
     record = json.loads(run("migrate", "--json").out)
     assert (record["switched"], record["done_before"], list(record["missing"])) == (
