@@ -157,7 +157,7 @@ class Candidates(NamedTuple):
     """Whether the rows of a query can be trusted; every row is compared for the others. *Shape:* (queries,)"""
 
 
-# What this machine offers ---------------------------------------------------------------------------------------------
+# What this machine offers -------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,7 +110,7 @@ CATALOGUE = {
             "CC-BY-NC-SA-4.0",
             False,
             "Sound: by attribution, not for commercial use, share alike (its README says CC-BY-NC 4.0, its licence "
-            "file CC-BY-NC-SA 4.0): https://creativecommons.org/licenses/by-nc-sa/4.0/. Pictures and texts: MIT.",
+            "file CC-BY-NC-SA 4.0): https://creativecommons.org/licenses/by-nc-sa/4.0/. Images and texts: MIT.",
         ),
         _laion_clap("clap-htsat-unfused", 614_000_000),
         _laion_clap("clap-htsat-fused"),
@@ -150,22 +150,27 @@ def find_weights(space: str) -> SpaceWeights:
 def _open_clip_weights(space: str) -> SpaceWeights:
     """Return the weights of an open_clip model, as its adapter describes them: files, text tower files, licence."""
     try:
-        needed = import_module("bindsearch.encoders.openclip.model_source").required_files
+        required_files = import_module("bindsearch.encoders.openclip.required_files").required_files
     except ModuleNotFoundError as error:
         raise MissingExtra(f"{space} needs the package {error.name!r}: pip install 'bindsearch[models]'") from error
     name = SpaceName(space)
     space = name.with_folder(absolute([name.folder])[0]).text if name.folder else space
-    wanted, licence, commercial = needed(space)
+    required = required_files(space)
     files = tuple(
         WeightFile(
-            each.name, each.size, each.repository, each.address, alternative=each.alternative, optional=each.optional
+            each.name,
+            each.max_size,
+            each.repository,
+            each.address,
+            alternative=each.alternative,
+            optional=each.optional,
         )
-        for each in wanted
+        for each in required.files
     )
-    places = dict.fromkeys(
-        _licence_page(each.repository) if each.repository else f"Read {each.address}" for each in wanted
+    pages = dict.fromkeys(
+        _licence_page(file.repository) if file.repository else f"Read {file.address}" for file in files
     )
-    return SpaceWeights(space, files, licence, commercial, ". ".join(places) or IN_PLACE)
+    return SpaceWeights(space, files, required.licence.name, required.licence.commercial, ". ".join(pages) or IN_PLACE)
 
 
 def _licence_page(repository: str) -> str:

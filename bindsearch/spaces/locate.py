@@ -26,8 +26,8 @@ def _cached(file: WeightFile) -> Path | None:
         from_cache = import_module("huggingface_hub").try_to_load_from_cache
     except ModuleNotFoundError:
         return None
-    found = (from_cache(file.repository, name) for name in filter(None, (file.name, file.alternative)))
-    return next((Path(path) for path in found if isinstance(path, str)), None)
+    paths = (from_cache(file.repository, name) for name in filter(None, (file.name, file.alternative)))
+    return next((Path(path) for path in paths if isinstance(path, str)), None)
 
 
 def require(space: str, name: str) -> Path:

@@ -1,4 +1,4 @@
-"""A space at work: media in, unit vectors out."""
+"""Embed media in a space: decode files, encode their pieces, cache the vectors of recent queries."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
     from bindsearch.media.in_memory import InMemoryMedia
 
 MediaInput: TypeAlias = "str | os.PathLike[str] | bytes | Piece | InMemoryMedia"
-"""What can be embedded: a path, the bytes of a file, a decoded piece, a picture of Pillow's, an array of a picture
-(uint8, height x width x 3) or of mono sound (floats, at the rate of the space's windowing)."""
-FEW = 64
-"""A file of at most so many segments is remembered when it was embedded whole, as a query is..."""
-SMALL = 64 << 20
-"""...if it has at most so many bytes: it is known again by its content, which has to be read for that."""
+"""What can be embedded: a path, the bytes of a file, a decoded piece, a Pillow image, an array of an image (uint8,
+height x width x 3) or of mono audio (floats, at the sample rate of the space's windowing)."""
+MAX_CACHED_SEGMENTS = 64
+"""The vectors of a file with more segments are not cached."""
+MAX_CACHED_FILE_BYTES = 64 << 20
+"""The vectors of a larger file are not cached, because its whole content must be read to recognise it."""
 
 
 class Space:
@@ -47,7 +47,7 @@ class Space:
 
     def __init__(self, encoder: Encoder) -> None:
         self.encoder = encoder
-        self._encoding = BatchEncoder(encoder)
+        self._batch_encoder = BatchEncoder(encoder)
         self._cache = LruCache()
 
     @classmethod
@@ -57,51 +57,53 @@ class Space:
 
     @property
     def spec(self) -> SpaceSpec:
-        """What the space is."""
+        """The description of the space."""
         return self.encoder.spec
 
     def embed(self, inputs: Sequence[MediaInput], *, modality: str | None = None) -> Vectors:
-        """Embed texts (strings, with `modality="text"`), files, or what else a `MediaInput` is: one unit vector each.
+        """Embed texts (strings, with `modality="text"`), files or other `MediaInput`s: one unit vector each.
 
-        A file's vector is the mean over its pieces. `modality` otherwise picks what is looked at: of a video, say,
-        only the sound. Raises `MediaError`, `BadQuery` for an unknown modality. *Shape:* (len(things), dim)
+        The vector of a file is the mean over its pieces. `modality` selects pieces: for example, only the audio of a
+        video. Raises `MediaError`, and `BadQuery` for an unknown modality. *Shape:* (len(inputs), dim)
         """
         if isinstance(inputs, str | bytes | os.PathLike):
-            raise BadQuery(f"embed takes a list: [{inputs!r}]")
+            raise BadQuery(f"embed takes a list: write [{inputs!r}]")
         wanted = None if modality is None else modality_named(modality)
         if wanted == Modality.TEXT and all(isinstance(input_, str) for input_ in inputs):
-            return self._texts([_encodable(str(input_)) for input_ in inputs])
-        return self._means(inputs, wanted)
+            return self._embed_texts([_encodable(str(input_)) for input_ in inputs])
+        return self._embed_means(inputs, wanted)
 
     def segments(self, path: str | os.PathLike[str]) -> list[tuple[float | None, float | None, Vectors]]:
-        """Embed every segment of a file: start, end (None where there is no time) and unit vector."""
+        """Embed every segment of a file: its start and end (None without a time) and its unit vector."""
         segments, rows = self.embed_segments(Path(path))
         return [(segment.span.start, segment.span.end, row) for segment, row in zip(segments, rows, strict=True)]
 
     def embed_segments(self, path: Path, *, modality: Modality | None = None) -> tuple[list[Segment], Vectors]:
-        """Embed all that this space wants of a file, holding only a batch of it decoded. Segments are numbered from 0.
+        """Embed all pieces of a file that this space supports, with one batch of them decoded at a time.
 
-        Of a short file that is asked for again the vectors are remembered, by its content. Raises `MediaError`, also
-        where there is nothing for this space. *Shape:* (len(segments), dim)
+        Segments are numbered from 0. The vectors of short files are cached by content. Raises `MediaError`, also for a
+        file without any supported piece. *Shape:* (len(segments), dim)
         """
-        key = self._key(path, modality)
-        if key is not None and (known := self._cache.get(key)) is not None:
-            return list(known[0]), known[1].copy()
+        key = self._cache_key(path, modality)
+        if key is not None and (cached := self._cache.get(key)) is not None:
+            return list(cached[0]), cached[1].copy()
         segments: list[Segment] = []
         blocks: list[Vectors] = []
         pieces = self.pieces(path, modality=modality)
-        while batch := list(islice(pieces, self._ahead)):
+        while batch := list(islice(pieces, self._decode_ahead)):
             blocks.append(self.embed_pieces(batch))
-            segments += [Segment(len(segments) + at, piece.modality, piece.span) for at, piece in enumerate(batch)]
+            segments += [
+                Segment(number, piece.modality, piece.span) for number, piece in enumerate(batch, len(segments))
+            ]
         if not segments:
             raise self._unsupported(path, modality)
         rows = np.concatenate(blocks)
-        if key is not None and len(segments) <= FEW:
+        if key is not None and len(segments) <= MAX_CACHED_SEGMENTS:
             self._cache.put(key, (tuple(segments), rows.copy()))
         return segments, rows
 
     def pieces(self, path: Path, *, modality: Modality | None = None, side: int | None = None) -> Iterator[Piece]:
-        """Decode a file into the pieces that this space wants; with `side`, pictures of that size instead of its own.
+        """Decode a file into the pieces that this space supports. `side` replaces the image size of its windowing.
 
         Raises `MediaError`, with the path.
         """
@@ -112,7 +114,7 @@ class Space:
         with _naming(path):
             kind = identify(path)
             if kind is None:
-                raise UnsupportedMedia("not a picture, sound, video or text that bindsearch reads")
+                raise UnsupportedMedia("not an image, audio, video or text file that bindsearch reads")
             with decode(path, kind, windowing, wanted=wanted) as decoding:
                 yield from decoding
 
@@ -120,59 +122,59 @@ class Space:
         """Embed decoded pieces of any modalities, in their order. *Shape:* (len(pieces), dim)"""
         rows = np.empty((len(pieces), self.spec.dim), dtype=np.float32)
         for modality in {piece.modality for piece in pieces}:
-            places = [place for place, piece in enumerate(pieces) if piece.modality == modality]
-            rows[places] = self.encode(modality, [self.encoder.prepare(pieces[place]) for place in places])
+            numbers = [number for number, piece in enumerate(pieces) if piece.modality == modality]
+            rows[numbers] = self.encode(modality, [self.encoder.prepare(pieces[number]) for number in numbers])
         return rows
 
     def encode(self, modality: Modality, prepared: Sequence[Prepared]) -> Vectors:
-        """Encode what `encoder.prepare` made, in batches, to unit vectors. *Shape:* (len(prepared), dim)
+        """Encode prepared pieces to unit vectors, in batches. *Shape:* (len(prepared), dim)
 
-        Raises `SpaceError` when the encoder breaks its word: a wrong shape, or values that are not finite.
+        Raises `SpaceError` if the encoder fails or returns a wrong shape, a zero vector or values that are not finite.
         """
-        return self._encoding.encode(modality, prepared)
+        return self._batch_encoder.encode(modality, prepared)
 
     def batch_size(self, modality: Modality) -> int:
-        """Return how many pieces of a modality are best encoded together."""
-        return self._encoding.batch_size(modality)
+        """Return the number of pieces of a modality to encode together."""
+        return self._batch_encoder.batch_size(modality)
 
     @property
-    def _ahead(self) -> int:
-        """Pieces of any modalities that are decoded before they are encoded together."""
+    def _decode_ahead(self) -> int:
+        """The number of pieces, of any modalities, to decode before they are encoded together."""
         return max(self.batch_size(modality) for modality in self.spec.modalities)
 
-    def _texts(self, texts: Sequence[str]) -> Vectors:
-        """Embed texts; those of the last queries are remembered."""
+    def _embed_texts(self, texts: Sequence[str]) -> Vectors:
+        """Embed texts, using and filling the cache."""
         keys = [(self.spec.fingerprint, Modality.TEXT, text) for text in texts]
-        found = {key: self._cache.get(key) for key in keys}
-        new = [key for key, row in found.items() if row is None]
+        vectors = {key: self._cache.get(key) for key in keys}
+        new = [key for key, row in vectors.items() if row is None]
         for key, row in zip(new, self.embed_pieces([Piece(Modality.TEXT, text) for *_, text in new]), strict=True):
             self._cache.put(key, row.copy())
-            found[key] = row
-        return np.stack([found[key] for key in keys]) if keys else self._nothing()
+            vectors[key] = row
+        return np.stack([vectors[key] for key in keys]) if keys else self._no_vectors()
 
-    def _means(self, inputs: Sequence[MediaInput], modality: Modality | None) -> Vectors:
-        """Embed files and pieces, the pieces of several files together, to a mean vector each."""
+    def _embed_means(self, inputs: Sequence[MediaInput], modality: Modality | None) -> Vectors:
+        """Return the mean vector of each input; pieces of several inputs are encoded together."""
         rows: list[list[Vectors]] = [[] for _ in inputs]
-        kinds: list[list[Modality]] = [[] for _ in inputs]
-        pieces = self._numbered(inputs, modality)
-        while batch := list(islice(pieces, self._ahead)):
+        modalities: list[list[Modality]] = [[] for _ in inputs]
+        pieces = self._numbered_pieces(inputs, modality)
+        while batch := list(islice(pieces, self._decode_ahead)):
             vectors = self.embed_pieces([piece for _, piece in batch])
-            for (place, piece), vector in zip(batch, vectors, strict=True):
-                rows[place].append(vector)
-                kinds[place].append(piece.modality)
+            for (number, piece), vector in zip(batch, vectors, strict=True):
+                rows[number].append(vector)
+                modalities[number].append(piece.modality)
         means = [
-            part[0] if isinstance(input_, Piece) else mean_vector(np.stack(part), kind)
-            for input_, part, kind in zip(inputs, rows, kinds, strict=True)
+            own_rows[0] if isinstance(input_, Piece) else mean_vector(np.stack(own_rows), own_modalities)
+            for input_, own_rows, own_modalities in zip(inputs, rows, modalities, strict=True)
         ]
-        return np.stack(means) if means else self._nothing()
+        return np.stack(means) if means else self._no_vectors()
 
-    def _numbered(self, inputs: Iterable[MediaInput], modality: Modality | None) -> Iterator[tuple[int, Piece]]:
-        """Return the pieces of all things, each with the number of its thing."""
-        for place, input_ in enumerate(inputs):
+    def _numbered_pieces(self, inputs: Iterable[MediaInput], modality: Modality | None) -> Iterator[tuple[int, Piece]]:
+        """Yield the pieces of all inputs, each with the number of its input. Raises `UnsupportedMedia`."""
+        for number, input_ in enumerate(inputs):
             empty = True
             for piece in self._pieces_of(input_, modality):
                 empty = False
-                yield place, piece
+                yield number, piece
             if empty:
                 name = input_ if isinstance(input_, str | os.PathLike) else type(input_).__name__
                 raise self._unsupported(name, modality)
@@ -195,26 +197,28 @@ class Space:
             wanted = self.spec.modalities if modality is None else {modality}
             yield from (piece for piece in pieces_of(input_, self.spec.windowing) if piece.modality in wanted)
 
-    def _key(self, path: Path, modality: Modality | None) -> Hashable | None:
-        """Return what a file is remembered by: its content. None for one that is not worth it, or no regular file."""
+    def _cache_key(self, path: Path, modality: Modality | None) -> Hashable | None:
+        """Return the cache key of a file, which holds its digest; None for a large file or one that is not regular."""
         from bindsearch.core.file_state import digest_of
 
         with _naming(path):
             stat = os.stat(path)
-            if not S_ISREG(stat.st_mode) or stat.st_size > SMALL:
+            if not S_ISREG(stat.st_mode) or stat.st_size > MAX_CACHED_FILE_BYTES:
                 return None
             return (self.spec.fingerprint, modality, path.suffix.lower(), digest_of(path))
 
     def _unsupported(self, path: str | os.PathLike[str], modality: Modality | None) -> UnsupportedMedia:
-        return UnsupportedMedia(f"{path}: holds no {modality or 'input_'} that space {self.spec.name} knows")
+        return UnsupportedMedia(
+            f"{path}: holds nothing that the space {self.spec.name} can embed" + (f" as {modality}" if modality else "")
+        )
 
-    def _nothing(self) -> Vectors:
+    def _no_vectors(self) -> Vectors:
         return np.empty((0, self.spec.dim), dtype=np.float32)
 
 
 @contextmanager
 def _naming(path: Path) -> Iterator[None]:
-    """Put the path before what goes wrong with a file, as a `MediaError`."""
+    """Raise errors about a file as `MediaError`s that begin with its path."""
     try:
         yield
     except OSError as error:
@@ -224,14 +228,19 @@ def _naming(path: Path) -> Iterator[None]:
 
 
 def space(name: str) -> Space:
-    """Load a space by name: the encoders alone, without a library. Raises `UnknownSpace`, `MissingExtra`."""
+    """Load a space by name: the encoders alone, without a library.
+
+    Raises `UnknownSpace`, `MissingExtra`, `MissingWeights`.
+    """
     return Space.named(name)
 
 
 def _encodable(text: str) -> str:
-    """Refuse what stands for bytes of no encoding, such as a name from another system: no encoder takes it."""
+    """Return a text that can be encoded to UTF-8. Raises `BadQuery` for others, such as some foreign file names."""
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise BadQuery(f"{text.encode(errors='backslashreplace').decode()} is no text: write it in UTF-8") from error
+        raise BadQuery(
+            f"{text.encode(errors='backslashreplace').decode()} is not valid text: write it in UTF-8"
+        ) from error
     return text

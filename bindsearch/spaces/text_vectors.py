@@ -22,12 +22,12 @@ def cached_text_vectors(texts: Sequence[str], space: Callable[[], Space], name: 
     """
     folder, stem = name.parent, f"{name.name}-{hashlib.sha256('|'.join(texts).encode()).hexdigest()[:8]}"
     with suppress(OSError, ValueError):
-        kept: Vectors = np.load(folder / f"{stem}.npy")
-        if kept.ndim == 2 and kept.shape[1] == dim and kept.dtype == np.float32:
-            return kept
+        cached: Vectors = np.load(folder / f"{stem}.npy")
+        if cached.ndim == 2 and cached.shape[1] == dim and cached.dtype == np.float32:
+            return cached
     try:
         vectors = _embed(texts, space(), dim)
-    except BindsearchError:  # the weights are missing, so nobody can search by words here for now
+    except BindsearchError:  # for example, the weights are missing: text queries do not work here yet
         return np.empty((0, dim), dtype=np.float32)
     with suppress(OSError), replacing(folder / f"{stem}.npy", shared=True) as draft, draft.open("wb") as out:
         np.save(out, vectors)

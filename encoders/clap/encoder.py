@@ -1,11 +1,11 @@
-"""Spaces of CLAP models (Wu et al., 2023), for comparison: these were shown sounds with their captions.
+"""Spaces of CLAP models (Wu et al., 2023), for comparison: these were trained on sounds with their captions.
 
-    clap:REPOSITORY     what `bindsearch spaces get clap:REPOSITORY` fetched, or what lies in the hub's cache
-    clap:local:FOLDER   the same files in a folder of one's own
+    clap:REPOSITORY     files that `bindsearch spaces get clap:REPOSITORY` fetched, or that are in the hub's cache
+    clap:local:FOLDER   the same files in your own folder
 
-Transformers' feature extractor crops what is longer than ten seconds at random, and marks a random sound of a batch as
-longer. Here a recording is cut into windows that lie side by side, and none is marked: the same file always gives the
-same vectors. Only the tower that is needed is read.
+The feature extractor of transformers crops sounds of more than ten seconds at random, and marks a random sound of a
+batch as longer. Here a recording is cut into adjacent windows, and none is marked, so the same file always has the same
+vectors. Only the tower that is needed is loaded.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ from ..shared.lazy_towers import DeviceTowers
 from ..shared.weight_files import first_existing, open_tensors
 
 PREPROCESSING_VERSION = "clap 1"
-"""Change it with every change of what `prepare` or a tower gives."""
+"""Part of the fingerprint: change it with every change of what `prepare` or a tower returns."""
 LOCAL = "local:"
 CONFIG_FILE, PREPROCESSOR_FILE = "config.json", "preprocessor_config.json"
 CHECKPOINTS = ("model.safetensors", "pytorch_model.bin")
 MAX_TOKENS = 77
-"""The longest text; CLAP was trained with as many."""
+"""Tokens per text, as in CLAP's training; longer texts are truncated."""
 TEMPERATURE = 0.05
-_LETTERS_PER_TOKEN = 4
+_CHARACTERS_PER_TOKEN = 4
 _OPTIONAL_BUFFERS = ("position_ids", "token_type_ids")
-"""What some checkpoints lack: transformers makes it anew."""
+"""Buffers that some checkpoints lack and transformers computes."""
 _TOWERS = {
     Modality.AUDIO: (
         "ClapAudioModelWithProjection",
@@ -50,14 +50,17 @@ _TOWERS = {
     ),
     Modality.TEXT: ("ClapTextModelWithProjection", "text_config", ("text_model.", "text_projection."), "text_embeds"),
 }
-"""transformers' class, its part of the configuration, how its parameters' names begin, and what it gives."""
+"""Class of transformers, its part of the configuration, prefixes of its parameters, and the output to use."""
 
 
 class ClapEncoder(DeviceTowers):
-    """Keeps the `Encoder` protocol with transformers' `ClapModel`."""
+    """Implements `Encoder` with the `ClapModel` of transformers."""
 
     def __init__(self, rest: str) -> None:
-        """Find what follows `clap:`; towers wait. Raises `MissingWeights`, `DamagedWeights`."""
+        """Find the files for what follows `clap:`; towers are loaded later.
+
+        Raises `MissingWeights`, `DamagedWeights`.
+        """
         local = rest.startswith(LOCAL)
         folder = Path(rest.removeprefix(LOCAL)).expanduser().absolute() if local else _find_folder(f"clap:{rest}")
         self._folder = folder
@@ -67,15 +70,15 @@ class ClapEncoder(DeviceTowers):
         self._initialise(self._describe_space(f"clap:{LOCAL}{folder}" if local else f"clap:{rest}", local=local))
 
     def cost(self, modality: Modality) -> float:
-        """Return what one prepared piece costs: tokens, or seconds."""
+        """Return the size of one prepared piece: tokens of a text, seconds of audio."""
         return float(MAX_TOKENS) if modality == Modality.TEXT else self.spec.windowing.window
 
     def prepare(self, piece: Piece) -> Prepared:
-        """Return the tokens of a text, or turn a window of sound into the model's spectrogram."""
+        """Return the token ids of a text, or the model's spectrogram of a window of audio."""
         if isinstance(piece.content, str):
             return self._tokenize(piece.content)
         if piece.modality != Modality.AUDIO:
-            raise SpaceError(f"{self.spec.name} cannot see: it has towers for sounds and texts only")
+            raise SpaceError(f"{self.spec.name} cannot embed {piece.modality}: it has towers for audio and text only")
         return self._spectrogram(np.asarray(piece.content, np.float32))
 
     def encode(self, modality: Modality, batch: Sequence[Prepared]) -> Vectors:
@@ -87,38 +90,39 @@ class ClapEncoder(DeviceTowers):
 
         from ..shared.device import device
 
-        given = torch.from_numpy(np.stack(batch)).to(device())
+        stacked = torch.from_numpy(np.stack(batch)).to(device())
         if modality == Modality.AUDIO:
-            told = {"input_features": given, "is_longer": torch.zeros(len(batch), 1, dtype=torch.bool, device=device())}
+            is_longer = torch.zeros(len(batch), 1, dtype=torch.bool, device=device())
+            inputs = {"input_features": stacked, "is_longer": is_longer}
         else:
-            told = {"input_ids": given[:, 0], "attention_mask": given[:, 1]}
+            inputs = {"input_ids": stacked[:, 0], "attention_mask": stacked[:, 1]}
         with torch.inference_mode():
-            vectors: Vectors = getattr(tower(**told), _TOWERS[modality][3]).float().cpu().numpy()
+            vectors: Vectors = getattr(tower(**inputs), _TOWERS[modality][3]).float().cpu().numpy()
         return vectors
 
     # -- input
 
     def _spectrogram(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Let transformers measure what is never longer than it takes at once.
+        """Return the spectrogram of one window, which is short enough not to be cropped.
 
         *Shape:* (n,) to (1 or 4, frames, bands)
         """
-        sound = samples[: self._samples] if len(samples) else np.zeros(1, np.float32)
-        told = self._extractor([sound], sampling_rate=self._rate, return_tensors="np")
-        return np.asarray(told["input_features"][0], np.float32)
+        sound = samples[: self._window_samples] if len(samples) else np.zeros(1, np.float32)
+        features = self._extractor([sound], sampling_rate=self._rate, return_tensors="np")
+        return np.asarray(features["input_features"][0], np.float32)
 
     def _tokenize(self, text: str) -> NDArray[np.int64]:
-        """*Shape:* (2, 77): numbers of tokens, and which of them count."""
-        with self._tokenizing:  # a tokenizer serves one thread at a time
-            told = self._tokenizer(text, padding="max_length", truncation=True, max_length=MAX_TOKENS)
-        return np.array([told["input_ids"], told["attention_mask"]], np.int64)
+        """Return token ids and attention mask. *Shape:* (2, 77)"""
+        with self._tokenizing:  # tokenizers are not thread-safe
+            tokens = self._tokenizer(text, padding="max_length", truncation=True, max_length=MAX_TOKENS)
+        return np.array([tokens["input_ids"], tokens["attention_mask"]], np.int64)
 
     @property
     def _rate(self) -> int:
         return int(self._preprocessor.get("sampling_rate", 48_000))
 
     @property
-    def _samples(self) -> int:
+    def _window_samples(self) -> int:
         return self._rate * int(self._preprocessor.get("max_length_s", 10))
 
     @cached_property
@@ -130,29 +134,30 @@ class ClapEncoder(DeviceTowers):
         try:
             return _transformers("AutoTokenizer").from_pretrained(self._folder, local_files_only=True)
         except (OSError, ValueError) as error:
-            first = str(error).strip().partition("\n")[0]
+            reason = str(error).strip().partition("\n")[0]
             raise MissingWeights(
-                f"{self._folder} holds no tokenizer of CLAP ({first}): put tokenizer.json there"
+                f"{self._folder} holds no tokenizer of CLAP ({reason}): put tokenizer.json there"
             ) from error
 
     # -- towers
 
     def _load(self, modality: Modality) -> Any:
-        name, part, starts, _ = _TOWERS[modality]
-        config = getattr(_transformers("ClapConfig").from_dict(self._config), part)
-        tower = _transformers(name)(config)
+        class_name, config_part, prefixes, _ = _TOWERS[modality]
+        config = getattr(_transformers("ClapConfig").from_dict(self._config), config_part)
+        tower = _transformers(class_name)(config)
         with open_tensors(self._checkpoint) as weights:
-            state = {name: weights[name] for name in weights if name.startswith(starts)}
+            state = {name: weights[name] for name in weights if name.startswith(prefixes)}
         try:
             missing, unknown = tower.load_state_dict(state, strict=False)
         except RuntimeError as error:
-            first = str(error).strip().splitlines()[-1].strip()
-            raise DamagedWeights(
-                f"{self._checkpoint} is not of the model in {CONFIG_FILE} beside it: {first}"
-            ) from error
-        wrong = [each for each in (*missing, *unknown) if not each.endswith(_OPTIONAL_BUFFERS)]
-        if wrong:
-            raise DamagedWeights(f"{self._checkpoint} is not of the model in {CONFIG_FILE} beside it: see {wrong[0]}")
+            reason = str(error).strip().splitlines()[-1].strip()
+            raise DamagedWeights(f"{self._checkpoint} does not fit the {CONFIG_FILE} next to it: {reason}") from error
+        lacking, surplus = (
+            [each for each in names if not each.endswith(_OPTIONAL_BUFFERS)] for names in (missing, unknown)
+        )
+        if lacking or surplus:
+            difference = f"lacks {lacking[0]}" if lacking else f"has {surplus[0]}, which the model does not have"
+            raise DamagedWeights(f"{self._checkpoint} does not fit the {CONFIG_FILE} next to it: it {difference}")
         from ..shared.device import device
 
         return tower.eval().requires_grad_(False).to(device())
@@ -160,9 +165,9 @@ class ClapEncoder(DeviceTowers):
     def _describe_space(self, name: str, *, local: bool) -> SpaceSpec:
         windowing = Windowing(
             sample_rate=self._rate,
-            window=float(self._samples / self._rate),
-            hop=float(self._samples / self._rate),
-            passage=_LETTERS_PER_TOKEN * MAX_TOKENS,
+            window=float(self._window_samples / self._rate),
+            hop=float(self._window_samples / self._rate),
+            passage=_CHARACTERS_PER_TOKEN * MAX_TOKENS,
         )
         known = None if local else import_module("bindsearch.spaces.catalogue").find_weights(name)
         identity = [
@@ -178,7 +183,7 @@ class ClapEncoder(DeviceTowers):
             modalities=frozenset({Modality.AUDIO, Modality.TEXT}),
             licence="not stated" if known is None else known.licence,
             fingerprint=hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:32],
-            summary="CLAP: sounds were paired with their captions, which is what the other spaces never see.",
+            summary="CLAP, trained on pairs of sounds and captions, which no other space here was trained on.",
             windowing=windowing,
             temperature=TEMPERATURE,
             commercial=known is not None and known.commercial,
@@ -186,7 +191,7 @@ class ClapEncoder(DeviceTowers):
 
 
 def _find_folder(space: str) -> Path:
-    """Find the folder with a repository's files: put there by hand, or of the hub's cache. Raises `MissingWeights`."""
+    """Return the folder with a repository's files: our own or the hub's cache. Raises `MissingWeights`."""
     # Loaded by string: adapters do not import the engine, which decides where weights are.
     weights = import_module("bindsearch.spaces.catalogue").find_weights(space)
     engine = import_module("bindsearch.spaces.locate")
@@ -199,12 +204,12 @@ def _find_folder(space: str) -> Path:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise MissingWeights(f"{path} is missing: it belongs to the weights") from error
+        raise MissingWeights(f"{path} is missing: it is published together with the weights") from error
     except (OSError, ValueError) as error:
         raise DamagedWeights(f"{path} cannot be read: {error}") from error
-    return dict(told)
+    return dict(values)
 
 
 def _transformers(name: str) -> Any:

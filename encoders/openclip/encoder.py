@@ -1,12 +1,12 @@
-"""Spaces of open_clip's models: pictures, texts, and videos by their frames.
+"""Spaces of open_clip's models: images, texts, and videos by their frames.
 
-    openclip:MODEL/TAG             weights that the installed open_clip lists, from the hub's cache
-    openclip:MODEL/TAG/local:PATH  the same weights, in a file or folder of one's own
-    openclip:MODEL/local:PATH      other weights for a known architecture, prepared for as OpenAI's are
+    openclip:MODEL/TAG             weights that the installed open_clip lists, on this machine
+    openclip:MODEL/TAG/local:PATH  the same weights, in a file or folder of your own
+    openclip:MODEL/local:PATH      other weights for a listed architecture, with the preprocessing of OpenAI's weights
     local:FOLDER                   open_clip_config.json and weights, as open_clip saves them
 
-A tower is read when something of its modality is encoded for the first time, and then alone: a search by words never
-loads the image tower.
+A tower is loaded alone, when a piece of its modality is encoded for the first time: a text query never loads the image
+tower.
 """
 
 from __future__ import annotations
@@ -27,43 +27,40 @@ from bindsearch.types import FamilyMember, Modality, Piece, SpaceSpec, Vectors, 
 
 from ..shared.file_hash import sha256_of
 from ..shared.lazy_towers import DeviceTowers
-from .model_source import (
-    ModelSource,
-    find_weights,
-    licence_of,
-    load_tokenizer,
-    pretrained_names,
-    source_from_folder,
-    source_from_name,
-    with_text_files,
-)
+from .licences import licence_of
+from .model_source import ModelSource, pretrained_names, source_from_folder, source_from_name
 from .preprocess import Preprocessing
+from .text_files import load_tokenizer, with_text_files
 from .towers import IMAGE, TEXT, Tower, load_tower
+from .weight_location import find_weights
 
 PREPROCESSING_VERSION = "openclip 1"
-"""Change it with every change of what `prepare` or a tower gives."""
+"""Part of the fingerprint: change it with every change of what `prepare` or a tower returns."""
 TEMPERATURE = 0.01
-"""What most of these models were trained to end with."""
-_LETTERS_PER_TOKEN = 4
+"""The temperature that training of most of these models ended with."""
+_CHARACTERS_PER_TOKEN = 4
 
 
 class OpenClipEncoder(DeviceTowers):
-    """Keeps the `Encoder` protocol with one of open_clip's models."""
+    """Implements `Encoder` with a model of open_clip."""
 
     def __init__(self, rest: str) -> None:
-        """Find what follows `openclip:`; towers wait. Raises `UnknownSpace`, `MissingWeights`, `SpaceError`."""
+        """Find the model for what follows `openclip:`; its towers are loaded later.
+
+        Raises `UnknownSpace`, `MissingWeights`, `SpaceError`.
+        """
         self._start(source_from_name(rest))
 
     @classmethod
     def local(cls, path: str) -> OpenClipEncoder:
-        """Find what follows `local:`, a folder in open_clip's layout. Raises `MissingWeights`, `SpaceError`."""
-        made = cls.__new__(cls)
-        made._start(source_from_folder(path))
-        return made
+        """Return the encoder of a folder in open_clip's layout. Raises `MissingWeights`, `SpaceError`."""
+        encoder = cls.__new__(cls)
+        encoder._start(source_from_folder(path))
+        return encoder
 
     @staticmethod
     def members() -> list[FamilyMember]:
-        """Describe all weights that the installed open_clip lists; none of them is loaded."""
+        """Return all weights that the installed open_clip lists; none of them is loaded."""
         return [_member(name) for name in pretrained_names()]
 
     def _start(self, source: ModelSource) -> None:
@@ -73,21 +70,21 @@ class OpenClipEncoder(DeviceTowers):
         self._initialise(_describe_space(source, self._preprocessing))
 
     def cost(self, modality: Modality) -> float:
-        """Return what one prepared piece costs: pixels, or tokens."""
+        """Return the size of one prepared piece: pixels of an image, tokens of a text."""
         if modality == Modality.TEXT:
             return float(self._source.config["text_cfg"].get("context_length", 77))
         height, width = self._preprocessing.size
         return float(height * width)
 
     def prepare(self, piece: Piece) -> Prepared:
-        """Resize a picture as the weights want it, or number the tokens of a text."""
+        """Resize and crop an image as the weights require, or turn a text into token ids."""
         if isinstance(piece.content, str):
-            with self._tokenizing:  # tokenizers of transformers' serve one thread at a time
+            with self._tokenizing:  # tokenizers of transformers are not thread-safe
                 tokens = self._tokenizer(piece.content)
             return tokens[0].numpy()
         if isinstance(piece.content, Image):
             return self._preprocessing(piece.content)
-        raise SpaceError(f"{self.spec.name} cannot hear: it has towers for pictures and texts only")
+        raise SpaceError(f"{self.spec.name} cannot embed {piece.modality}: it has towers for images and texts only")
 
     def encode(self, modality: Modality, batch: Sequence[Prepared]) -> Vectors:
         """Embed a batch of one modality. *Shape:* (len(batch), dim), float32."""
@@ -99,8 +96,7 @@ class OpenClipEncoder(DeviceTowers):
     def _load(self, kind: str) -> Tower:
         source = self._source
         config = with_text_files(source) if kind == TEXT else source.config
-        key = self.spec.fingerprint
-        return load_tower(source.checkpoint, config, kind, preprocessing=self._preprocessing, key=key)
+        return load_tower(source.checkpoint, config, kind, preprocessing=self._preprocessing, key=self.spec.fingerprint)
 
     @cached_property
     def _tokenizer(self) -> Any:
@@ -108,12 +104,12 @@ class OpenClipEncoder(DeviceTowers):
             return load_tokenizer(self._source)
         except ImportError as error:
             raise MissingExtra(
-                f"{self.spec.name} needs transformers for its words: pip install transformers"
+                f"{self.spec.name} needs the package 'transformers' for its tokenizer: pip install transformers"
             ) from error
 
 
 def local(path: str) -> OpenClipEncoder:
-    """Make the encoder of what follows `local:`. Raises `MissingWeights`, `SpaceError`."""
+    """Return the encoder for what follows `local:`. Raises `MissingWeights`, `SpaceError`."""
     return OpenClipEncoder.local(path)
 
 
@@ -122,12 +118,12 @@ def _preprocessing(source: ModelSource) -> Preprocessing:
         size = source.config["vision_cfg"].get("image_size", 224)
         return Preprocessing.of(source.preprocess, size)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise SpaceError(f"{source.name} has a configuration that is not open_clip's: {error!r}") from error
+        raise SpaceError(f"the configuration of {source.name} is not valid for open_clip: {error!r}") from error
 
 
 def _describe_space(source: ModelSource, preprocessing: Preprocessing) -> SpaceSpec:
     length = int(source.config["text_cfg"].get("context_length", 77))
-    windowing = Windowing(image_side=2 * max(preprocessing.size), passage=_LETTERS_PER_TOKEN * length)
+    windowing = Windowing(image_side=2 * max(preprocessing.size), passage=_CHARACTERS_PER_TOKEN * length)
     identity = [
         PREPROCESSING_VERSION,
         source.config,
@@ -139,12 +135,12 @@ def _describe_space(source: ModelSource, preprocessing: Preprocessing) -> SpaceS
         name=source.name,
         dim=int(source.config["embed_dim"]),
         modalities=frozenset({Modality.IMAGE, Modality.VIDEO, Modality.TEXT}),
-        licence=source.licence,
+        licence=source.licence.name,
         fingerprint=hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:32],
-        summary="One of open_clip's models: texts were paired with pictures; videos are seen frame by frame.",
+        summary="A model of open_clip, trained on pairs of images and texts; videos are embedded frame by frame.",
         windowing=windowing,
         temperature=TEMPERATURE,
-        commercial=source.commercial,
+        commercial=source.licence.commercial,
     )
 
 

@@ -1,8 +1,8 @@
-"""What open_clip does with a picture before its towers see it, part for part, without torch.
+"""open_clip's preprocessing of images, step by step, without torch.
 
-A prepared picture stays in bytes: the towers scale and centre it, on the device, in the same order of float32
-operations as open_clip's own transform. So the values are the same to the last bit, a waiting picture takes a fourth
-of the memory, and the decoding threads do nothing but resize.
+A prepared image stays in bytes. The towers scale and centre it on the device, in the same order of float32 operations
+as open_clip's own transform. So the values are equal to the last bit, a prepared image takes a quarter of the memory
+while it waits, and the decoding threads only resize.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Pixels = NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True)
 class Preprocessing:
-    """How pictures become pixels; the fields are those of open_clip's `preprocess_cfg`."""
+    """How images are resized and normalised; the fields are those of open_clip's `preprocess_cfg`."""
 
     size: tuple[int, int] = (224, 224)
     """Height and width."""
@@ -36,61 +36,70 @@ class Preprocessing:
     fill_color: int = 0
 
     @classmethod
-    def of(cls, told: Mapping[str, Any], size: int | tuple[int, int]) -> Preprocessing:
-        """Read what open_clip says of weights; what it leaves out is as OpenAI had it. Raises `ValueError`."""
-        known = {key: told[key] for key in cls.__dataclass_fields__ if told.get(key) is not None and key != "size"}
+    def of(cls, config: Mapping[str, Any], size: int | tuple[int, int]) -> Preprocessing:
+        """Return the preprocessing of a `preprocess_cfg`; fields that it lacks are as for OpenAI's weights.
+
+        Raises `ValueError` for an unknown filter or mode.
+        """
+        known = {key: config[key] for key in cls.__dataclass_fields__ if config.get(key) is not None and key != "size"}
         for name in ("mean", "std"):
             value = known.get(name)
             if value is not None:
                 known[name] = (float(value),) * 3 if isinstance(value, int | float) else tuple(map(float, value))
-        made = cls(**known | {"size": (size, size) if isinstance(size, int) else tuple(size)})
-        if made.interpolation not in _FILTERS or made.resize_mode not in ("shortest", "longest", "squash"):
-            raise ValueError(f"resizing by {made.interpolation!r} and {made.resize_mode!r} is not known")
-        return made
+        preprocessing = cls(**known | {"size": (size, size) if isinstance(size, int) else tuple(size)})
+        if preprocessing.interpolation not in _FILTERS or preprocessing.resize_mode not in (
+            "shortest",
+            "longest",
+            "squash",
+        ):
+            raise ValueError(
+                f"unknown interpolation {preprocessing.interpolation!r} or resize mode {preprocessing.resize_mode!r}"
+            )
+        return preprocessing
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values, for the fingerprint."""
+        """Return plain values, for the fingerprint."""
         return asdict(self)
 
-    def __call__(self, picture: Image) -> Pixels:
-        """Resize, and cut out the middle where the mode says so."""
+    def __call__(self, image: Image) -> Pixels:
+        """Resize to `size`; crop the centre if the mode does. *Shape:* (height, width, 3), uint8"""
         if self.resize_mode == "squash":
-            shaped = self._resize(picture, self.size)
+            resized = self._resize(image, self.size)
         elif self.resize_mode == "longest":
-            shaped = _centre_crop(
-                self._resize(picture, self._scaled_size(picture, longest=True)), self.size, self.fill_color
+            resized = _centre_crop(
+                self._resize(image, self._scaled_size(image, longest=True)), self.size, self.fill_color
             )
         elif self.size[0] == self.size[1]:
-            shaped = _centre_crop(self._resize(picture, _scale_shorter_side(picture, self.size[0])), self.size, 0)
-        else:  # open_clip always takes the bicubic filter here
-            scaled = self._scaled_size(picture, longest=False)
-            shaped = _centre_crop(picture.resize(scaled[::-1], Resampling.BICUBIC), self.size, 0)
-        return np.array(shaped.convert("RGB"), np.uint8)
+            resized = _centre_crop(self._resize(image, _scale_shorter_side(image, self.size[0])), self.size, 0)
+        else:  # open_clip always uses the bicubic filter here
+            scaled = self._scaled_size(image, longest=False)
+            resized = _centre_crop(image.resize(scaled[::-1], Resampling.BICUBIC), self.size, 0)
+        return np.array(resized.convert("RGB"), np.uint8)
 
-    def _resize(self, picture: Image, size: tuple[int, int]) -> Image:
-        return picture.resize(size[::-1], _FILTERS[self.interpolation])
+    def _resize(self, image: Image, size: tuple[int, int]) -> Image:
+        return image.resize(size[::-1], _FILTERS[self.interpolation])
 
-    def _scaled_size(self, picture: Image, *, longest: bool) -> tuple[int, int]:
-        """Scale so that the picture just fits, or just covers."""
-        ratios = picture.height / self.size[0], picture.width / self.size[1]
+    def _scaled_size(self, image: Image, *, longest: bool) -> tuple[int, int]:
+        """Return the size at which the image just fits into `size` (`longest`), or just covers it."""
+        ratios = image.height / self.size[0], image.width / self.size[1]
         ratio = max(ratios) if longest else min(ratios)
-        return max(1, round(picture.height / ratio)), max(1, round(picture.width / ratio))
+        return max(1, round(image.height / ratio)), max(1, round(image.width / ratio))
 
 
-def _scale_shorter_side(picture: Image, side: int) -> tuple[int, int]:
-    """Scale so that the shorter side is `side`; the longer one is cut off to a whole number, as torchvision does."""
-    shorter, longer = sorted(picture.size)
+def _scale_shorter_side(image: Image, side: int) -> tuple[int, int]:
+    """Return the size at which the shorter side is `side`; the longer one is rounded down, as in torchvision."""
+    shorter, longer = sorted(image.size)
     other = int(side * longer / shorter)
-    return (side, other) if picture.width >= picture.height else (other, side)
+    return (side, other) if image.width >= image.height else (other, side)
 
 
-def _centre_crop(picture: Image, size: tuple[int, int], fill: int) -> Image:
-    """Cut out the middle; what is missing at the sides is filled."""
+def _centre_crop(image: Image, size: tuple[int, int], fill: int) -> Image:
+    """Crop the centre; an image that is too small is padded."""
     height, width = size
-    short = max(0, width - picture.width), max(0, height - picture.height)
-    if any(short):
-        page = new(picture.mode, (picture.width + short[0], picture.height + short[1]), (fill,) * 3)
-        page.paste(picture, (short[0] // 2, short[1] // 2))
-        picture = page
-    top, left = round((picture.height - height) / 2.0), round((picture.width - width) / 2.0)
-    return picture.crop((left, top, left + width, top + height))
+    missing = max(0, width - image.width), max(0, height - image.height)
+    if any(missing):
+        canvas = new(image.mode, (image.width + missing[0], image.height + missing[1]), (fill,) * 3)
+        canvas.paste(image, (missing[0] // 2, missing[1] // 2))
+        image = canvas
+    top, left = round((image.height - height) / 2.0), round((image.width - width) / 2.0)
+    return image.crop((left, top, left + width, top + height))

@@ -1,4 +1,4 @@
-"""What encoders have in common: a space, towers that are read when they are needed, and where these run."""
+"""Base classes of encoders: a space, and towers that are loaded when they are first needed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bindsearch.types import SpaceSpec
 
 
 class LazyTowers(ABC):
-    """Reads a tower when something of its kind is encoded for the first time, in whichever thread that is."""
+    """Loads a tower when a piece of its kind is encoded for the first time; safe to use from several threads."""
 
     def _initialise(self, spec: SpaceSpec) -> None:
         self._spec = spec
@@ -30,11 +30,11 @@ class LazyTowers(ABC):
 
     @abstractmethod
     def _load(self, kind: Any) -> Any:
-        """Read a tower."""
+        """Load a tower."""
 
 
 class DeviceTowers(LazyTowers):
-    """Its towers run on the accelerator, where there is one."""
+    """Lazy towers that run on the accelerator, if there is one."""
 
     @property
     def device(self) -> str:

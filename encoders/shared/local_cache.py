@@ -1,4 +1,4 @@
-"""Small JSON files in the user's cache folder: values that are kept from one run to the next."""
+"""Small JSON files in the user's cache folder, for values that later runs use again."""
 
 from __future__ import annotations
 

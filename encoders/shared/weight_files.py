@@ -72,9 +72,7 @@ def _unpickle(path: Path) -> dict[str, Any]:
             "use the weights as safetensors"
         ) from error
     except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
-        raise DamagedWeights(
-            f"{path} holds no weights that can be read ({_first_line(error)}); get it again"
-        ) from error
+        raise DamagedWeights(f"{path} holds no readable weights ({_first_line(error)}); fetch it again") from error
     tensors = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else None
     if not isinstance(tensors, dict) or not tensors or not all(isinstance(key, str) for key in tensors):
         raise DamagedWeights(f"{path} holds no named tensors; use the weights as safetensors")

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from transformers import ClapConfig
 
 RATE = 48_000
-SECONDS = 1
-"""Of a window of the small models: they have a small picture to look at."""
+WINDOW_SECONDS = 1
+"""The window of the small models, whose spectrograms are small."""
 
 
 def configuration(*, fusion: bool) -> ClapConfig:
@@ -47,11 +47,11 @@ def configuration(*, fusion: bool) -> ClapConfig:
 
 
 def write_tokenizer(folder: Path) -> None:
-    """Write a tokenizer of words, in the format of all fast tokenizers."""
+    """Write a tokenizer that splits a text into words, in the format of fast tokenizers."""
     words = ["<s>", "<pad>", "</s>", "<unk>", *"a the dog cat bark rain red word sound of".split()]
     added = [
         {
-            "id": at,
+            "id": number,
             "content": word,
             "single_word": False,
             "lstrip": False,
@@ -59,7 +59,7 @@ def write_tokenizer(folder: Path) -> None:
             "normalized": False,
             "special": True,
         }
-        for at, word in enumerate(words[:4])
+        for number, word in enumerate(words[:4])
     ]
     tokenizer = {
         "version": "1.0",
@@ -72,31 +72,35 @@ def write_tokenizer(folder: Path) -> None:
             "trim_offsets": True,
             "add_prefix_space": False,
         },
-        "model": {"type": "WordLevel", "vocab": {word: at for at, word in enumerate(words)}, "unk_token": "<unk>"},
+        "model": {
+            "type": "WordLevel",
+            "vocab": {word: number for number, word in enumerate(words)},
+            "unk_token": "<unk>",
+        },
     }
     (folder / "tokenizer.json").write_text(json.dumps(tokenizer), encoding="utf-8")
     names = {"bos_token": "<s>", "pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
-    told = {"tokenizer_class": "PreTrainedTokenizerFast", **names}
-    (folder / "tokenizer_config.json").write_text(json.dumps(told), encoding="utf-8")
+    settings = {"tokenizer_class": "PreTrainedTokenizerFast", **names}
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
 
 
-def made(folder: Path, *, fusion: bool = False) -> Path:
-    """Write a small model with random weights, as transformers saves it."""
+def write_model(folder: Path, *, fusion: bool = False) -> Path:
+    """Write a small model with random weights, as transformers saves it. Return its folder."""
     import torch
     import transformers
 
     torch.manual_seed(0)
     model = transformers.ClapModel(configuration(fusion=fusion)).eval()
     for parameter in model.parameters():
-        if parameter.dim() > 1:  # large: what differs shall differ at the end too
+        if parameter.dim() > 1:  # large, so that different inputs have different vectors
             torch.nn.init.normal_(parameter, std=0.2)
     decibels = model.audio_model.audio_encoder.batch_norm
-    decibels.running_mean.fill_(-50.0)  # as if it had heard something: silence lies below, noise above
+    decibels.running_mean.fill_(-50.0)  # as if trained: silence is below the mean, noise above
     decibels.running_var.fill_(400.0)
     model.save_pretrained(folder)
     truncation = "fusion" if fusion else "rand_trunc"
-    transformers.ClapFeatureExtractor(feature_size=16, max_length_s=SECONDS, truncation=truncation).save_pretrained(
-        folder
-    )
+    transformers.ClapFeatureExtractor(
+        feature_size=16, max_length_s=WINDOW_SECONDS, truncation=truncation
+    ).save_pretrained(folder)
     write_tokenizer(folder)
     return folder

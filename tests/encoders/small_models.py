@@ -32,8 +32,8 @@ def clap() -> ClapEncoder:
     pytest.importorskip("transformers", reason="CLAP needs transformers")
     pytest.importorskip("torch", reason="CLAP needs torch")
     from bindsearch.encoders.clap.encoder import ClapEncoder
-    from small_clap import made
+    from small_clap import write_model
 
     if not CLAP.exists():
-        made(CLAP)
+        write_model(CLAP)
     return ClapEncoder(f"local:{CLAP}")

@@ -1,4 +1,4 @@
-"""The one encode path: batches that fit, memory that runs out, questions that are asked again."""
+"""Encoding in batches: their size, running out of memory, and the cache of recent queries."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from bindsearch.types import Modality, Piece, SpaceSpec
 # Batches ------------------------------------------------------------------------------------------------------------
 
 
-class Small:
-    """An encoder whose memory holds so many pieces, and that keeps note of the batches it was given."""
+class LimitedMemoryEncoder:
+    """An encoder whose memory holds `capacity` pieces; it records the sizes of its batches."""
 
-    spec = SpaceSpec("small", 2, frozenset(Modality), "MIT", "0", "Gives the length of a text.")
+    spec = SpaceSpec("small", 2, frozenset(Modality), "MIT", "0", "Returns the length of a text.")
 
-    def __init__(self, holds, error=MemoryError):
-        self.holds, self.error = holds, error
+    def __init__(self, capacity, error=MemoryError):
+        self.capacity, self.error = capacity, error
         self.batches = []
 
     def prepare(self, piece):
@@ -29,13 +29,13 @@ class Small:
 
     def encode(self, modality, batch):
         self.batches.append(len(batch))
-        if len(batch) > self.holds:
+        if len(batch) > self.capacity:
             raise self.error
         return np.array([[1, len(text)] for text in batch], dtype=np.float32)
 
 
 class OutOfMemoryError(RuntimeError):
-    """As torch calls it."""
+    """Named as in torch."""
 
 
 @pytest.mark.parametrize(
@@ -47,8 +47,8 @@ class OutOfMemoryError(RuntimeError):
         RuntimeError("[enforce fail at alloc_cpu.cpp:118] . DefaultCPUAllocator: can't allocate memory"),
     ],
 )
-def test_out_of_memory_halves_the_batch_and_goes_on(error):
-    encoder = Small(5, error)
+def test_out_of_memory_halves_the_batch_size(error):
+    encoder = LimitedMemoryEncoder(5, error)
     texts = ["x" * number for number in range(1, 71)]
     vectors = BatchEncoder(encoder).encode(Modality.TEXT, texts)
     wanted = np.array([[1, number] for number in range(1, 71)], dtype=np.float64)
@@ -57,37 +57,37 @@ def test_out_of_memory_halves_the_batch_and_goes_on(error):
     assert set(encoder.batches[4:]) <= {4, 2}
 
 
-def test_what_fits_is_remembered_for_its_modality():
-    encoder = Small(8)
-    encoding = BatchEncoder(encoder)
-    encoding.encode(Modality.TEXT, ["x"] * 32)
+def test_reduced_batch_size_is_kept_for_its_modality():
+    encoder = LimitedMemoryEncoder(8)
+    batch_encoder = BatchEncoder(encoder)
+    batch_encoder.encode(Modality.TEXT, ["x"] * 32)
     encoder.batches.clear()
-    encoding.encode(Modality.TEXT, ["x"] * 32)
+    batch_encoder.encode(Modality.TEXT, ["x"] * 32)
     assert encoder.batches == [8] * 4
-    assert encoding.batch_size(Modality.IMAGE) == DEFAULT_BATCH_SIZE
+    assert batch_encoder.batch_size(Modality.IMAGE) == DEFAULT_BATCH_SIZE
 
 
-def test_a_single_piece_that_does_not_fit_is_said():
+def test_single_piece_without_memory_is_reported():
     with pytest.raises(OutOfMemory, match="out of memory with a single piece of text"):
-        Space(Small(0)).embed(["x"], modality="text")
+        Space(LimitedMemoryEncoder(0)).embed(["x"], modality="text")
 
 
-class Cramped(Small):
-    """An encoder whose memory holds only short texts."""
+class ShortTextEncoder(LimitedMemoryEncoder):
+    """An encoder whose memory holds only texts of up to `capacity` characters."""
 
     def encode(self, modality, batch):
-        if any(len(text) > self.holds for text in batch):
+        if any(len(text) > self.capacity for text in batch):
             raise self.error
-        return super().encode(modality, batch[: self.holds])
+        return super().encode(modality, batch[: self.capacity])
 
 
-def test_a_file_that_memory_did_not_hold_is_tried_again_by_the_next_run(tmp_path):
+def test_file_without_memory_is_retried_by_the_next_run(tmp_path):
     media = tmp_path / "media"
     media.mkdir()
     long, short = media / "long.txt", media / "short.txt"
     long.write_text("x" * 50)
     short.write_text("x")
-    encoder = Cramped(10)
+    encoder = ShortTextEncoder(10)
     with bindsearch.open(tmp_path / "media.library", space=Space(encoder)) as library:
         report = library.index(media)
         assert (report.added, report.quarantined) == (1, {})
@@ -96,19 +96,19 @@ def test_a_file_that_memory_did_not_hold_is_tried_again_by_the_next_run(tmp_path
             "model; the next run tries again"
         }
         assert library.index().deferred == report.deferred
-        encoder.holds = 100
+        encoder.capacity = 100
         again = library.index()
         assert (again.added, again.unchanged, again.deferred) == (1, 1, {})
         assert library.status().quarantine == {}
 
 
-def test_other_errors_are_not_taken_for_memory():
+def test_other_errors_are_not_out_of_memory():
     assert not is_out_of_memory(RuntimeError("shapes do not fit"))
     with pytest.raises(SpaceError, match="KeyError"):
-        Space(Small(0, KeyError("x"))).embed(["x"], modality="text")
+        Space(LimitedMemoryEncoder(0, KeyError("x"))).embed(["x"], modality="text")
 
 
-class Priced(Small):
+class EncoderWithCost(LimitedMemoryEncoder):
     def __init__(self, cost, device):
         super().__init__(1_000)
         self._cost, self.device = cost, device
@@ -117,25 +117,25 @@ class Priced(Small):
         return self._cost
 
 
-def test_batches_keep_to_the_budget():
+def test_batch_size_follows_cost_and_device():
     def size(pixels, device="cpu"):
-        return BatchEncoder(Priced(pixels, device)).batch_size(Modality.IMAGE)
+        return BatchEncoder(EncoderWithCost(pixels, device)).batch_size(Modality.IMAGE)
 
     assert size(224 * 224) == 32
     assert size(448 * 448) == 8
     assert size(224 * 224, "cuda") == 256
     assert size(10_000 * 10_000) == 1
     assert size(1) == 512
-    encoder = Priced(77, "cpu")
+    encoder = EncoderWithCost(77, "cpu")
     Space(encoder).embed([str(number) for number in range(70)], modality="text")
     assert encoder.batches == [32, 32, 6]
 
 
-# What is remembered -------------------------------------------------------------------------------------------------
+# The cache ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_question_asked_again_is_not_encoded_again(tmp_path):
-    encoder = Small(100)
+def test_repeated_text_is_not_encoded_again():
+    encoder = LimitedMemoryEncoder(100)
     space = Space(encoder)
     first = space.embed(["a", "bb", "a"], modality="text")
     again = space.embed(["bb", "ccc"], modality="text")
@@ -145,8 +145,8 @@ def test_a_question_asked_again_is_not_encoded_again(tmp_path):
     assert np.array_equal(space.embed(["bb"], modality="text")[0], first[1])
 
 
-def test_a_file_is_known_again_by_its_content_and_not_by_its_name(tmp_path):
-    encoder = Small(100)
+def test_file_is_cached_by_content_not_name(tmp_path):
+    encoder = LimitedMemoryEncoder(100)
     space = Space(encoder)
     one, other = tmp_path / "a.txt", tmp_path / "b.txt"
     one.write_text("one")
@@ -158,32 +158,32 @@ def test_a_file_is_known_again_by_its_content_and_not_by_its_name(tmp_path):
     assert not np.array_equal(space.embed_segments(one)[1], rows)
 
 
-def test_another_fingerprint_knows_nothing_of_it():
-    class Changing(Small):
-        print = "1"
+def test_cache_is_separate_for_each_fingerprint():
+    class ChangingEncoder(LimitedMemoryEncoder):
+        fingerprint = "1"
 
         @property
         def spec(self):
-            return SpaceSpec("small", 2, frozenset(Modality), "MIT", self.print, "")
+            return SpaceSpec("small", 2, frozenset(Modality), "MIT", self.fingerprint, "")
 
-    encoder = Changing(100)
+    encoder = ChangingEncoder(100)
     space = Space(encoder)
     space.embed(["a"], modality="text")
-    encoder.print = "2"
+    encoder.fingerprint = "2"
     space.embed(["a"], modality="text")
     assert encoder.batches == [1, 1]
 
 
-def test_what_was_longest_not_asked_for_is_dropped_first():
-    known = LruCache(2)
-    known.put("a", 1)
-    known.put("b", 2)
-    assert known.get("a") == 1
-    known.put("c", 3)
-    assert (known.get("a"), known.get("b"), known.get("c"), len(known)) == (1, None, 3, 2)
+def test_least_recently_used_entry_is_dropped_first():
+    cache = LruCache(2)
+    cache.put("a", 1)
+    cache.put("b", 2)
+    assert cache.get("a") == 1
+    cache.put("c", 3)
+    assert (cache.get("a"), cache.get("b"), cache.get("c"), len(cache)) == (1, None, 3, 2)
 
 
-def test_a_file_that_is_not_there_is_said(tmp_path):
+def test_missing_file_is_named(tmp_path):
     with pytest.raises(UnreadableMedia, match="gone"):
         bindsearch.space("toy").embed_segments(tmp_path / "gone.png")
     with pytest.raises(UnsupportedMedia, match="text"):

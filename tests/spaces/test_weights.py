@@ -49,10 +49,10 @@ def trial(
     return SpaceWeights("trial", (file,), "CC-BY-NC-4.0", False, "Read the licence.")
 
 
-def fetch(asked: SpaceWeights, **options) -> list[Path]:
+def fetch(weights: SpaceWeights, **options) -> list[Path]:
     on_progress = options.pop("on_progress", no_progress)
     accept = options.pop("accept", lambda _: True)
-    return [path for _, path in fetch_weights(asked, accept=accept, on_progress=lambda _: on_progress, **options)]
+    return [path for _, path in fetch_weights(weights, accept=accept, on_progress=lambda _: on_progress, **options)]
 
 
 # From an address --------------------------------------------------------------------------------------------------
@@ -81,7 +81,7 @@ def test_interrupted_download_is_resumed(server):
         fetch(trial(server))
     server.stop_after = None
     assert fetch(trial(server))[0].read_bytes() == CONTENT
-    assert [asked for _, _, asked in server.requests] == ["", "bytes=1000000-"]
+    assert [range_ for _, _, range_ in server.requests] == ["", "bytes=1000000-"]
 
 
 def test_without_range_support_download_restarts(server):
@@ -139,7 +139,7 @@ def test_download_longer_than_announced_is_refused(server):
 
 
 def test_concurrent_download_of_same_file_is_refused(server):
-    fcntl = pytest.importorskip("fcntl", reason="this system locks in another way")
+    fcntl = pytest.importorskip("fcntl", reason="this system has no fcntl locks")
     part = weights_folder() / "trial" / "tower.bin.part"
     part.parent.mkdir(parents=True)
     with part.open("ab") as other:
@@ -169,11 +169,11 @@ def test_offline_error_names_file_size_origin_and_folder(source, monkeypatch, no
         monkeypatch.setenv(source, "1")
     with pytest.raises(MissingWeights) as raised:
         fetch(CATALOGUE["imagebind"], offline=source == "flag")
-    words = str(raised.value)
-    assert "open_clip_model.safetensors (3.94 GB)" in words
-    assert "put it at ~/data/bindsearch/weights/imagebind/open_clip_model.safetensors" in words
-    assert "bindsearch spaces get imagebind" in words
-    assert "laion/CLIP-ViT-H-14-laion2B-s32B-b79K" in words
+    message = str(raised.value)
+    assert "open_clip_model.safetensors (3.94 GB)" in message
+    assert "put it at ~/data/bindsearch/weights/imagebind/open_clip_model.safetensors" in message
+    assert "bindsearch spaces get imagebind" in message
+    assert "laion/CLIP-ViT-H-14-laion2B-s32B-b79K" in message
 
 
 def test_locate_and_require_use_no_network(no_network):
@@ -205,9 +205,9 @@ def test_built_in_space_needs_no_files():
 
 
 def test_repository_outside_catalogue_has_unknown_licence():
-    asked = find_weights("clap:somebody/own-clap")
-    assert {file.repository for file in asked.files} == {"somebody/own-clap"}
-    assert (asked.licence, asked.commercial) == (UNKNOWN_LICENCE, False)
+    weights = find_weights("clap:somebody/own-clap")
+    assert {file.repository for file in weights.files} == {"somebody/own-clap"}
+    assert (weights.licence, weights.commercial) == (UNKNOWN_LICENCE, False)
 
 
 def test_every_catalogue_file_has_an_origin():
@@ -233,8 +233,8 @@ def test_licence_is_asked_only_once(server):
     (weights_folder() / "trial" / "tower.bin").unlink()
     fetch(trial(server), accept=lambda each: bool(asked.append(each.space)) or True)
     assert asked == ["trial"]
-    noted = json.loads((weights_folder() / "licences.json").read_text())
-    assert noted["trial"]["licence"] == "CC-BY-NC-4.0"
+    recorded = json.loads((weights_folder() / "licences.json").read_text())
+    assert recorded["trial"]["licence"] == "CC-BY-NC-4.0"
 
 
 def test_changed_licence_must_be_accepted_again(server):
@@ -261,7 +261,7 @@ HUB_FILE = "/somebody/model/resolve/main/model.safetensors"
 
 @pytest.fixture
 def hub(monkeypatch, tmp_path):
-    """A hub on this machine, with a cache of its own."""
+    """A hub on this machine, with its own cache."""
     client = pytest.importorskip("huggingface_hub", reason="the hub's client is an extra")
     with serve({HUB_FILE: CONTENT}) as served:
         template = served.address + "/{repo_id}/resolve/{revision}/{filename}"
@@ -311,25 +311,25 @@ def test_alternative_file_is_used_if_hub_lacks_first(hub):
 
 
 def test_files_of_the_text_tower_are_required_too():
-    pytest.importorskip("open_clip", reason="open_clip says what it is")
-    asked = find_weights("openclip:ViT-B-16-SigLIP/webli")
-    needed = {file.name: file.optional for file in asked.files}
+    pytest.importorskip("open_clip", reason="these spaces need open_clip")
+    weights = find_weights("openclip:ViT-B-16-SigLIP/webli")
+    needed = {file.name: file.optional for file in weights.files}
     assert needed["open_clip_model.safetensors"] is needed["tokenizer.json"] is False
     assert needed["tokenizer_config.json"] is True
-    assert 8e8 < asked.files[0].approximate_size < 9e8
-    assert (asked.licence, asked.commercial) == (UNKNOWN_LICENCE, False)
+    assert 8e8 < weights.files[0].approximate_size < 9e8
+    assert (weights.licence, weights.commercial) == (UNKNOWN_LICENCE, False)
     assert {file.name for file in find_weights("openclip:roberta-ViT-B-32/laion2b_s12b_b32k").files} > {"config.json"}
 
 
 @pytest.mark.parametrize("name", ["ViT-B-16/opnai", "ViT-B-16", "ViT-B-16/"])
 def test_unknown_open_clip_model_suggests_similar_ones(name):
-    pytest.importorskip("open_clip", reason="open_clip says what it is")
+    pytest.importorskip("open_clip", reason="these spaces need open_clip")
     with pytest.raises(UnknownSpace, match="did you mean openclip:ViT-B-16/"):
         find_weights(f"openclip:{name}")
 
 
 def test_hf_hub_name_is_refused_without_network(no_network):
-    pytest.importorskip("open_clip", reason="it would ask the hub")
+    pytest.importorskip("open_clip", reason="open_clip would ask the hub")
     with pytest.raises(UnknownSpace, match="'hf-hub:somebody/model'"):
         find_weights("openclip:hf-hub:somebody/model")
 
@@ -347,7 +347,7 @@ def test_local_model_requires_missing_text_files(tmp_path, no_network):
     text = {"context_length": 24, "hf_model_name": "somebody/tower", "hf_tokenizer_name": "somebody/words"}
     config = {"model_cfg": {"embed_dim": 8, "vision_cfg": {}, "text_cfg": text}, "license": "MIT", "commercial": True}
     (tmp_path / "open_clip_config.json").write_text(json.dumps(config))
-    with pytest.raises(MissingWeights, match="no weights are at"):
+    with pytest.raises(MissingWeights, match="there are no weights at"):
         find_weights(f"local:{tmp_path}")
     (tmp_path / "open_clip_model.safetensors").write_bytes(b"x")
     found = find_weights(f"local:{tmp_path}")
