@@ -1,1 +1,1 @@
-"""The encoders: one file per family of spaces."""
+"""The encoders: one folder per family of spaces."""

@@ -23,12 +23,6 @@ from bindsearch.types import Modality, Piece, Vectors
 from ..shared.lazy_towers import LazyTowers
 from .spectrogram import spectrogram
 
-TOWER_BUILDERS = {
-    "pocket": "build_audio_tower",
-    "pocket-new": "build_audio_tower",
-    "pocket-small": "build_small_audio_tower",
-}
-
 
 class BoundEncoder(LazyTowers):
     """Implements `Encoder`: sound with the trained tower, everything else with the base space."""
@@ -88,7 +82,7 @@ class BoundEncoder(LazyTowers):
         path = self._folder / "tower.safetensors"
         if not path.exists() or hashlib.sha256(path.read_bytes()).hexdigest() != self._model_card["weights"]:
             raise MissingWeights(f"{path} is not the file that its model card, card.json, describes: train again")
-        tower = getattr(towers, TOWER_BUILDERS[self._model_card["recipe"]["tower"]])(self.spec.dim)
+        tower = towers.AUDIO_TOWER_BUILDERS[self._model_card["recipe"]["tower"]](self.spec.dim)
         tower.load_state_dict(load_file(path))
         return tower.eval()
 

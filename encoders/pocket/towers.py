@@ -256,6 +256,14 @@ def build_small_audio_tower(dim: int) -> AudioTower:
     return AudioTower(SMALL_AUDIO_TRUNK, dim, width=128)
 
 
+AUDIO_TOWER_BUILDERS = {
+    "pocket": build_audio_tower,
+    "pocket-new": build_audio_tower,
+    "pocket-small": build_small_audio_tower,
+}
+"""The `tower` of a training recipe -> the function that builds it."""
+
+
 def build_tower(modality: str, weights: dict[str, Tensor]) -> nn.Module:
     """Build the tower of a modality, without loading the weights; a text tower takes its dimensions from them."""
     if modality == "text":

@@ -54,7 +54,7 @@ def unit(rows):
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
-# Equal to the published function ---------------------------------------------------------------------------------
+# Equal to the published function ----------------------------------------------------------------------------------
 
 
 def test_image_vectors_equal_the_reference(encoder, reference):

@@ -32,7 +32,7 @@ def assert_same(rows, vector):
     assert np.abs(rows - vector).max() < 1e-5
 
 
-# Forms of input -----------------------------------------------------------------------------------------------------
+# Forms of input ---------------------------------------------------------------------------------------------------
 
 
 def test_image_as_path_bytes_pillow_and_array_is_the_same(space, tmp_path):

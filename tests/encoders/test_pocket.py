@@ -23,7 +23,7 @@ def tone(hertz: float, seconds: float = 2.0) -> np.ndarray:
     return (0.3 * np.sin(2 * np.pi * hertz * np.arange(int(seconds * RATE)) / RATE)).astype(np.float32)
 
 
-# Tokenizer ------------------------------------------------------------------------------------------------------------
+# Tokenizer --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
