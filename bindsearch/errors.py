@@ -48,7 +48,7 @@ class SpaceMismatch(SpaceError):
 
 
 class OutOfMemory(SpaceError):
-    """The memory was not enough for a single piece; with more memory the same file may be encoded."""
+    """There was not enough memory for even a single piece; with more memory the same file may be encoded."""
 
 
 class UnusableSpace(SpaceError):

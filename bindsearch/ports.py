@@ -1,4 +1,4 @@
-"""The protocols that adapters in `encoders/` and `indexes/` implement; the engine knows adapters only by these."""
+"""The protocols that adapters in `encoders/` and `indexes/` implement. The engine uses adapters only through these."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Index(Protocol):
     def search(self, queries: Vectors, k: int, *, allowed: Ids | None = None) -> tuple[Scores, Ids]:
         """Return scores and ids of the best `min(k, searched)` for each query, best first.
 
-        If `allowed` is given, only these ids, which are sorted, are searched.
+        `allowed`, sorted ids, restricts the search to these.
 
         *Shape:* (n, min(k, searched)) twice.
         """
@@ -118,7 +118,7 @@ class ApproximateIndex(Index, Protocol):
 
 @runtime_checkable
 class Refinable(Protocol):
-    """Optional for an approximate index: its structure can be made finer where more effort alone is wasted."""
+    """Optional for an approximate index: finer codes, for when more effort alone does not reach the recall target."""
 
     def refine(self) -> bool:
         """Rebuild the structure with finer codes. Return False if there are none."""
@@ -131,16 +131,16 @@ BuildCallback = Callable[[int, int], None]
 
 @runtime_checkable
 class Buildable(Protocol):
-    """Optional for an index: it has to be built again from time to time, for what was added and removed since."""
+    """Optional for an index that has to be rebuilt from time to time, after vectors were added and removed."""
 
     def build(self, *, on_progress: BuildCallback) -> None:
-        """Build the index; searches, additions and removals go on meanwhile."""
+        """Build the index. Searches, additions and removals must work meanwhile."""
         ...
 
 
 @runtime_checkable
 class Copyable(Protocol):
-    """Optional for an index: it can be copied without copying its vectors."""
+    """Optional for an index that can be copied without copying its vectors."""
 
     def copy(self) -> Self:
         """Return an independent index with the present content."""
@@ -182,7 +182,7 @@ class CandidateGenerator(Protocol):
     file_name: ClassVar[str]
     """The name of its file, or folder, inside the folder of the index."""
     min_filter_share: ClassVar[float]
-    """If a filter leaves a smaller share of the rows, every row that it leaves is compared instead."""
+    """If a filter leaves a smaller share of the rows than this, every row that it leaves is compared instead."""
     candidates_per_result: ClassVar[int]
     """If fewer candidates than this are allowed for each result, every row is compared instead."""
 
@@ -192,9 +192,9 @@ class CandidateGenerator(Protocol):
         ...
 
     def candidates(self, queries: Vectors, *, effort: SearchEffort, wanted: int, mask: Mask | None) -> Candidates:
-        """Name rows that may be among the best `wanted` of each query, only rows where `mask` is true if it is given.
+        """Name rows that may be among the best `wanted` of each query; if `mask` is given, only rows where it is true.
 
-        Parameters of the search must travel with the call: other threads search the same structure.
+        Pass search parameters with each call to the structure, never set them on it: other threads search it as well.
         """
         ...
 

@@ -64,7 +64,7 @@ class SpaceSpec:
     """How the space was aligned, in one sentence."""
     windowing: Windowing = field(default_factory=Windowing)
     temperature: float = 0.05
-    """Divides cosines before a softmax over labels: the temperature of training, never fitted to test data."""
+    """Divides cosines before a softmax over labels. It is the temperature of training, never fitted to test data."""
     commercial: bool = True
     """Whether the licence of the weights allows commercial use."""
 
@@ -154,7 +154,7 @@ class Candidates(NamedTuple):
     rows: Ids
     """In any order, none twice; -1 fills places without a candidate. *Shape:* (queries, effort.candidates)"""
     sufficient: Mask
-    """Whether the rows of a query can be trusted; every row is compared for the others. *Shape:* (queries,)"""
+    """Whether the rows named for a query are enough; if not, every row is compared. *Shape:* (queries,)"""
 
 
 # What this machine offers -------------------------------------------------------------------------------------------

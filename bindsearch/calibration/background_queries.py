@@ -1,7 +1,8 @@
-"""Background queries: texts that people might search for who know nothing of this collection.
+"""Background queries: sentences that people might search for, but that have nothing to do with this library.
 
-They are composed from the words below, always in the same way, and are the same for every library. Calibration scores
-them to see what chance looks like. A library will really answer some of them; `null_distribution` allows for that.
+They are composed from the words below by a fixed rule, so they are the same for every library. Calibration scores them
+to measure how well unrelated queries match. A library may really match some of them; `null_distribution` allows for
+that.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ _FORMS = (
     *("nobody had expected {a} so early", "{a} far away", "they sold {a} for {b}", "{a} with {b} behind it"),
 )
 QUERIES_PER_THING = 2
-"""Each in another form."""
+"""Number of background queries about each thing, each in another form."""
 _ARTICLES = ("a ", "an ", "the ")
 
 
@@ -80,12 +81,12 @@ def thing_numbers() -> tuple[int, ...]:
 
 
 def _form(thing: int, turn: int) -> int:
-    """Choose a form such that every thing meets every form equally often."""
+    """Return the number of the form of a query; forms are spread evenly over the things."""
     return (QUERIES_PER_THING * thing + turn + thing // 8) % len(_FORMS)
 
 
 def _text(number: int, turn: int) -> str:
-    """Put a thing into a form, with a second thing where the form has room for one."""
+    """Put a thing into a form, with a second thing if the form takes two."""
     thing, other = _THINGS[number], _THINGS[(37 * number + 91 * (turn + 1)) % len(_THINGS)]
     form = _FORMS[_form(number, turn)]
     bare = next((thing.removeprefix(article) for article in _ARTICLES if thing.startswith(article)), thing)

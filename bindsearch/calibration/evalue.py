@@ -17,7 +17,7 @@ import numpy as np
 from bindsearch.calibration.null_distribution import MEDIAN_RANK, RANK_COUNT, NullDistribution, centroid_shift
 
 SLOPE_BELOW = 1e-3
-"""Surprisal per unit of score below the lowest tabulated score: keeps an order there, while the E-value stays put."""
+"""Surprisal per unit of score below the lowest tabulated score: keeps an order at a nearly constant E-value."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,16 +25,16 @@ class EValueModel:
     """Turns scores of one query in one modality into surprisals and E-values."""
 
     shift: float
-    """Subtracted from every score of this query before it is looked up: its similarity to everything searched."""
+    """Subtracted from every score of this query before the table is used; see `centroid_shift`."""
     scores: list[float]
     """Tabulated shifted scores, ascending."""
     log_rates: list[float]
-    """Per tabulated score: log of the number of hits at least this good by chance, per item searched. Falling."""
+    """Per tabulated score: log of the expected chance hits at least this good, per item searched. Descending."""
     searched: float
     """Number of items searched, over all modalities."""
 
     def surprisal(self, score: float) -> float:
-        """Return minus the log of the chance hits per item at a shifted score.
+        """Return minus the log of the expected number of chance hits per item, at a shifted score.
 
         Orders hits as the E-value does, but never saturates.
         """
@@ -66,7 +66,8 @@ def combined_model(
     """Combine the null distributions of a query's components, by weight, into the model of their sum.
 
     Components are taken as independent: medians add up, and spreads add up by their squares. `similarity` is the
-    query's score against the centroid of what is searched. An item has `segments_per_item` chances to score well.
+    query's score against the centroid of what is searched. Rates are multiplied by `segments_per_item`, because an item
+    is found if any of its segments matches.
     """
     weights = np.array([weight for weight, _ in components])
     scores = np.stack([null.scores for _, null in components])

@@ -1,10 +1,10 @@
 """The null distribution: how unrelated queries of one kind score against the vectors of one modality.
 
-Background queries cannot give its tail directly: whatever they are about, some library holds it, and then their best
-scores are true matches. So the tail is fitted on synthetic null queries, random mixtures of all background queries,
-which have their mean and covariance and are about nothing. The background queries only set its location and scale, at
-ranks that true matches do not reach. Text queries are whitened before they are scored, each by background queries of
-other forms (`whitening`). Reasons and measurements: docs/adr/0011-e-values.md.
+Its tail cannot be fitted on background queries directly: whatever they are about, some libraries contain it, and then
+their best scores are true matches. So the tail is fitted on synthetic null queries, random mixtures of all background
+queries, which have the same mean and covariance but are about nothing. The background queries only set location and
+scale, at ranks that true matches do not reach. Text queries are whitened before they are scored, each by background
+queries of other forms (`whitening`). Reasons and measurements: docs/adr/0011-e-values.md.
 """
 
 from __future__ import annotations
@@ -24,17 +24,18 @@ MAX_SAMPLE = 1_024
 MAX_BACKGROUND_QUERIES = 512
 SYNTHETIC_QUERIES = 1_024
 CENTRING_SHARE = 0.5
-"""The share of the mean of all queries of a kind that is subtracted from a query: that part finds the same few things
-whatever is asked."""
+"""The share of the mean of all queries of a kind that is subtracted from a query: what all queries have in common finds
+the same few items for each of them."""
 MIN_SHIFT, MAX_SHIFT = -3.0, 1.0
-"""Limits of `centroid_shift`, in scales. A query may be nearer to everything searched than background queries are.
-Scores are lowered for that by at most one scale, since a collection may hold nothing but what is asked for, and raised
-by at most three where the query is farther away."""
+"""Limits of `centroid_shift`, in scales. Where a query is nearer to everything searched than background queries are,
+its scores are lowered by at most one scale, because a collection may hold nothing but what the query describes. Where
+it is farther away, its scores are raised by at most three."""
 MIN_SPREAD = 1e-4
 STRETCH_LIMITS = (0.5, 2.0)
 """Limits of the factor that maps scores of synthetic queries to those of background queries."""
 FIRST_MATCHED_SHARE, LAST_MATCHED_SHARE = 0.02, 0.2
-"""Ranks, as shares of the sample, between which the two are matched. True matches may hold the ranks before these."""
+"""Ranks, as shares of the sample, between which scores of background and synthetic queries are matched. Better ranks
+may be those of true matches."""
 MIN_SAMPLE_FOR_RANKS = 10
 """A smaller sample has no such ranks; the lower quantiles of the best scores are matched instead."""
 MATCHED_QUANTILES = np.linspace(0.1, 0.7, 13)
@@ -99,7 +100,7 @@ class BackgroundQueries:
     owners: Ids | None = None
     """For vectors of the library itself, the item of each: none is scored against its own item."""
     borrowed: bool = False
-    """Whether they are of another kind, because there are too few of this kind."""
+    """Whether they are queries of another kind, because there are too few of this kind."""
     whitening: Whitening | None = None
     """How queries of this kind are whitened; None if they are not."""
 
@@ -189,7 +190,7 @@ class NullDistribution:
         similarities = background @ sample.centroid
         location = float(np.median(similarities))
         scale = max(MIN_SPREAD, float(np.median(np.abs(similarities - location))) * MAD_TO_SIGMA)
-        if queries.borrowed:  # of another kind, they do not show how near queries of this kind are to everything
+        if queries.borrowed:  # queries of another kind do not show how near queries of this kind are to everything
             scale = math.inf
         spreads = np.linalg.norm(queries.deviations @ sample.vectors.T, axis=0)
         typical_spread = max(MIN_SPREAD, float(np.median(spreads)))
@@ -232,7 +233,7 @@ def _ranks(count: int) -> Ids:
 
 
 def _log_rates(count: int) -> Floats:
-    median_rank = _ranks(count) - 0.31  # in half of all samples, fewer score above their k-th best
+    median_rank = _ranks(count) - 0.31  # in half of all samples, fewer than this are expected above the k-th best
     rates: Floats = np.log(np.concatenate([median_rank, TAIL_RATES]) / count)
     return rates
 

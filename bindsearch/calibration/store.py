@@ -26,16 +26,16 @@ from bindsearch.storage.snapshot import Snapshot
 from bindsearch.types import Modality, Vectors
 
 MIN_BACKGROUND_VECTORS = 64
-"""Fewer vectors of a modality show neither the mean nor the covariance of queries of its kind."""
+"""With fewer vectors of a modality, the mean and covariance of queries of its kind cannot be estimated."""
 FORMAT = "5"
 """Part of the key: change it whenever the fit changes."""
 
 
 class CalibrationStore:
-    """Gives the calibration that fits a snapshot, from memory, from the cache file, or freshly fitted."""
+    """Provides the calibration for a snapshot: from memory, from the cache file, or newly fitted."""
 
     def __init__(self, folder: Path, *, dim: int, texts: Callable[[], Vectors]) -> None:
-        """Cache in a folder. `texts` returns the vectors of the background queries; none in a space without texts."""
+        """Cache in a folder. `texts` returns the vectors of the background queries: none in a space without texts."""
         self._folder = folder
         self._dim = dim
         self._texts = texts
@@ -86,7 +86,7 @@ class CalibrationStore:
     def _background(
         self, kind: Modality, snapshot: Snapshot, indexes: Mapping[Modality, Index], *, whitening: Whitening | None
     ) -> BackgroundQueries:
-        """Return background queries of a kind: fixed texts, or vectors of the library; borrowed if it has too few.
+        """Return background queries of a kind: fixed texts, or vectors of the library; borrowed ones if it has too few.
 
         Only text queries are whitened: whitening needs folds by form, and borrowed queries do not show how queries of
         their kind vary.
@@ -119,7 +119,7 @@ def _segment_count(modality: Modality, runs: Iterable[RunRef]) -> int:
 
 
 def _whitening(samples: Iterable[Sample]) -> Whitening:
-    """Return the whitening of text queries, by the modalities of which there is enough."""
+    """Return the whitening of text queries, with the covariance of those modalities that have enough vectors."""
     groups = [sample.vectors for sample in samples if len(sample.vectors) >= MIN_BACKGROUND_VECTORS]
     return Whitening(np.array(form_numbers()), np.array(thing_numbers()), mean_covariance(groups))
 

@@ -1,7 +1,7 @@
 """Whitening of text queries: directions in which unrelated queries vary much count less.
 
-A matched filter: if unrelated queries have covariance `S`, the direction that best tells one query from the others is
-the query times the inverse of `S`. The result is still one vector, so any index can be searched with it.
+A matched filter: if unrelated queries have covariance `S`, the direction that best distinguishes one query from the
+others is the query times the inverse of `S`. The result is still one vector, so any index can be searched with it.
 
     W = c * (S + 0.1 * C + 10 * I)^-1        S: background queries, C: what is searched, I: identity
 """
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from bindsearch.types import Ids, Vectors
 
 IDENTITY_WEIGHT = 10.0
-"""Weight of the identity, where the covariance of background queries has a mean variance of 1 per direction."""
+"""Weight of the identity, relative to a covariance of background queries with a mean variance of 1 per direction."""
 SEARCHED_WEIGHT = 0.1
 """Weight of the covariance of what is searched."""
 MIN_TRACE = 1e-12
@@ -30,15 +30,15 @@ Matrix: TypeAlias = NDArray[np.float64]
 class Whitening:
     """How text queries are whitened, with the folds that keep the fit honest.
 
-    A query that had a part in the matrix is whitened better than a new one, and looks more like chance. So when
-    background queries are scored, the queries of each form are whitened by those of other forms, leaving out every
-    query about the same things.
+    A query that was used to fit the matrix is whitened better than a new query, so its scores look too much like
+    chance. So when background queries are scored, the queries of each form are whitened by those of other forms,
+    without any query about the same things.
     """
 
     forms: Ids
     """The form of each background query. *Shape:* (n,)"""
     things: Ids
-    """What each is about. *Shape:* (n,)"""
+    """The number of the thing that each is about. *Shape:* (n,)"""
     searched: Matrix | None = None
     """Covariance of what is searched, as `covariance` returns it. *Shape:* (dim, dim)"""
 
@@ -51,7 +51,7 @@ class Whitening:
         return matrix
 
     def folds(self) -> Iterator[tuple[Ids, Ids]]:
-        """Yield, for each form, the places of its queries and of the queries that these are whitened by."""
+        """Yield, for each form, the positions of its queries, and of the queries that these are whitened by."""
         for form in np.unique(self.forms):
             fold = self.forms == form
             others = ~fold & ~np.isin(self.things, self.things[fold])

@@ -12,7 +12,7 @@ from bindsearch.calibration.null_distribution import MAX_HUB_FACTOR
 from bindsearch.types import Modality, Vectors
 
 SELF_MATCH_SURPRISAL = 1e6
-"""Added where the query is the item's own file: that match is no work of chance, so it ranks above all others."""
+"""Added where the query is the item's own file: that match is not due to chance, so it ranks above all others."""
 SCORE_TOLERANCE = 1e-5
 """The same score may differ by this much between an index and the ledger."""
 
@@ -46,7 +46,7 @@ class BoundQuery:
     calibrated: CalibratedQuery
     raw: bool
     own_item: int | None
-    """The item that the query itself is, if it is one."""
+    """The item whose file is the query; None for other queries."""
 
     @property
     def vector(self) -> Vectors:
@@ -71,14 +71,14 @@ class BoundQuery:
         return self._candidate(item, segment, modality, float(row @ self.vector), adjusted)
 
     def completed(self, candidate: Candidate, modality: Modality, *, row: Vectors) -> Candidate:
-        """Fill in what `from_index` left out. What candidates are sorted by stays as the index gave it."""
+        """Fill in what `from_index` left out, but keep the value that candidates are sorted by."""
         if not self.raw:
             return replace(candidate, score=float(row @ self.vector))
         whole = self.from_vector(candidate.item, candidate.segment, modality, row=row)
         return replace(whole, score=candidate.score)
 
     def best_row(self, modality: Modality, rows: Vectors) -> int:
-        """Return the place of the best vector."""
+        """Return the position of the best vector."""
         return int((rows @ self.vector if self.raw else self.calibrated.adjusted_scores(modality, rows)).argmax())
 
     @property
@@ -111,13 +111,13 @@ class ItemMatch:
     unwanted: tuple[Candidate, ...]
     """Its best candidate for each unwanted query."""
     relevance: float
-    """For the wanted query that it matches worst."""
+    """Its relevance for the wanted query that it matches worst."""
     excluded_by: int | None
-    """Which unwanted query it matches, if any."""
+    """The position of the first unwanted query that it matches; None if it matches none."""
 
     @property
     def sort_key(self) -> tuple[float, int]:
-        """What items are sorted by; the order of the queries makes no difference."""
+        """What items are sorted by. It does not depend on the order of the queries."""
         return -self.relevance, self.wanted[0].item
 
     @property

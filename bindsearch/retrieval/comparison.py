@@ -16,7 +16,7 @@ class SpaceResults:
 
     space: str
     edition: EditionRole
-    """A pending edition finds only what it holds so far."""
+    """A pending edition finds only files that are already embedded."""
     hits: Hits
 
     def as_json(self) -> Json:

@@ -45,7 +45,7 @@ class ItemGrouper:
     def _best_reordered(
         self, index: Index, query: BoundQuery, modality: Modality, *, k: int, among: Ids | None
     ) -> Iterable[Candidate]:
-        """Do the same with hubness reduction: search down to where no segment can be among the best any more."""
+        """Return the same with hubness reduction: search deeper until no further segment can be among the best."""
         best: dict[int, Candidate] = {}
         depth, done = 16 * k + 64, 0
         while True:
@@ -64,7 +64,7 @@ class ItemGrouper:
             done, depth = ids.shape[1], 4 * depth
 
     def admits(self, item: int) -> bool:
-        """Whether an item is live and not left out."""
+        """Whether an item is live, and its content is not left out."""
         if item not in self._admitted:
             record = self._snapshot.item_record(item)
             self._admitted[item] = (

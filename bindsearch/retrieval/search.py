@@ -144,7 +144,7 @@ class Search:
         return self.wanted[0].completed(candidate, modality, row=self.snapshot.vector(candidate.segment))
 
     def _excluded_by(self, relevance: float, unwanted: Sequence[Candidate]) -> int | None:
-        """Return the place of the first unwanted query that an item of this relevance matches."""
+        """Return the position of the first unwanted query that an item of this relevance matches."""
         for place, candidate in enumerate(unwanted):
             as_good = candidate.relevance(raw=self.raw) >= relevance - SCORE_TOLERANCE
             if candidate.expect <= EXCLUSION_EXPECT or as_good:
@@ -166,7 +166,7 @@ class Search:
         return sorted(best.values(), key=lambda candidate: candidate.sort_key(raw=self.raw))[:k]
 
     def _self_match(self, item: int, query: BoundQuery) -> Candidate | None:
-        """Return the best segment that passes of the item that the query is, wherever it ranks in its index."""
+        """Return the best allowed segment of an item whose file is the query, however low it ranks in its index."""
         if not self._grouper.admits(item):
             return None
         for candidate in self.moments(item, query):
