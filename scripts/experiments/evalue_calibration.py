@@ -1,14 +1,14 @@
-"""Try what `expect` promises: unrelated questions, related ones, small libraries, and what it costs.
+"""Test the calibration of E-values: unrelated queries, related queries, small libraries, and the cost.
 
-    python scripts/experiments/evalue_calibration.py DATA [--part train|dev] [--queries 1000] [--seed 0] [--keep
-    FOLDER] [--plot FILE]
+    python scripts/experiments/evalue_calibration.py DATA [--part train|dev] [--queries 1000] [--seed 0]
+        [--keep FOLDER] [--plot FILE]
 
-DATA has flickr8k, caltech101, esc50 and sounds. Libraries are made of their files with the built-in space: a mixed one,
-one of photos, one of sounds, one of texts, and ten of ten files. The model of chance was chosen with `--part train`;
-`--part dev` is other photos and other recordings. Unrelated questions are sentences about subjects that the collection
-lacks: a subject goes if any of its words is in a label or a caption, or among the engine's own background queries.
-`--cost 1000000` measures what it costs beside a search. Exit status 1 unless the share of unrelated
-questions with a hit at expect <= 0.01 lies between 0.3 % and 3 % in each library. For mixed lists: trial_mixed.py.
+DATA has flickr8k, caltech101, esc50 and sounds. Their files are indexed with the built-in space: one mixed library, one
+of photos, one of sounds, one of texts, ten of ten files. The null model was chosen with `--part train`; `--part dev`
+has other photos and other recordings. Unrelated queries are sentences about subjects that the collection lacks: a
+subject is dropped if any of its words is in a label, a caption or the engine's own background queries.
+`--cost 1000000` measures the cost, compared with a search. The exit status is 1 unless the share of unrelated queries
+with a hit at an E-value of at most 0.01 lies between 0.3 % and 3 % in every library. For mixed lists: mixed_lists.py.
 """
 
 from __future__ import annotations
@@ -41,23 +41,26 @@ from bindsearch.spaces.space import Space
 from bindsearch.storage.records import RunRef
 from bindsearch.types import Modality
 
-FEWEST, MOST, FACTOR = 0.003, 0.03, 3.0
-CUTS = (0.01, 0.1, 1.0, 10.0)
-PHOTOS = 1_000
-"""Of each set of photos, at most."""
-SOME = 400
-"""Unrelated questions that are asked again for each way of ordering."""
-TINY, TINIES = 10, 10
+MIN_SHARE, MAX_SHARE = 0.003, 0.03
+"""Limits of the share of unrelated queries with a hit at 0.01."""
+PLOT_FACTOR = 3.0
+"""Deviations from the ideal that the plot shades."""
+CUTOFFS = (0.01, 0.1, 1.0, 10.0)
+MAX_PHOTOS = 1_000
+"""Photos of each data set."""
+REPEATED_QUERIES = 400
+"""Unrelated queries that are repeated with each of `OPTIONS`."""
+SMALL_LIBRARIES, SMALL_LIBRARY_FILES = 10, 10
 KINDS = ("photos", "sounds", "texts")
 OPTIONS = {
     "neither": {"centring": False, "hubness": False},
     "hubness": {"centring": False, "hubness": True},
     "centring and hubness": {"centring": True, "hubness": True},
-    "centring, as it is by default": {"centring": True, "hubness": False},
+    "centring, the default": {"centring": True, "hubness": False},
 }
-DEEP = 10
+K = 10
 
-# Unrelated questions ----------------------------------------------------------------------------------------------
+# Unrelated queries ----------------------------------------------------------------------------------------------
 
 SUBJECTS = """\
 microscope|toaster|refrigerator|sushi|igloo|zebra|giraffe|telescope|dishwasher|photocopier|stethoscope|syringe
@@ -82,14 +85,14 @@ linguistics|psychoanalysis|amnesia|hypnosis|nightmare|jealousy|nostalgia|ambitio
 accountant|notary|actuary|lexicographer|philatelist|radiologist|geneticist|surgeon|pharmacist|plumber
 electrician|upholsterer|locksmith|blacksmith|watchmaker|glassblower|beekeeper|undertaker|auctioneer\
 """.replace("\n", "|").split("|")
-DONE = """\
+PREDICATES = """\
 was repaired in the cellar|is older than anybody thought|costs more than last year|stands on the shelf
 was never mentioned again|had to be explained twice|is kept under lock and key|arrived too late
 fills three volumes|was invented by accident|is the topic of the seminar|has been sold at auction|needs a permit
 was described in detail|came up at the hearing|is being cleaned|caused a long dispute|was replaced last week
 belongs to my aunt|is on display until March\
 """.replace("\n", "|").split("|")
-FORMS = (
+TEMPLATES = (
     "the {a} {done}",
     "a {a} beside a {b}",
     "a close-up of a {a}",
@@ -101,34 +104,34 @@ FORMS = (
     "my {a} {done}",
     "{a}",
 )
-STEM = re.compile(r"(?:ies|es|s|y)$")
+PLURAL_SUFFIX = re.compile(r"(?:ies|es|s|y)$")
 
 
 def words_of(text: str) -> set[str]:
-    """Return the words of a text, without what makes them plural."""
-    return {STEM.sub("", word) for word in re.findall(r"[a-z]+", text.lower())}
+    """Return the words of a text without plural endings."""
+    return {PLURAL_SUFFIX.sub("", word) for word in re.findall(r"[a-z]+", text.lower())}
 
 
 def unrelated(count: int, *, known: Iterable[str], seed: int) -> list[str]:
-    """Make sentences on subjects of which nothing that is known has any word."""
-    taken = set().union(*map(words_of, (*known, *background_texts())))
-    subjects = [subject for subject in SUBJECTS if not words_of(subject) & taken]
-    print(f"{len(subjects)} of {len(SUBJECTS)} subjects are foreign to the collection")
-    chance, made = random.Random(seed), dict[str, None]()
+    """Return sentences about subjects that share no word with the known labels and captions."""
+    known_words = set().union(*map(words_of, (*known, *background_texts())))
+    subjects = [subject for subject in SUBJECTS if not words_of(subject) & known_words]
+    print(f"{len(subjects)} of {len(SUBJECTS)} subjects do not occur in the collection")
+    rng, made = random.Random(seed), dict[str, None]()
     while len(made) < count:
-        a, b = chance.sample(subjects, 2)
-        made[chance.choice(FORMS).format(a=a, b=b, done=chance.choice(DONE))] = None
+        a, b = rng.sample(subjects, 2)
+        made[rng.choice(TEMPLATES).format(a=a, b=b, done=rng.choice(PREDICATES))] = None
     return list(made)
 
 
 # Collections ------------------------------------------------------------------------------------------------------
 
 
-NOTED = (
+NOTE_SUBJECTS = (
     *("dog", "helicopter", "airplane", "rooster", "clock", "sea", "rain", "baby", "bird", "cat", "train", "motorbike"),
     *("fire", "laughing", "computer", "cow", "church", "frog"),
 )
-"""Things that there are notes about."""
+"""Things about which notes are written."""
 NOTES = (
     "We noticed the {} again this morning, before anybody else was up.",
     "About the {}: it was closer than yesterday, and it stayed longer.",
@@ -137,62 +140,62 @@ NOTES = (
 
 
 @dataclass(frozen=True)
-class Files:
-    """A collection on disk, and what is known of each file."""
+class Collection:
+    """A collection on disk, with its captions and labels."""
 
     folder: Path
     paths: set[Path]
     captions: dict[str, Path]
-    """Sentences that describe one photo."""
+    """The photo that each sentence describes."""
     labels: dict[str, set[Path]]
     known: list[str]
     """All labels and captions."""
 
 
-def chosen(path: Path, part: str, most: int | None = None) -> list[tuple[Dataset, Example]]:
+def select_examples(path: Path, part: str, limit: int | None = None) -> list[tuple[Dataset, Example]]:
     """Return the examples of one part of a data set, spread evenly over it."""
-    found = []
+    selected = []
     for dataset in read([path]):
-        mine = [example for example in dataset.examples if example.held_out == (part == "dev")]
-        step = 1 if most is None else max(1, -(-len(mine) // most))
-        found += [(dataset, example) for example in mine[::step]]
-    return found
+        examples = [example for example in dataset.examples if example.held_out == (part == "dev")]
+        step = 1 if limit is None else max(1, -(-len(examples) // limit))
+        selected += [(dataset, example) for example in examples[::step]]
+    return selected
 
 
-def collect(data: Path, folder: Path, part: str) -> Files:
-    """Write a collection: photos, sounds, and texts; half of the captioned photos are there by their captions only."""
-    files = Files(folder, set(), {}, {}, [])
-    for place, (_, example) in enumerate(chosen(data / "flickr8k", part, PHOTOS)):
+def write_collection(data: Path, folder: Path, part: str) -> Collection:
+    """Write photos, sounds and texts; of half of the captioned photos, write a caption only."""
+    files = Collection(folder, set(), {}, {}, [])
+    for place, (_, example) in enumerate(select_examples(data / "flickr8k", part, MAX_PHOTOS)):
         files.known.extend(example.words)
         if place % 2:
-            files.captions[example.words[place % len(example.words)]] = put(files, "photos/told", example)
+            files.captions[example.words[place % len(example.words)]] = extract(files, "photos/captioned", example)
         else:
             write(files, folder / "texts" / f"{Path(example.media.name).stem}.txt", example.words[0].encode())
     for kind in ("caltech101", "esc50"):
-        for _, example in chosen(data / kind, part, PHOTOS):
+        for _, example in select_examples(data / kind, part, MAX_PHOTOS):
             label = example.words[0]
             under = "photos" if kind == "caltech101" else "sounds"
-            path = put(files, f"{under}/{label.replace(' ', '_')}", example)
+            path = extract(files, f"{under}/{label.replace(' ', '_')}", example)
             files.labels.setdefault(label, set()).add(path)
             files.known.append(label)
     for named in sorted((data / "sounds").iterdir()):
-        for dataset, example in chosen(named, part):
+        for dataset, example in select_examples(named, part):
             files.known.extend(example.words)
             if dataset.modality == Modality.AUDIO:
-                put(files, f"sounds/{named.name}", example)
-    for name in NOTED:
+                extract(files, f"sounds/{named.name}", example)
+    for name in NOTE_SUBJECTS:
         for number, note in enumerate(NOTES):
             write(files, folder / "texts" / f"{name}{number}.txt", note.format(name).encode())
     return files
 
 
-def put(files: Files, under: str, example: Example) -> Path:
-    """Unpack one medium."""
+def extract(files: Collection, under: str, example: Example) -> Path:
+    """Write the media file of an example."""
     return write(files, files.folder / under / example.media.name, example.media.read())
 
 
-def write(files: Files, path: Path, content: bytes) -> Path:
-    """Write one file of the collection, unless it is there."""
+def write(files: Collection, path: Path, content: bytes) -> Path:
+    """Write one file of the collection, unless it exists."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists():
         path.write_bytes(content)
@@ -200,8 +203,8 @@ def write(files: Files, path: Path, content: bytes) -> Path:
     return path
 
 
-def indexed(library: Path, space: Space, folder: Path) -> Library:
-    """Open a library of a folder."""
+def build_library(library: Path, space: Space, folder: Path) -> Library:
+    """Create a library and index a folder."""
     opened = bindsearch.open(library, space=space)
     report = opened.index(folder)
     print(f"{library.name}: {report.added} added, {len(opened)} items")
@@ -211,34 +214,36 @@ def indexed(library: Path, space: Space, folder: Path) -> Library:
 # Measuring --------------------------------------------------------------------------------------------------------
 
 
-def first_expectations(library: Library, sentences: Sequence[str]) -> np.ndarray:
-    """Return the expectation of the first hit of each sentence, ascending."""
+def first_evalues(library: Library, sentences: Sequence[str]) -> np.ndarray:
+    """Return the E-value of the first hit of each sentence, in ascending order."""
     return np.sort([library.search(bindsearch.text(sentence), k=1)[0].expect for sentence in sentences])
 
 
-def shares(found: np.ndarray) -> str:
-    """Say which share of questions has a hit at some expectations."""
-    return "  ".join(f"<= {cut:g}: {100 * (found <= cut).mean():.2f} %" for cut in (0.001, 0.01, 0.1, 0.5, 1.0))
+def format_shares(evalues: np.ndarray) -> str:
+    """Format the shares of queries with a hit at several cutoffs."""
+    return "  ".join(
+        f"<= {cutoff:g}: {100 * (evalues <= cutoff).mean():.2f} %" for cutoff in (0.001, 0.01, 0.1, 0.5, 1.0)
+    )
 
 
-def kept(library: Library, asked: Sequence[tuple[str, set[Path]]]) -> tuple[float, dict[float, float]]:
-    """Return the recall among the first ten, and the share of it that is left at some cuts."""
-    whole, left = 0.0, dict.fromkeys(CUTS, 0.0)
-    for words, right in asked:
-        hits = library.search(bindsearch.text(words), k=DEEP)
-        good = [hit.expect for hit in hits if right & {hit.path, *hit.copies}]
-        of = min(DEEP, len(right))
-        whole += len(good) / of
-        for cut in CUTS:
-            left[cut] += sum(expect <= cut for expect in good) / of
-    return whole / len(asked), {cut: value / whole for cut, value in left.items()}
+def recall_at_cutoffs(library: Library, queries: Sequence[tuple[str, set[Path]]]) -> tuple[float, dict[float, float]]:
+    """Return R@10, and the share of it that remains when hits are cut off at an E-value."""
+    total, remaining = 0.0, dict.fromkeys(CUTOFFS, 0.0)
+    for words, relevant in queries:
+        hits = library.search(bindsearch.text(words), k=K)
+        evalues = [hit.expect for hit in hits if relevant & {hit.path, *hit.copies}]
+        possible = min(K, len(relevant))
+        total += len(evalues) / possible
+        for cutoff in CUTOFFS:
+            remaining[cutoff] += sum(evalue <= cutoff for evalue in evalues) / possible
+    return total / len(queries), {cutoff: value / total for cutoff, value in remaining.items()}
 
 
-# What it costs ----------------------------------------------------------------------------------------------------
+# Cost ----------------------------------------------------------------------------------------------------
 
 
-class Owners:
-    """As much of a ledger as is asked here: every vector is an item of its own."""
+class OneSegmentItems:
+    """The part of a ledger snapshot that calibration uses: every vector is an item of its own."""
 
     def position(self) -> int:
         return 1
@@ -250,37 +255,37 @@ class Owners:
         return tuple(RunRef(item, modality, 1) for modality in Modality)
 
 
-def cost(count: int, dim: int = 256) -> None:
-    """Print what expectations cost a question, beside the search itself, in made-up vectors of all modalities."""
-    chance = np.random.default_rng(0)
-    snapshot, indexes = Owners(), {}
+def print_cost(count: int, dim: int = 256) -> None:
+    """Print the cost of E-values per query, and that of the search, on random vectors of all modalities."""
+    rng = np.random.default_rng(0)
+    snapshot, indexes = OneSegmentItems(), {}
     for modality in Modality:
-        rows = chance.standard_normal((count // len(Modality), dim), dtype=np.float32)
+        rows = rng.standard_normal((count // len(Modality), dim), dtype=np.float32)
         indexes[modality] = ExactIndex(dim)
         indexes[modality].add(np.arange(len(rows)), rows / np.linalg.norm(rows, axis=1, keepdims=True))
-    words = chance.standard_normal((len(background_texts()), dim), dtype=np.float32) + 1
+    words = rng.standard_normal((len(background_texts()), dim), dtype=np.float32) + 1
     words /= np.linalg.norm(words, axis=1, keepdims=True)
     with tempfile.TemporaryDirectory() as folder:
         store, kinds = CalibrationStore(Path(folder), dim=dim, texts=lambda: words), frozenset({Modality.TEXT})
-        fit = timed(lambda: store.at(snapshot, indexes, kinds, CalibrationOptions()), turns=1)
+        fit_ms = timed(lambda: store.at(snapshot, indexes, kinds, CalibrationOptions()), turns=1)
         again = CalibrationStore(Path(folder), dim=dim, texts=lambda: words)
-        read = timed(lambda: again.at(snapshot, indexes, kinds, CalibrationOptions()), turns=1)
+        read_ms = timed(lambda: again.at(snapshot, indexes, kinds, CalibrationOptions()), turns=1)
         vector = QueryVector(words[0], (Component(1.0, Modality.TEXT, words[0]),))
 
-        def judge() -> None:
+        def compute_evalues() -> None:
             calibration = store.at(snapshot, indexes, kinds, CalibrationOptions())
             query = calibration.calibrate(vector, searched={kind: len(index) for kind, index in indexes.items()})
             probe = BoundQuery(query, raw=False, own_item=None)
             for modality in Modality:
-                for segment in range(DEEP):
+                for segment in range(K):
                     probe.from_index(segment, segment, modality, score=0.1)
-            for segment in range(DEEP):
+            for segment in range(K):
                 probe.completed(Candidate(0, segment, 0.1, 1.0, 1.0), Modality.IMAGE, row=words[segment])
 
-        judged = timed(judge, turns=200)
-        search = timed(lambda: [index.search(words[:1], 4 * DEEP + 16) for index in indexes.values()], turns=10)
-    print(f"{count:,} vectors of {dim}: a search {search:.1f} ms, expectations {judged:.2f} ms beside it;")
-    print(f"to fit them once {fit:.0f} ms, to read what was fitted {read:.1f} ms")
+        evalue_ms = timed(compute_evalues, turns=200)
+        search_ms = timed(lambda: [index.search(words[:1], 4 * K + 16) for index in indexes.values()], turns=10)
+    print(f"{count:,} vectors of {dim}: a search takes {search_ms:.1f} ms, E-values {evalue_ms:.2f} ms more;")
+    print(f"fitting the calibration once takes {fit_ms:.0f} ms, reading it {read_ms:.1f} ms")
 
 
 def timed(action: Callable[[], object], *, turns: int) -> float:
@@ -294,75 +299,77 @@ def timed(action: Callable[[], object], *, turns: int) -> float:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="try what expectations promise")
-    parser.add_argument("data", type=Path, nargs="?")
-    parser.add_argument("--cost", type=int, metavar="N", help="measure what it costs among N made-up vectors, only")
+    parser = argparse.ArgumentParser(description="Test the calibration of E-values.")
+    parser.add_argument("data", type=Path, nargs="?", help="folder with flickr8k, caltech101, esc50, sounds")
+    parser.add_argument("--cost", type=int, metavar="N", help="only measure the cost, on N random vectors")
     parser.add_argument("--part", choices=("train", "dev"), default="train")
     parser.add_argument("--queries", type=int, default=1_000)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--keep", type=Path, help="folder for files and libraries, used again if it is there")
-    parser.add_argument("--plot", type=Path, help="picture to write")
-    given = parser.parse_args()
-    if given.cost:
-        cost(given.cost)
+    parser.add_argument("--keep", type=Path, help="folder for files and libraries, reused if it exists")
+    parser.add_argument("--plot", type=Path, help="PNG file to write")
+    args = parser.parse_args()
+    if args.cost:
+        print_cost(args.cost)
         return 0
-    if given.data is None:
-        parser.error("say where the data is")
+    if args.data is None:
+        parser.error("DATA is required")
     with tempfile.TemporaryDirectory() as temporary:
-        home = (given.keep or Path(temporary)).resolve() / given.part
-        return trial(given, home)
+        home = (args.keep or Path(temporary)).resolve() / args.part
+        return measure(args, home)
 
 
-def trial(given: argparse.Namespace, home: Path) -> int:
-    """Make the libraries, and measure."""
-    files = collect(given.data, home / "files", given.part)
-    strangers = unrelated(given.queries, known=files.known, seed=given.seed)
+def measure(args: argparse.Namespace, home: Path) -> int:
+    """Build the libraries, measure, and return the exit status."""
+    files = write_collection(args.data, home / "files", args.part)
+    queries = unrelated(args.queries, known=files.known, seed=args.seed)
     space = bindsearch.space("pocket")
-    libraries = {"mixed": indexed(home / "mixed.library", space, files.folder)}
-    libraries |= {name: indexed(home / f"{name}.library", space, files.folder / name) for name in KINDS}
-    found = {name: first_expectations(library, strangers) for name, library in libraries.items()}
-    found[f"{TINIES} of {TINY} files"] = np.sort(np.concatenate(list(tinies(home, files, strangers, given.seed))))
-    print("\nunrelated questions with a hit at expect")
-    for name, values in found.items():
-        print(f"  {name:14} {shares(values)}")
-    if given.plot:
-        plot([Series(name, values) for name, values in found.items()], given.plot, factor=FACTOR)
+    libraries = {"mixed": build_library(home / "mixed.library", space, files.folder)}
+    libraries |= {name: build_library(home / f"{name}.library", space, files.folder / name) for name in KINDS}
+    evalues = {name: first_evalues(library, queries) for name, library in libraries.items()}
+    evalues[f"{SMALL_LIBRARIES} of {SMALL_LIBRARY_FILES} files"] = np.sort(
+        np.concatenate(list(small_libraries(home, files, queries, args.seed)))
+    )
+    print("\nunrelated queries with a hit at an E-value")
+    for name, values in evalues.items():
+        print(f"  {name:14} {format_shares(values)}")
+    if args.plot:
+        plot([Series(name, values) for name, values in evalues.items()], args.plot, factor=PLOT_FACTOR)
     for name, changes in OPTIONS.items():
         for library in libraries.values():
             library.settings = replace(library.settings, **changes)
         print(f"\n{name}")
-        print(f"  unrelated      {shares(first_expectations(libraries['mixed'], strangers[:SOME]))}")
-        related(libraries, files)
-    wrong = [name for name, values in found.items() if not FEWEST <= (values <= 0.01).mean() <= MOST]
+        print(f"  unrelated      {format_shares(first_evalues(libraries['mixed'], queries[:REPEATED_QUERIES]))}")
+        print_related(libraries, files)
+    wrong = [name for name, values in evalues.items() if not MIN_SHARE <= (values <= 0.01).mean() <= MAX_SHARE]
     if wrong:
-        print(f"\nnot between {FEWEST:.1%} and {MOST:.1%}: {', '.join(wrong)}")
+        print(f"\nnot between {MIN_SHARE:.1%} and {MAX_SHARE:.1%}: {', '.join(wrong)}")
     return 1 if wrong else 0
 
 
-def related(libraries: Mapping[str, Library], files: Files) -> None:
-    """Print what is found by captions and names of classes, and what of it is left at some cuts."""
-    of = {kind: {name: paths for name, paths in files.labels.items() if under(paths, kind)} for kind in KINDS}
-    for name, kind, asked in (
+def print_related(libraries: Mapping[str, Library], files: Collection) -> None:
+    """Print the recall of captions and class names, and how much of it remains at each cutoff."""
+    classes = {kind: {name: paths for name, paths in files.labels.items() if is_under(paths, kind)} for kind in KINDS}
+    for name, kind, kind_queries in (
         ("captions", "photos", [(words, {path}) for words, path in files.captions.items()]),
-        ("photo classes", "photos", list(of["photos"].items())),
-        ("sound classes", "sounds", list(of["sounds"].items())),
+        ("photo classes", "photos", list(classes["photos"].items())),
+        ("sound classes", "sounds", list(classes["sounds"].items())),
     ):
-        whole, left = kept(libraries[kind], asked)
-        cuts = "  ".join(f"<= {cut:g}: {part:.1%}" for cut, part in left.items())
-        print(f"  {name:14} {len(asked):4} questions, R@10 {whole:.3f}; of it at {cuts}")
+        recall, remaining = recall_at_cutoffs(libraries[kind], kind_queries)
+        shares = "  ".join(f"<= {cutoff:g}: {share:.1%}" for cutoff, share in remaining.items())
+        print(f"  {name:14} {len(kind_queries):4} queries, R@10 {recall:.3f}; share that remains at {shares}")
 
 
-def under(paths: set[Path], kind: str) -> bool:
+def is_under(paths: set[Path], kind: str) -> bool:
     return any(kind in path.parts for path in paths)
 
 
-def tinies(home: Path, files: Files, sentences: Sequence[str], seed: int) -> Iterable[np.ndarray]:
-    """Return expectations in libraries of ten files each, each asked a part of the sentences."""
-    chance, paths = random.Random(seed), sorted(files.paths)
-    for number in range(TINIES):
-        with bindsearch.open(home / f"tiny{number}.library") as library:
-            library.index(chance.sample(paths, TINY))
-            yield first_expectations(library, sentences[number::TINIES])
+def small_libraries(home: Path, files: Collection, sentences: Sequence[str], seed: int) -> Iterable[np.ndarray]:
+    """Yield the E-values of ten libraries of ten files, each queried with a tenth of the sentences."""
+    rng, paths = random.Random(seed), sorted(files.paths)
+    for number in range(SMALL_LIBRARIES):
+        with bindsearch.open(home / f"small{number}.library") as library:
+            library.index(rng.sample(paths, SMALL_LIBRARY_FILES))
+            yield first_evalues(library, sentences[number::SMALL_LIBRARIES])
 
 
 if __name__ == "__main__":

@@ -1,27 +1,28 @@
-"""Ask mixed libraries about things: is the list by expectation better than the raw one, and fairer to all modalities?
+"""Compare mixed result lists ordered by E-value with those ordered by raw score: quality, and fairness to modalities.
 
     python scripts/experiments/mixed_lists.py DATA [--part train|dev] [--draws 10] [--json FILE]
 
-DATA has flickr8k, caltech101, esc50 and sounds. The plan below was written, and tried with `--part train`, before
-anything was measured on what is held out (`--part dev`); nothing is chosen by the outcome.
+DATA has flickr8k, caltech101, esc50 and sounds. The protocol below was written, and tried with `--part train`, before
+anything was measured on held-out media (`--part dev`). Nothing was chosen by the outcome.
 
-*Things*: all of `THINGS`. A photo is about a thing if two of its five captions name it, or its label does; a caption if
-it names it itself; a sound by its label. What only one caption names, or a word that hints at the thing, is neither
-right nor wrong: lists are judged without it. Three notes about each thing are texts, too.
+*Topics*: all of `TOPICS`. A photo is relevant to a topic if two of its five captions name the topic, or its label does;
+a caption if it names the topic itself; a sound by its label. What only one caption names, or a word that hints at the
+topic, is neither relevant nor irrelevant: it is removed from lists before they are judged. Three notes about each topic
+are texts, too.
 
-*Libraries*: so many draws, seeded. Every photo with captions is there either as a photo or by one of its captions; of
-the other photos and of the sounds, three in four are there.
+*Libraries*: several seeded draws. Every photo with captions is in a draw either as a photo or as one of its captions;
+of the other photos and of the sounds, three in four are drawn.
 
-*Questions*: eight wordings of every thing's name; and, the other way, up to three photos and three sounds about each
-thing that the library has, asking for what is like them (themselves, and clips of their recording, left out).
+*Queries*: eight wordings of every topic's name; and, as queries by example, up to three photos and three sounds of each
+topic that the library has (themselves, and clips of their recording, are removed from the lists).
 
-*Measures*: nDCG@10, and unfairness: half the sum of the differences between the modalities' shares among the first ten
-and among all that is right (0 where they are equal). Both are averaged over draws and questions for each thing; the
-95 % intervals come from resampling things.
+*Measures*: nDCG@10, and unfairness: half the sum of the absolute differences between the modalities' shares among the
+first ten and among all that is relevant (0 if they are equal). Both are averaged over draws and queries for each topic;
+the 95 % intervals come from resampling topics.
 
-*Outcome that counts*: the difference of nDCG@10, by expectation less raw, of questions in words about things of which a
-draw has photos, sounds and texts. All else is told beside it: each wording, questions by photo and by sound, things
-there in two modalities, lists without the notes, and without centring.
+*Primary outcome*: the difference of nDCG@10, by E-value minus raw, for queries in words about topics of which a draw
+has photos, sounds and texts. All other figures are secondary: each wording, queries by photo and by sound, topics in
+two modalities, lists without the notes, and without centring.
 """
 
 from __future__ import annotations
@@ -49,17 +50,17 @@ from bindsearch.results import Hits
 from bindsearch.spaces.space import Space
 from bindsearch.types import Modality, Piece, SpaceSpec, Vectors
 
-DEEP = 10
-KEPT = 0.75
-"""Of photos without captions, and of sounds, so many are in a draw."""
-ASKING = 3
-"""Photos, and sounds, that ask about a thing in a draw."""
-NAMED = 2
-"""Captions that must name what a photo is about."""
-PHOTOS = 1_000
-"""Of each set of photos, at most."""
+K = 10
+DRAWN_SHARE = 0.75
+"""Share of the photos without captions, and of the sounds, that are in a draw."""
+EXAMPLE_QUERIES = 3
+"""Photos, and sounds, that are queries for a topic in a draw."""
+MIN_CAPTIONS = 2
+"""Captions that must name a topic for a photo to be relevant."""
+MAX_PHOTOS = 1_000
+"""Photos of each data set."""
 KINDS = ("photos", "sounds", "texts")
-RAW, FAIR, PLAIN = "raw", "by expectation", "by expectation, without centring"
+RAW, BY_EVALUE, UNCENTRED = "raw", "by E-value", "by E-value, without centring"
 WORDINGS = (
     "{}",
     "the {}",
@@ -76,7 +77,7 @@ NOTES = (
     "In the story that she told there was a {}, as always.",
 )
 
-_THINGS = """\
+_TOPIC_TABLE = """\
 dog: dog dogs puppy puppies greyhound | dalmatian | dog
 rooster: rooster hen chicken chickens | rooster | rooster, hen, chicken
 helicopter: helicopter helicopters | helicopter | helicopter
@@ -137,8 +138,8 @@ chair: chair chairs | chair, windsor chair | | bench, wheelchair, seat
 
 
 @dataclass(frozen=True)
-class Thing:
-    """Words in captions, labels of photos and labels of sounds that mean a thing; and what may well be about it."""
+class Topic:
+    """Caption words, photo labels and sound labels that name a topic; and words and labels that hint at it."""
 
     words: frozenset[str]
     photos: frozenset[str] = frozenset()
@@ -146,19 +147,19 @@ class Thing:
     hints: frozenset[str] = frozenset()
 
     @classmethod
-    def read(cls, line: str) -> Thing:
-        """Read a line of the table."""
+    def read(cls, line: str) -> Topic:
+        """Parse the columns of a line of the table."""
         words, *labels = line.split("|")
         return cls(frozenset(words.split()), *(frozenset(map(str.strip, part.split(","))) - {""} for part in labels))
 
 
-THINGS: Mapping[str, Thing] = {
-    name: Thing.read(rest) for name, _, rest in (line.partition(":") for line in _THINGS.splitlines())
+TOPICS: Mapping[str, Topic] = {
+    name: Topic.read(rest) for name, _, rest in (line.partition(":") for line in _TOPIC_TABLE.splitlines())
 }
 
 
-class Known:
-    """An encoder that encodes nothing twice: the draws have most of their files in common."""
+class CachingEncoder:
+    """An encoder that caches its vectors, as the draws have most of their files in common."""
 
     def __init__(self, encoder: Encoder) -> None:
         self._encoder = encoder
@@ -183,21 +184,21 @@ class Known:
 
 
 @dataclass
-class Drawn:
-    """The files of one draw, and what they are about."""
+class Draw:
+    """The files of one draw, and the topics that they are relevant to."""
 
-    right: dict[str, set[Path]] = field(default_factory=lambda: {name: set() for name in THINGS})
-    hinted: dict[str, set[Path]] = field(default_factory=lambda: {name: set() for name in THINGS})
-    """What may be about each thing."""
+    relevant: dict[str, set[Path]] = field(default_factory=lambda: {name: set() for name in TOPICS})
+    hinted: dict[str, set[Path]] = field(default_factory=lambda: {name: set() for name in TOPICS})
+    """Files that are neither relevant nor irrelevant to each topic."""
     notes: set[Path] = field(default_factory=set)
     recordings: dict[Path, str] = field(default_factory=dict)
 
-    def put(self, path: Path, content: bytes, named: Mapping[str, bool]) -> None:
-        """Write a file; `named` has the things that it is surely (true) or perhaps about."""
+    def add(self, path: Path, content: bytes, topics: Mapping[str, bool]) -> None:
+        """Write a file; `topics` maps topics to whether it is relevant (true) or hints at them."""
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
-        for name, surely in named.items():
-            (self.right if surely else self.hinted)[name].add(path)
+        for name, relevant in topics.items():
+            (self.relevant if relevant else self.hinted)[name].add(path)
 
 
 @dataclass(frozen=True)
@@ -207,54 +208,60 @@ class Source:
     captioned: list[Example]
     labelled: list[Example]
     sounds: list[tuple[str, Example]]
-    """With the name of their collection."""
+    """With the names of their collections."""
 
     @classmethod
     def read(cls, data: Path, part: str) -> Source:
-        """Read what was held out (`dev`), or what was trained on."""
+        """Read the held-out media (`dev`), or those that were trained on."""
         named = [
             (folder.name, example)
             for folder in (data / "esc50", *sorted((data / "sounds").iterdir()))
             for dataset in read([folder])
             if dataset.modality == Modality.AUDIO
-            for example in chosen(dataset, part)
+            for example in select_examples(dataset, part)
         ]
         photos = (
-            chosen(dataset, part, PHOTOS) for kind in ("flickr8k", "caltech101") for dataset in read([data / kind])
+            select_examples(dataset, part, MAX_PHOTOS)
+            for kind in ("flickr8k", "caltech101")
+            for dataset in read([data / kind])
         )
         return cls(*photos, named)
 
 
-def chosen(dataset: Dataset, part: str, most: int | None = None) -> list[Example]:
+def select_examples(dataset: Dataset, part: str, limit: int | None = None) -> list[Example]:
     """Return the examples of one part of a data set, spread evenly over it."""
-    mine = [example for example in dataset.examples if example.held_out == (part == "dev")]
-    return mine[:: 1 if most is None else max(1, -(-len(mine) // most))]
+    examples = [example for example in dataset.examples if example.held_out == (part == "dev")]
+    return examples[:: 1 if limit is None else max(1, -(-len(examples) // limit))]
 
 
-def drawn(source: Source, folder: Path, chance: random.Random) -> Drawn:
+def write_draw(source: Source, folder: Path, rng: random.Random) -> Draw:
     """Write the files of one draw."""
-    files = Drawn()
+    files = Draw()
     for example in source.captioned:
-        stem, place = Path(example.media.name).stem, chance.randrange(len(example.words))
-        if chance.random() < 0.5:
-            files.put(folder / "photos" / "told" / example.media.name, example.media.read(), of_photo(example.words))
+        stem, place = Path(example.media.name).stem, rng.randrange(len(example.words))
+        if rng.random() < 0.5:
+            files.add(
+                folder / "photos" / "captioned" / example.media.name,
+                example.media.read(),
+                topics_of_photo(example.words),
+            )
         else:
             text = example.words[place]
-            files.put(folder / "texts" / f"{stem}.txt", text.encode(), of_caption(text, example.words))
+            files.add(folder / "texts" / f"{stem}.txt", text.encode(), topics_of_caption(text, example.words))
     for example in source.labelled:
-        if chance.random() < KEPT:
+        if rng.random() < DRAWN_SHARE:
             label = example.words[0]
-            named = of_label(label, "photos")
-            files.put(folder / "photos" / label.replace(" ", "_") / example.media.name, example.media.read(), named)
+            topics = topics_of_label(label, "photos")
+            files.add(folder / "photos" / label.replace(" ", "_") / example.media.name, example.media.read(), topics)
     for collection, example in source.sounds:
-        if chance.random() < KEPT:
+        if rng.random() < DRAWN_SHARE:
             path = folder / "sounds" / collection / example.media.name
-            files.put(path, example.media.read(), of_label(example.words[0], "sounds"))
+            files.add(path, example.media.read(), topics_of_label(example.words[0], "sounds"))
             files.recordings[path] = f"{collection}/{example.recording}"
-    for name in THINGS:
+    for name in TOPICS:
         for number, note in enumerate(NOTES):
             path = folder / "texts" / f"{name.replace(' ', '_')}{number}.txt"
-            files.put(path, note.format(name).encode(), {name: True})
+            files.add(path, note.format(name).encode(), {name: True})
             files.notes.add(path)
     return files
 
@@ -263,83 +270,84 @@ def tokens(text: str) -> set[str]:
     return set(re.findall(r"[a-z]+", text.lower()))
 
 
-def of_photo(captions: Sequence[str]) -> dict[str, bool]:
-    """Say what a photo with these captions is surely, or perhaps, about."""
-    told = [tokens(caption) for caption in captions]
-    named = {name: sum(bool(thing.words & each) for each in told) for name, thing in THINGS.items()}
-    hinted = {name for name, thing in THINGS.items() if any((thing.words | thing.hints) & each for each in told)}
-    return {name: named[name] >= NAMED for name in hinted}
+def topics_of_photo(captions: Sequence[str]) -> dict[str, bool]:
+    """Return the topics of a photo with these captions: true if it is relevant, false if it hints at them."""
+    words = [tokens(caption) for caption in captions]
+    named = {name: sum(bool(topic.words & each) for each in words) for name, topic in TOPICS.items()}
+    hinted = {name for name, topic in TOPICS.items() if any((topic.words | topic.hints) & each for each in words)}
+    return {name: named[name] >= MIN_CAPTIONS for name in hinted}
 
 
-def of_caption(text: str, captions: Sequence[str]) -> dict[str, bool]:
-    """Say what one caption is surely, or perhaps, about."""
-    return {name: bool(THINGS[name].words & tokens(text)) for name in of_photo(captions)}
+def topics_of_caption(text: str, captions: Sequence[str]) -> dict[str, bool]:
+    """Return the topics of one of a photo's captions, as `topics_of_photo` does."""
+    return {name: bool(TOPICS[name].words & tokens(text)) for name in topics_of_photo(captions)}
 
 
-def of_label(label: str, kind: str) -> dict[str, bool]:
-    """Say what a photo or a sound with this label is surely, or perhaps, about."""
-    right = {name for name, thing in THINGS.items() if label in (thing.photos if kind == "photos" else thing.sounds)}
-    return {name: name in right for name, thing in THINGS.items() if name in right or label in thing.hints}
+def topics_of_label(label: str, kind: str) -> dict[str, bool]:
+    """Return the topics of a photo or a sound with this label, as `topics_of_photo` does."""
+    relevant = {name for name, topic in TOPICS.items() if label in (topic.photos if kind == "photos" else topic.sounds)}
+    return {name: name in relevant for name, topic in TOPICS.items() if name in relevant or label in topic.hints}
 
 
-# Asking ---------------------------------------------------------------------------------------------------------
+# Queries ---------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class MediaFacts:
-    """What one list was worth."""
+class JudgedList:
+    """The measures of one result list."""
 
     draw: int
-    thing: str
-    asked: str
+    topic: str
+    query_kind: str
     """`words`, `photo`, `sound`, or `words, no notes`."""
     wording: str
-    way: str
+    order: str
+    """One of `RAW`, `BY_EVALUE`, `UNCENTRED`."""
     kinds: int
-    """In so many modalities the draw has the thing."""
+    """The number of modalities that are relevant in this draw."""
     ndcg: float
     shown: tuple[float, ...]
-    """The shares of the kinds among the first ten."""
-    right: tuple[float, ...]
-    """Their shares among all that is right."""
+    """The share of each of `KINDS` among the first ten."""
+    relevant: tuple[float, ...]
+    """Their shares among all that is relevant."""
 
 
 @dataclass(frozen=True)
-class Asker:
-    """One draw's library, asked in one way."""
+class DrawQueries:
+    """The queries to the library of one draw, with one order of results."""
 
     draw: int
     library: Library
-    files: Drawn
+    files: Draw
     folder: Path
-    way: str
+    order: str
 
-    def about(self, name: str) -> Iterator[MediaFacts]:
-        """Ask everything about a thing."""
-        right, hinted = self.files.right[name], self.files.hinted[name]
+    def run(self, name: str) -> Iterator[JudgedList]:
+        """Run all queries for a topic."""
+        relevant, hinted = self.files.relevant[name], self.files.hinted[name]
         for wording in WORDINGS:
             query = bindsearch.text(wording.format(name))
-            k = DEEP + len(hinted) + len(NOTES)
-            hits = self.library.search(query, k=k, raw=self.way == RAW)
-            yield self._told(name, "words", wording, hits, right, hinted)
-            yield self._told(
-                name, "words, no notes", wording, hits, right - self.files.notes, hinted | self._notes(name)
+            k = K + len(hinted) + len(NOTES)
+            hits = self.library.search(query, k=k, raw=self.order == RAW)
+            yield self._judge(name, "words", wording, hits, relevant, hinted)
+            yield self._judge(
+                name, "words, no notes", wording, hits, relevant - self.files.notes, hinted | self._notes(name)
             )
         for kind in KINDS[:2]:
-            for path in self._askers(name, kind):
-                same = {each for each in right if self._recording(each) == self._recording(path)}
-                k = DEEP + len(hinted) + len(same)
-                hits = self.library.similar(path, k=k, raw=self.way == RAW)
-                yield self._told(name, kind.removesuffix("s"), "", hits, right - same, hinted | same)
+            for path in self._examples(name, kind):
+                same = {each for each in relevant if self._recording(each) == self._recording(path)}
+                k = K + len(hinted) + len(same)
+                hits = self.library.similar(path, k=k, raw=self.order == RAW)
+                yield self._judge(name, kind.removesuffix("s"), "", hits, relevant - same, hinted | same)
 
-    def _askers(self, name: str, kind: str) -> list[Path]:
-        """Draw files of a kind about a thing; the same ones in every way."""
-        paths = sorted(path for path in self.files.right[name] if self._kind(path) == kind)
-        chance = random.Random(f"{self.draw} {name} {kind}")
-        return chance.sample(paths, min(ASKING, len(paths)))
+    def _examples(self, name: str, kind: str) -> list[Path]:
+        """Draw relevant files of a kind; the same ones for every order of results."""
+        paths = sorted(path for path in self.files.relevant[name] if self._kind(path) == kind)
+        rng = random.Random(f"{self.draw} {name} {kind}")
+        return rng.sample(paths, min(EXAMPLE_QUERIES, len(paths)))
 
     def _notes(self, name: str) -> set[Path]:
-        return self.files.notes & self.files.right[name]
+        return self.files.notes & self.files.relevant[name]
 
     def _recording(self, path: Path) -> str:
         return self.files.recordings.get(path, str(path))
@@ -351,159 +359,164 @@ class Asker:
         kinds = [self._kind(path) for path in paths]
         return tuple(kinds.count(kind) / max(1, len(kinds)) for kind in KINDS)
 
-    def _told(self, name: str, asked: str, wording: str, hits: Hits, right: set[Path], aside: set[Path]) -> MediaFacts:
-        """Judge a list without what lies aside."""
-        judged = [hit for hit in hits if not {hit.path, *hit.copies} & aside][:DEEP]
-        own = [bool({hit.path, *hit.copies} & right) for hit in judged]
-        missed = [False] * (DEEP - len(own)) + [True] * (len(right) - sum(own))
-        whole = np.array([own + missed])
-        value = float(ndcg(whole, DEEP)[0]) if right else float("nan")
-        of = self._shares(sorted(right))
+    def _judge(
+        self, name: str, query_kind: str, wording: str, hits: Hits, relevant: set[Path], ignored: set[Path]
+    ) -> JudgedList:
+        """Judge a list without the ignored files."""
+        judged = [hit for hit in hits if not {hit.path, *hit.copies} & ignored][:K]
+        hit_relevance = [bool({hit.path, *hit.copies} & relevant) for hit in judged]
+        missed = [False] * (K - len(hit_relevance)) + [True] * (len(relevant) - sum(hit_relevance))
+        value = float(ndcg(np.array([hit_relevance + missed]), K)[0]) if relevant else float("nan")
+        relevant_shares = self._shares(sorted(relevant))
         shown = self._shares([hit.path for hit in judged])
-        return MediaFacts(self.draw, name, asked, wording, self.way, sum(share > 0 for share in of), value, shown, of)
+        kinds = sum(share > 0 for share in relevant_shares)
+        return JudgedList(self.draw, name, query_kind, wording, self.order, kinds, value, shown, relevant_shares)
 
 
-def asked(source: Source, space: Space, draw: int, folder: Path) -> list[MediaFacts]:
-    """Make the library of one draw, and ask it everything in all ways."""
-    files = drawn(source, folder / "files", random.Random(draw))
-    found: list[MediaFacts] = []
+def run_draw(source: Source, space: Space, draw: int, folder: Path) -> list[JudgedList]:
+    """Build the library of one draw, and run all queries with every order of results."""
+    files = write_draw(source, folder / "files", random.Random(draw))
+    lists: list[JudgedList] = []
     with bindsearch.open(folder / "mixed.library", space=space) as library:
         report = library.index(folder / "files")
-        for way in (FAIR, RAW, PLAIN):
-            library.settings = replace(library.settings, centring=way != PLAIN)
-            asker = Asker(draw, library, files, folder / "files", way)
-            found += [told for name in THINGS for told in asker.about(name)]
-    print(f"draw {draw}: {report.added} files, {len(found)} lists", file=sys.stderr, flush=True)
-    return found
+        for order in (BY_EVALUE, RAW, UNCENTRED):
+            library.settings = replace(library.settings, centring=order != UNCENTRED)
+            queries = DrawQueries(draw, library, files, folder / "files", order)
+            lists += [judged for name in TOPICS for judged in queries.run(name)]
+    print(f"draw {draw}: {report.added} files, {len(lists)} lists", file=sys.stderr, flush=True)
+    return lists
 
 
-# KeyPhrase ----------------------------------------------------------------------------------------------------------
+# Figures ----------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Table:
-    """What some lists say, thing by thing. *Shape of each:* (things,)"""
+    """The mean measures of some lists by topic. *Shape of each array:* (topics,)"""
 
-    things: list[str]
+    topics: list[str]
     ndcg: dict[str, np.ndarray]
-    unfair: dict[str, np.ndarray]
+    unfairness: dict[str, np.ndarray]
     shown: dict[str, np.ndarray]
-    """*Shape of each:* (things, kinds)"""
-    right: np.ndarray
+    """*Shape of each:* (topics, kinds)"""
+    relevant: np.ndarray
     lists: int
 
     @classmethod
-    def of(cls, told: Sequence[MediaFacts]) -> Table:
-        """Average lists by thing, each draw alike."""
-        things = sorted({each.thing for each in told})
-        ways = sorted({each.way for each in told})
-        mine = {
-            (name, way): [each for each in told if (each.thing, each.way) == (name, way)]
-            for name in things
-            for way in ways
+    def of(cls, lists: Sequence[JudgedList]) -> Table:
+        """Average lists by topic, with the same weight for every draw."""
+        topics = sorted({each.topic for each in lists})
+        orders = sorted({each.order for each in lists})
+        groups = {
+            (name, order): [each for each in lists if (each.topic, each.order) == (name, order)]
+            for name in topics
+            for order in orders
         }
-        shown = {way: np.array([_even(mine[name, way], "shown") for name in things]) for way in ways}
-        right = np.array([_even(mine[name, ways[0]], "right") for name in things])
+        shown = {order: np.array([_mean(groups[name, order], "shown") for name in topics]) for order in orders}
+        relevant = np.array([_mean(groups[name, orders[0]], "relevant") for name in topics])
         return cls(
-            things,
-            {way: np.array([_even(mine[name, way], "ndcg") for name in things]) for way in ways},
-            {way: np.abs(shown[way] - right).sum(axis=1) / 2 for way in ways},
+            topics,
+            {order: np.array([_mean(groups[name, order], "ndcg") for name in topics]) for order in orders},
+            {order: np.abs(shown[order] - relevant).sum(axis=1) / 2 for order in orders},
             shown,
-            right,
-            len(told) // len(ways),
+            relevant,
+            len(lists) // len(orders),
         )
 
 
-def _even(told: Sequence[MediaFacts], name: str) -> Any:
+def _mean(lists: Sequence[JudgedList], name: str) -> Any:
     """Average over the lists of each draw, then over draws."""
-    draws = sorted({each.draw for each in told})
+    draws = sorted({each.draw for each in lists})
     return np.mean(
-        [np.mean([getattr(each, name) for each in told if each.draw == draw], axis=0) for draw in draws], axis=0
+        [np.mean([getattr(each, name) for each in lists if each.draw == draw], axis=0) for draw in draws], axis=0
     )
 
 
 def interval(values: np.ndarray, *, seed: int = 0) -> tuple[float, float]:
-    """Return the 95 % interval of a mean, by resampling things."""
-    chance = np.random.default_rng(seed)
-    means = values[chance.integers(0, len(values), (10_000, len(values)))].mean(axis=1)
+    """Return the 95 % interval of a mean, by resampling topics."""
+    rng = np.random.default_rng(seed)
+    means = values[rng.integers(0, len(values), (10_000, len(values)))].mean(axis=1)
     return float(np.quantile(means, 0.025)), float(np.quantile(means, 0.975))
 
 
-def said(values: np.ndarray) -> str:
+def format_mean(values: np.ndarray) -> str:
     low, high = interval(values)
     return f"{values.mean():.3f} ({low:.3f} to {high:.3f})"
 
 
-def report(name: str, told: Sequence[MediaFacts]) -> dict[str, Any]:
-    """Print what some lists say, and give it."""
-    told = [each for each in told if not np.isnan(each.ndcg)]
-    if not told:
+def report(name: str, lists: Sequence[JudgedList]) -> dict[str, Any]:
+    """Print and return the figures of some lists."""
+    lists = [each for each in lists if not np.isnan(each.ndcg)]
+    if not lists:
         return {}
-    table = Table.of(told)
-    gain = table.ndcg[FAIR] - table.ndcg[RAW]
-    fairer = table.unfair[FAIR] - table.unfair[RAW]
-    print(f"\n{name}: {len(table.things)} things, {table.lists} lists")
-    for way in (FAIR, PLAIN, RAW):
+    table = Table.of(lists)
+    gain = table.ndcg[BY_EVALUE] - table.ndcg[RAW]
+    unfairness_change = table.unfairness[BY_EVALUE] - table.unfairness[RAW]
+    print(f"\n{name}: {len(table.topics)} topics, {table.lists} lists")
+    for order in (BY_EVALUE, UNCENTRED, RAW):
         shares = "  ".join(
-            f"{kind} {share:.0%}" for kind, share in zip(KINDS, table.shown[way].mean(axis=0), strict=True)
+            f"{kind} {share:.0%}" for kind, share in zip(KINDS, table.shown[order].mean(axis=0), strict=True)
         )
-        print(f"  {way:34} nDCG@10 {said(table.ndcg[way])}; unfairness {table.unfair[way].mean():.3f}; {shares}")
-    shares = "  ".join(f"{kind} {share:.0%}" for kind, share in zip(KINDS, table.right.mean(axis=0), strict=True))
-    print(f"  {'among all that is right':34} {shares}")
+        print(
+            f"  {order:34} nDCG@10 {format_mean(table.ndcg[order])}; "
+            f"unfairness {table.unfairness[order].mean():.3f}; {shares}"
+        )
+    shares = "  ".join(f"{kind} {share:.0%}" for kind, share in zip(KINDS, table.relevant.mean(axis=0), strict=True))
+    print(f"  {'among all that is relevant':34} {shares}")
     print(
-        f"  by expectation less raw: nDCG@10 {said(gain)}, {(gain > 0).sum()} better, {(gain < 0).sum()} worse;",
+        f"  by E-value minus raw: nDCG@10 {format_mean(gain)}, {(gain > 0).sum()} better, {(gain < 0).sum()} worse;",
         end=" ",
     )
-    print(f"unfairness {said(fairer)}")
-    draws = [Table.of([each for each in told if each.draw == draw]) for draw in sorted({each.draw for each in told})]
-    apart = [float((draw.ndcg[FAIR] - draw.ndcg[RAW]).mean()) for draw in draws]
-    print(f"  the draws' own differences: {min(apart):.3f} to {max(apart):.3f}")
+    print(f"unfairness {format_mean(unfairness_change)}")
+    draws = [Table.of([each for each in lists if each.draw == draw]) for draw in sorted({each.draw for each in lists})]
+    draw_gains = [float((draw.ndcg[BY_EVALUE] - draw.ndcg[RAW]).mean()) for draw in draws]
+    print(f"  differences of single draws: {min(draw_gains):.3f} to {max(draw_gains):.3f}")
     return {
-        "things": table.things,
+        "topics": table.topics,
         "lists": table.lists,
-        "ndcg": {way: values.tolist() for way, values in table.ndcg.items()},
-        "unfair": {way: values.tolist() for way, values in table.unfair.items()},
+        "ndcg": {order: values.tolist() for order, values in table.ndcg.items()},
+        "unfairness": {order: values.tolist() for order, values in table.unfairness.items()},
         "gain": [float(gain.mean()), *interval(gain)],
-        "fairer": [float(fairer.mean()), *interval(fairer)],
-        "draws": apart,
+        "unfairness_change": [float(unfairness_change.mean()), *interval(unfairness_change)],
+        "draw_gains": draw_gains,
     }
 
 
-def outcome(told: Sequence[MediaFacts]) -> dict[str, Any]:
-    """Print everything that the plan names, and give it."""
-    three = [each for each in told if each.kinds == len(KINDS)]
-    words = [each for each in three if each.asked == "words"]
-    found = {"in words, things in three modalities": words}
-    found |= {f"wording {wording!r}": [each for each in words if each.wording == wording] for wording in WORDINGS}
+def report_all(lists: Sequence[JudgedList]) -> dict[str, Any]:
+    """Print and return all figures of the protocol."""
+    three = [each for each in lists if each.kinds == len(KINDS)]
+    words = [each for each in three if each.query_kind == "words"]
+    groups = {"in words, topics in three modalities": words}
+    groups |= {f"wording {wording!r}": [each for each in words if each.wording == wording] for wording in WORDINGS}
     for kind in ("photo", "sound"):
-        found[f"by a {kind}, things in three modalities"] = [each for each in three if each.asked == kind]
+        groups[f"by a {kind}, topics in three modalities"] = [each for each in three if each.query_kind == kind]
     for kind in ("words", "photo", "sound"):
-        both = [each for each in told if each.asked == kind and each.kinds == len(KINDS) - 1]
-        found[f"by {kind}, things in two modalities"] = both
-    alone = [each for each in told if each.asked == "words, no notes"]
-    found["in words, without notes, three modalities"] = [each for each in alone if each.kinds == len(KINDS)]
-    found["in words, without notes, two modalities"] = [each for each in alone if each.kinds == len(KINDS) - 1]
-    return {name: report(name, lists) for name, lists in found.items()}
+        both = [each for each in lists if each.query_kind == kind and each.kinds == len(KINDS) - 1]
+        groups[f"by {kind}, topics in two modalities"] = both
+    without_notes = [each for each in lists if each.query_kind == "words, no notes"]
+    groups["in words, without notes, three modalities"] = [each for each in without_notes if each.kinds == len(KINDS)]
+    groups["in words, without notes, two modalities"] = [each for each in without_notes if each.kinds == len(KINDS) - 1]
+    return {name: report(name, group) for name, group in groups.items()}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measure, and tell."""
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path)
+    parser.add_argument("data", type=Path, help="folder with flickr8k, caltech101, esc50, sounds")
     parser.add_argument("--part", choices=("train", "dev"), default="train")
     parser.add_argument("--draws", type=int, default=10)
     parser.add_argument("--space", default="pocket")
     parser.add_argument("--json", type=Path)
-    given = parser.parse_args(argv)
-    source = Source.read(given.data, given.part)
-    space = Space(Known(Space.named(given.space).encoder))
-    told: list[MediaFacts] = []
-    for draw in range(given.draws):
+    args = parser.parse_args(argv)
+    source = Source.read(args.data, args.part)
+    space = Space(CachingEncoder(Space.named(args.space).encoder))
+    lists: list[JudgedList] = []
+    for draw in range(args.draws):
         with tempfile.TemporaryDirectory() as folder:
-            told += asked(source, space, draw, Path(folder).resolve())
-    found = outcome(told)
-    if given.json:
-        given.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+            lists += run_draw(source, space, draw, Path(folder).resolve())
+    figures = report_all(lists)
+    if args.json:
+        args.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     return 0
 
 
