@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from bindsearch.zeroshot.labelled_files import LabelledFile
 
 DESCRIPTION = """\
-Find which of some labels fits each file best, without training and without a library. The labels compete: their
-percentages add up to 100. A few labelled examples improve the answers (--examples); with known labels (--truth), the
-accuracy is reported.
+Find the label that fits each file best, without training and without a library. The labels compete: their percentages
+add up to 100. A few labelled examples improve the answers (--examples). With known labels (--truth), the accuracy is
+reported.
 """
 EPILOG = """\
 examples:
@@ -58,24 +58,31 @@ def add(verbs: Verbs) -> None:
     add = parser.add_argument
     add("files", nargs="*", metavar="FILE", help="a file, or a folder with everything below it")
     add_labels(parser)
-    add("-k", type=at_least_one, default=3, metavar="N", help="show the N best labels (3)")
-    add("--none", action="store_true", help='allow "none of these" as an answer, if something else fits better')
+    add("-k", type=at_least_one, default=3, metavar="N", help="show the N best labels (default: 3)")
+    add(
+        "--none",
+        action="store_true",
+        help='allow the answer "none of these", for files that background labels fit better',
+    )
     add(
         "--background",
         metavar="A,B,...|@FILE",
-        help="for --none, the labels that stand for everything else, instead of the built-in list",
+        help='the background labels for "none of these", instead of the built-in list',
     )
-    add("--sensitivity", action="store_true", help="report how the answers change with each prompt template alone")
+    add(
+        "--sensitivity", action="store_true", help="report how the answers change if each prompt template is used alone"
+    )
     add(
         "--truth",
         metavar="folders|TABLE",
-        help="report the accuracy: a file's label is the name of its folder, or is listed in a table (.csv)",
+        help="report the accuracy; the true label of a file is the name of its folder, or is listed in a table (.csv)",
     )
-    add("--picture", type=picture, metavar="FILE", help="with --truth, draw the confusion matrix")
+    add("--picture", type=picture, metavar="FILE", help="with --truth, write the confusion matrix to this image file")
     add(
         "--examples",
         metavar="FOLDER|TABLE",
-        help="labelled files to weigh beside the labels; also the source of labels if --labels is missing",
+        help="labelled files that are compared with each file, in addition to the labels; without --labels, their "
+        "labels are used",
     )
     add(
         "--tune",
@@ -83,7 +90,7 @@ def add(verbs: Verbs) -> None:
         help="tune the prompts on one half of these labelled files and evaluate on the other",
     )
     add("--save", type=target, metavar="FILE", help="save the classifier to a file")
-    add("--load", metavar="FILE", help="use a saved classifier")
+    add("--load", metavar="FILE", help="use a classifier saved with --save")
     add("--space", metavar="NAME", help="the space (default: the library's, else the built-in one)")
     add_common(parser)
     parser.set_defaults(run=run)

@@ -58,12 +58,9 @@ def show_examples(classifier: Classifier, args: argparse.Namespace, screen: Scre
             about = {"kind": "examples", "modality": kind, "examples": count, "share": cache.share}
             screen.write(json.dumps(about | {"width": cache.width, "judged": cache.judged}))
         elif not args.quiet:
-            why = f"fitted by leaving out each of {cache.judged:,}" if cache.judged else "too few to fit it"
-            screen.write(
-                screen.styled(
-                    f"{counted(count, 'example')} ({kind}) weigh {cache.share:.0%}, prompts the rest: {why}", "dim"
-                )
-            )
+            how = f"fitted by leave-one-out on {cache.judged:,}" if cache.judged else "too few examples to fit it"
+            line = f"{counted(count, f'{kind} example')}: weight {cache.share:.0%}, prompts the rest ({how})"
+            screen.write(screen.styled(line, "dim"))
 
 
 def show_sensitivity(

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from bindsearch.retrieval.comparison import Comparison, SpaceResults
 
 DESCRIPTION = """\
-Search the library's current space and the other one it holds, and show the results side by side. During a migration
-the other one is the new space, as far as it is complete; after it, the previous one. `was` is the rank that
-a file of the second list has in the first.
+Search the library in its current space and in its other space, and show the results side by side. During a migration,
+the other space is the new one, which is not complete yet; afterwards, it is the previous one. The column `was` shows
+the rank of a file of the second list in the first.
 """
 EPILOG = """\
 examples:
@@ -89,7 +89,7 @@ def _write_table(comparison: Comparison, screen: Screen, *, quiet: bool) -> None
 def _legend(comparison: Comparison) -> str:
     longest = max(len(comparison.current.hits), len(comparison.other.hits))
     incomplete = f"; {comparison.other.space} is not complete yet" if comparison.other.edition == "pending" else ""
-    return f"{comparison.shared} of {longest} are in both{incomplete}"
+    return f"{comparison.shared} of {longest} results are in both lists{incomplete}"
 
 
 def _title(results: SpaceResults) -> str:
@@ -127,7 +127,7 @@ def _fitted(cells: Sequence[str], widths: Sequence[int]) -> list[str]:
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
-    """Align the cells of a row; columns of width 0 are left out."""
+    """Align the cells of a row; columns of width 0 are not shown."""
     filled = [
         padded(cell, width, right=not place) for place, (cell, width) in enumerate(zip(cells, widths, strict=True))
     ]

@@ -11,8 +11,8 @@ from bindsearch.cli.parser import Parser, Verbs, add_common
 from bindsearch.cli.screen import Screen, complain, escaped
 
 DESCRIPTION = """\
-Save a query under a name: a sum of pictures, sounds, videos and words. In other queries it is `concept:NAME`.
-Concepts are stored in the library and survive a migration to another space.
+Save a query under a name, for use in other queries as `concept:NAME`. Its parts, files and words, are added up.
+Concepts are stored in the library, and a migration to another space keeps them.
 """
 EPILOG = """\
 examples:
@@ -34,11 +34,11 @@ def add(verbs: Verbs) -> None:
     adding = _verb(inner, "add", save, "save a concept, replacing any of the same name")
     adding.add_argument("name", metavar="NAME", help="letters, digits, - and _")
     adding.add_argument(
-        "parts", nargs="+", metavar="PART", help="a file, or words as one argument; `0.5:` before it is its weight"
+        "parts", nargs="+", metavar="PART", help="a file, or text as one argument; `0.5:` before it is its weight"
     )
     removing = _verb(inner, "remove", forget, "delete a concept")
     removing.add_argument("name", metavar="NAME", help="the concept to delete")
-    _verb(inner, "list", show, "list the concepts; also the default without a verb")
+    _verb(inner, "list", show, "list the concepts (the default)")
 
 
 def _verb(verbs: Verbs, name: str, run: Callable[[argparse.Namespace], int], words: str) -> Parser:

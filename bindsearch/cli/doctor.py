@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from bindsearch.library.doctor import Drift
 
 DESCRIPTION = """\
-Check that files, ledger and indexes agree; list what is wrong and exit with status 1. With --repair, repair it; what
-must be embedded again is left to the next `bindsearch index`. Files that were changed or deleted since the last
-`bindsearch index` are not faults: they are counted, left to the next one, and the status stays 0.
+Check that files, ledger and indexes agree. Faults are listed, and the exit status is 1. With --repair, they are
+repaired; the next `bindsearch index` embeds what is lost. Files that were changed or deleted since the last
+`bindsearch index` are not faults: they are only counted, and the exit status stays 0.
 """
 
 
@@ -28,8 +28,10 @@ def add(verbs: Verbs) -> None:
     parser: Parser = verbs.add_parser(
         "doctor", help="check that files, ledger and indexes agree", usage="%(prog)s [options]", description=DESCRIPTION
     )
-    parser.add_argument("--repair", action="store_true", help="repair what is wrong")
-    parser.add_argument("--quick", action="store_true", help="do not read the files to compare their content")
+    parser.add_argument("--repair", action="store_true", help="repair the faults")
+    parser.add_argument(
+        "--quick", action="store_true", help="do not read files to compare their content with the ledger"
+    )
     add_common(parser)
     parser.set_defaults(run=run)
 
@@ -44,8 +46,8 @@ def run(args: argparse.Namespace) -> int:
         drift = library.drift()
     screen = Screen.of(sys.stdout)
     if args.json:
-        told = {"findings": findings, "repaired": args.repair, "items": status.items, "segments": status.segments}
-        screen.write(json.dumps(told | asdict(drift)))
+        fields = {"findings": findings, "repaired": args.repair, "items": status.items, "segments": status.segments}
+        screen.write(json.dumps(fields | asdict(drift)))
     else:
         for finding in findings:
             screen.write(escaped(finding))
@@ -67,5 +69,5 @@ def _verdict(faults: int, examined: str, *, repaired: bool) -> str:
     if not faults:
         return f"no fault found in {examined}"
     if repaired:
-        return f"repaired {counted(faults, 'fault')}; `bindsearch index` embeds what is missing now"
+        return f"repaired {counted(faults, 'fault')}; `bindsearch index` embeds what was lost"
     return f"{counted(faults, 'fault')} found in {examined}; `bindsearch doctor --repair` repairs them"

@@ -27,57 +27,63 @@ if TYPE_CHECKING:
 DESCRIPTION = """\
 Evaluate an embedding space on labelled data sets: ESC-50, UrbanSound8K, Clotho, AudioCaps, VGGSound,
 AudioSet, Flickr8k and 30k, COCO, ImageNet, Caltech101, a folder per class, or a collection of named sounds.
-Nothing is trained and no library is needed. docs/evaluation.md explains the figures.
+Nothing is trained and no library is needed. docs/evaluation.md explains the figures. `eval mteb NAME ...` runs tasks of
+the package mteb, or folders in the layout of BEIR, with corpus.jsonl.
 """
 EPILOG = """\
 examples:
   bindsearch eval ~/data/ESC-50 --space pocket
   bindsearch eval ~/data/ESC-50 ~/data/photos --json > figures.jsonl
   bindsearch eval ~/data/ESC-50 --against ~/training --confusion esc50.png
-  bindsearch eval mteb NFCorpus ~/data/mine --through library     # tasks of the package mteb, or folders like BEIR's
+  bindsearch eval mteb NFCorpus ~/data/mine --through library
 
-Given together, image sets and sound sets that share concepts also show how well text and sound align, compared
-with the pairs that were trained.
+Image data sets and sound data sets that share concepts, evaluated together, also show how well text and sound align,
+compared with the trained pairs: image and text, and image and sound.
 """
-HEADER = ("data", "task", "measure", "score", "95 % interval", "chance", "permuted", "no copies")
-SHOWN_COPIES = 10
+HEADER = ("data", "task", "measure", "score", "95 % interval", "chance", "permuted", "without copies")
+MAX_COPIES_SHOWN = 10
 
 
 def add(verbs: Verbs) -> None:
     """Add the verb."""
     parser: Parser = verbs.add_parser(
         "eval",
-        help="measure a space on labelled data",
+        help="evaluate a space on labelled data",
         usage="%(prog)s PATH ... [options]",
         description=DESCRIPTION,
         epilog=EPILOG,
         gathers="paths",
     )
     parser.add_argument("paths", nargs="+", metavar="PATH", help="a data set, or a folder of data sets")
-    parser.add_argument("--space", metavar="NAME", help="the space to evaluate (the built-in one)")
-    parser.add_argument("--as", dest="layout", metavar="LAYOUT", help="the layout of the data, if it is not recognised")
+    parser.add_argument("--space", metavar="NAME", help="the space to evaluate (default: the built-in one)")
+    parser.add_argument(
+        "--as",
+        dest="layout",
+        metavar="LAYOUT",
+        help="the layout of the data, if it is not recognised (an unknown name lists all layouts)",
+    )
     parser.add_argument(
         "--part",
         choices=("dev", "all"),
         default="all",
-        help="dev: only what was held out when the pocket model was trained (all)",
+        help="dev: only the part that was held out when the pocket model was trained (default: all)",
     )
-    parser.add_argument("--limit", type=at_least_one, metavar="N", help="at most N files of each set")
+    parser.add_argument("--limit", type=at_least_one, metavar="N", help="use at most N files of each data set")
     parser.add_argument(
         "--against",
         metavar="PATH",
-        help="find copies in this library, folder or tar file, and add the scores without them",
+        help="find copies of the data in this library, folder or tar file, and also show the scores without them",
     )
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the random generator (0)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the random generator (default: 0)")
     parser.add_argument(
-        "--confusion", type=picture, metavar="FILE", help="draw the confusion matrix into this image file"
+        "--confusion", type=picture, metavar="FILE", help="write the confusion matrix to this image file"
     )
-    parser.add_argument("--classes", action="store_true", help="show each class, too")
+    parser.add_argument("--classes", action="store_true", help="also show the accuracy of each class")
     parser.add_argument(
         "--through",
         choices=("encoder", "library"),
         default="encoder",
-        help="mteb: embed only, or index and search with a library (encoder)",
+        help="with mteb: only embed, or also index and search with a library (default: encoder)",
     )
     add_common(parser)
     parser.set_defaults(run=run)
@@ -105,7 +111,7 @@ def run(args: argparse.Namespace) -> int:
         _draw(done.confusions, args.confusion)
     if done.failed and not args.quiet:
         name, why = next(iter(done.failed.items()))
-        complain(f"{counted(len(done.failed), 'file')} could not be read, the first: {shown(name)}: {escaped(why)}")
+        complain(f"{counted(len(done.failed), 'file')} could not be read; the first is {shown(name)}: {escaped(why)}")
     return PARTLY if done.failed else DONE
 
 
@@ -116,12 +122,12 @@ def _records(done: Evaluation) -> Iterator[str]:
 def _lines(done: Evaluation, args: argparse.Namespace, screen: Screen) -> Iterator[str]:
     if not args.quiet:
         yield from _about(done, screen)
-    met = done.emergence
-    scores = [*done.scores, *(met.scores if met else ())]
+    emergence = done.emergence
+    scores = [*done.scores, *(emergence.scores if emergence else ())]
     yield from _table([_cells(score, done) for score in scores], screen, quiet=args.quiet)
-    if met:
+    if emergence:
         yield ""
-        yield _emerged(done)
+        yield _emergence(done)
     if args.classes:
         for confusion in done.confusions:
             yield from _per_class(confusion)
@@ -137,7 +143,7 @@ def _about(done: Evaluation, screen: Screen) -> Iterator[str]:
     spec = done.space.spec
     yield screen.styled(f"space {escaped(spec.name)}: {escaped(spec.summary)}", "dim")
     for each in done.sets:
-        kind = {"audio": "sound", "image": "picture"}[each.dataset.modality]
+        kind = {"audio": "sound", "image": "image"}[each.dataset.modality]
         part = "held out" if done.options.part == "dev" else "all"
         line = f"{escaped(each.dataset.name)}: {counted(len(each.dataset.examples), kind)} ({part})"
         yield screen.styled(line + _labels(len(each.dataset.labels)), "dim")
@@ -173,14 +179,14 @@ def _table(rows: Sequence[tuple[str, ...]], screen: Screen, *, quiet: bool) -> I
         yield screen.styled(line, "dim") if number == 0 and not quiet else line
 
 
-def _emerged(done: Evaluation) -> str:
+def _emergence(done: Evaluation) -> str:
     assert done.emergence is not None
     compared = done.emergence.compared()
     pairs = ", ".join(f"{name} {value:.0%}" for name, value in compared.items())
     share = done.emergence.share
     verdict = f"text→sound reaches {share:.0%} of the weaker trained pair"
     if math.isnan(share):
-        verdict = "the trained pairs are not significantly above chance themselves: nothing to compare with"
+        verdict = "a trained pair is itself not significantly above chance, so there is no share to report"
     count = counted(len(done.emergence.concepts), "concept")
     return f"emergence on {count}, mAP from chance (0 %) to perfect (100 %): {pairs}; {verdict}"
 
@@ -196,15 +202,15 @@ def _per_class(confusion: Confusion) -> Iterator[str]:
 def _copies(found: Overlap, done: Evaluation) -> Iterator[str]:
     count = sum(len(each.dataset.examples) for each in done.sets)
     where = shown(done.options.against or "")
-    yield f"copies: {len(found.copied):,} of {count:,} have a copy among the {found.compared:,} files in {where}"
-    for copy in found.copies[:SHOWN_COPIES]:
+    yield f"copies: {len(found.copied):,} of {count:,} files have a copy among the {found.compared:,} files in {where}"
+    for copy in found.copies[:MAX_COPIES_SHOWN]:
         yield f"  {shown(copy.of)} = {shown(copy.copy)} ({copy.how})"
-    if len(found.copies) > SHOWN_COPIES:
-        yield f"  … and {len(found.copies) - SHOWN_COPIES:,} more; --json lists all"
+    if len(found.copies) > MAX_COPIES_SHOWN:
+        yield f"  … and {len(found.copies) - MAX_COPIES_SHOWN:,} more (--json lists all)"
 
 
 def _draw(confusions: Sequence[Confusion], path: Path) -> None:
-    """Draw one matrix into the given file, further ones into numbered files beside it."""
+    """Write the first matrix to the given file, further ones to numbered files next to it."""
     from bindsearch.evaluation.confusion_plot import save
 
     if not confusions:

@@ -1,4 +1,4 @@
-"""`bindsearch eval mteb`: the tasks of the mteb package, with a space as model or a library as search engine."""
+"""`bindsearch eval mteb`: run tasks of the mteb package with a space as model, or a library as search engine."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def run(args: argparse.Namespace) -> int:
 
     names = args.paths[1:]
     if not names:
-        raise BadQuery("name a task of mteb, or a folder with corpus.jsonl: `bindsearch eval mteb NAME`")
+        raise BadQuery("name a task of mteb, or a folder with corpus.jsonl, as in `bindsearch eval mteb NFCorpus`")
     space = Space.named(args.space or default_space())
     screen = Screen.of(sys.stdout)
     done = []

@@ -1,4 +1,4 @@
-"""`bindsearch export`: vectors and what they belong to, for other tools."""
+"""`bindsearch export`: write segments and their vectors for other tools."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from bindsearch.cli.screen import Screen, shown
 from bindsearch.cli.wording import counted
 
 DESCRIPTION = """\
-Write every segment with its vector. The name of the file says how: X.parquet and X.jsonl hold rows and vectors
-together; X.npy holds the vectors in float32, and X.rows.jsonl beside it the rows in the same order.
+Write every segment with its vector. The extension chooses the format: X.parquet and X.jsonl hold rows and vectors
+together; X.npy holds the vectors as float32, and X.rows.jsonl next to it holds the rows in the same order.
 """
 
 
@@ -21,13 +21,13 @@ def add(verbs: Verbs) -> None:
     parser: Parser = verbs.add_parser(
         "export", help="write all vectors to a file", usage="%(prog)s FILE [options]", description=DESCRIPTION
     )
-    parser.add_argument("file", type=target, metavar="FILE", help="where to: *.parquet, *.jsonl or *.npy")
+    parser.add_argument("file", type=target, metavar="FILE", help="the file to write: *.parquet, *.jsonl or *.npy")
     add_common(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the file and say how much went into it."""
+    """Write the file, and print the number of segments."""
     from bindsearch.library.export import export
     from bindsearch.library.library import Library
 

@@ -1,4 +1,4 @@
-"""`bindsearch forget`: take files out of the library."""
+"""`bindsearch forget`: remove files from the library."""
 
 from __future__ import annotations
 
@@ -15,15 +15,13 @@ from bindsearch.cli.wording import counted
 from bindsearch.errors import BadQuery
 
 DESCRIPTION = """\
-Take files, or all files below folders, and their vectors out of the library. The files themselves stay where they
-are; those in an indexed folder are added again by the next `bindsearch index`, unless they are moved away or get a name
-that begins with a dot. With --gone, drop the vectors that are kept for deleted files.
+Remove files, and everything below folders, from the library; the files themselves are not touched. Those in an indexed
+folder are added again by the next `bindsearch index`, unless they are moved away or hidden (renamed to begin with a
+dot). With --gone, delete the vectors that are kept for files that no longer exist.
 """
-
-
 RETURNING = (
-    "what still lies in an indexed folder comes back with the next `bindsearch index`: to keep it out, move it away, "
-    "or begin its name with a dot"
+    "the next `bindsearch index` adds files in indexed folders again: to prevent it, move them away, or hide them "
+    "with a name that begins with a dot"
 )
 
 
@@ -31,13 +29,13 @@ def add(verbs: Verbs) -> None:
     """Add the verb."""
     parser: Parser = verbs.add_parser(
         "forget",
-        help="take files out of the library",
+        help="remove files from the library",
         usage="%(prog)s PATH ... | --gone [options]",
         description=DESCRIPTION,
         gathers="paths",
     )
     parser.add_argument("paths", nargs="*", metavar="PATH", help="a file, or a folder with everything below it")
-    parser.add_argument("--gone", action="store_true", help="drop what is kept for files that are gone")
+    parser.add_argument("--gone", action="store_true", help="delete what is kept for files that no longer exist")
     add_common(parser)
     parser.set_defaults(run=run)
 
@@ -47,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     from bindsearch.library.library import Library
 
     if not args.paths and not args.gone:
-        raise BadQuery("say what to forget: files, folders, or --gone")
+        raise BadQuery("name the files or folders to forget, or use --gone")
     with Library.open(args.library, create=False) as library:
         paths = library.forget(args.paths) if args.paths else 0
         items = library.forget_gone() if args.gone else 0
@@ -56,19 +54,19 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         screen.write(json.dumps({"paths": paths, "gone": items}))
     elif not args.quiet and (paths or items):
-        told = [counted(paths, "file")] if args.paths else []
-        told += [f"what was kept of {counted(items, 'item')}"] if args.gone else []
-        screen.write(f"forgot {' and '.join(told)}")
+        forgotten = [counted(paths, "file")] if args.paths else []
+        forgotten += [f"{counted(items, 'item')} without files"] if args.gone else []
+        screen.write(f"forgot {' and '.join(forgotten)}")
         if returning:
             complain(RETURNING)
     if paths or items:
         return DONE
-    complain("nothing to forget: the library knows nothing there" if args.paths else "nothing is gone")
+    complain("nothing to forget: no such file in the library" if args.paths else "nothing to forget: all files exist")
     return FAILED
 
 
-def _still_indexed(paths: Sequence[str], roots: Sequence[Path]) -> bool:
-    """Whether the next `index` comes by any of these."""
+def _still_indexed(paths: Sequence[str], folders: Sequence[Path]) -> bool:
+    """Whether any of the paths exists in an indexed folder, so that the next `index` adds it again."""
     from bindsearch.core.paths import absolute
 
-    return any(place.exists() and not {*roots}.isdisjoint(place.parents) for place in absolute(paths))
+    return any(path.exists() and not {*folders}.isdisjoint(path.parents) for path in absolute(paths))

@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """\
 Bring the library up to date with files and folders: new and changed files are decoded and embedded, moved files
-are recognised by their content, and deleted files are removed. Without PATH, index the same folders as before.
-The library is created if it does not exist. Links are followed; hidden files and folders are skipped unless named.
+are recognised by their content, and deleted files are removed. Without PATH, the same folders as before are indexed.
+The library is created if it does not exist. Links are followed. Hidden files and folders are skipped, unless PATH
+names them.
 """
 EPILOG = """\
 examples:
@@ -32,14 +33,14 @@ examples:
   bindsearch index ~/Recordings/2026 --meta project=harbour --meta by=Ana
   bindsearch index                            # all folders again
 
-Ctrl-C stops cleanly; the same command then continues where it stopped.
+Ctrl-C stops cleanly. Repeat the command to continue where it stopped.
 """
 COUNTS = ("added", "changed", "moved", "copied", "returned", "unchanged", "removed", "ignored")
-FAILURES_SHOWN = 10
-KINDS_SHOWN = 8
+MAX_FAILURES_SHOWN = 10
+MAX_KINDS_SHOWN = 8
 SWITCHES = {
-    "centring": "centre and whiten text queries before scoring (on)",
-    "hubness": "penalise hubs, items that score high for any query (off)",
+    "centring": "centre and whiten text queries before scoring (default: on)",
+    "hubness": "penalise hubs, which score high for any query (default: off)",
 }
 
 
@@ -58,26 +59,35 @@ def add(verbs: Verbs) -> None:
     parser.add_argument(
         "--commercial",
         action="store_true",
-        help="from now on, allow only spaces whose licences permit commercial use",
+        help="from now on, allow only spaces whose licence permits commercial use",
     )
     parser.add_argument(
-        "--meta", action="append", type=pair, metavar="KEY=VALUE", help="store this with each file; repeatable"
+        "--meta",
+        action="append",
+        type=pair,
+        metavar="KEY=VALUE",
+        help="store this metadata with each file, for --where; repeatable",
     )
-    parser.add_argument("--retry", action="store_true", help="retry the files that could not be read before")
+    parser.add_argument("--retry", action="store_true", help="also retry the unreadable files in quarantine")
     parser.add_argument(
         "--rebuild-index",
         metavar="KIND",
         help="rebuild the indexes: `exact`, `ivf`, `hnsw`, or `auto` to choose by size",
     )
-    group = parser.add_argument_group("cost of the indexes (stored in the library)")
+    group = parser.add_argument_group("settings of the indexes (stored in the library)")
     group.add_argument(
-        "--memory", metavar="SIZE", help="limit the memory of all indexes together: 2GB; `auto` for no limit"
+        "--memory",
+        metavar="SIZE",
+        help="memory limit of all indexes together, as in 2GB; `auto` for no limit (default: auto)",
     )
     group.add_argument(
-        "--recall", type=positive, metavar="R", help="target share of the ten best results to find (0.99); 1 for all"
+        "--recall",
+        type=positive,
+        metavar="R",
+        help="target recall of the ten best results (default: 0.99); 1 for exact search",
     )
-    group.add_argument("--device", metavar="NAME", help="search on `cpu`, on `cuda`, or choose (`auto`)")
-    group = parser.add_argument_group("ranking of results (stored in the library)")
+    group.add_argument("--device", metavar="NAME", help="search on `cpu` or `cuda`; `auto` chooses (default: auto)")
+    group = parser.add_argument_group("settings of the ranking (stored in the library)")
     for name, description in SWITCHES.items():
         group.add_argument(f"--{name}", choices=("on", "off"), metavar="on|off", help=description)
     add_common(parser)
@@ -145,11 +155,11 @@ def _changed_settings(args: argparse.Namespace) -> dict[str, Any]:
 
 def as_json(report: Report) -> dict[str, object]:
     """Return plain values, ready for `json.dumps`."""
-    told = asdict(report) | {"coverage": round(report.coverage, 6), "processed": report.processed}
-    told |= {name: round(told[name], 3) for name in ("elapsed", "media_seconds", "covered_seconds")}
+    fields = asdict(report) | {"coverage": round(report.coverage, 6), "processed": report.processed}
+    fields |= {name: round(fields[name], 3) for name in ("elapsed", "media_seconds", "covered_seconds")}
     for name in ("quarantined", "deferred"):
-        told[name] = {str(path): why for path, why in told[name].items()}
-    return told
+        fields[name] = {str(path): why for path, why in fields[name].items()}
+    return fields
 
 
 def _summarise(report: Report, screen: Screen) -> None:
@@ -162,25 +172,26 @@ def _summarise(report: Report, screen: Screen) -> None:
         facts.insert(0, f"{counted(report.decoded, 'file')} decoded into {counted(report.segments, 'segment')}")
     screen.write(" · ".join(facts))
     if report.ignored_kinds:
-        screen.write(f"ignored: {_most(report.ignored_kinds)}")
+        screen.write(f"ignored: {_kind_counts(report.ignored_kinds)}")
     if report.still_quarantined:
         files = counted(report.still_quarantined, "file")
-        screen.write(f"{files} still unreadable: `bindsearch status --quarantine` says why, --retry tries again")
+        screen.write(f"{files} still unreadable: `bindsearch status --quarantine` shows why, --retry reads them again")
     if report.stopped:
         screen.write("stopped: run the same command to continue")
 
 
-def _most(kinds: Mapping[str, int]) -> str:
+def _kind_counts(kinds: Mapping[str, int]) -> str:
     """Return the number of files of each kind, most frequent first."""
     most = sorted(kinds.items(), key=lambda pair: (-pair[1], pair[0]))
-    told = ", ".join(_kinds(kind, count) for kind, count in most[:KINDS_SHOWN])
-    return f"{told} and {counted(len(most) - KINDS_SHOWN, 'more kind')}" if len(most) > KINDS_SHOWN else told
+    listed = ", ".join(_kinds(kind, count) for kind, count in most[:MAX_KINDS_SHOWN])
+    further = len(most) - MAX_KINDS_SHOWN
+    return f"{listed} and {counted(further, 'more kind')}" if further > 0 else listed
 
 
 def _kinds(kind: str, count: int) -> str:
     from bindsearch.ingest.report import BROKEN_LINK
 
-    return counted(count, "link to nothing", BROKEN_LINK) if kind == BROKEN_LINK else f"{count:,} {escaped(kind)}"
+    return counted(count, "broken link") if kind == BROKEN_LINK else f"{count:,} {escaped(kind)}"
 
 
 def _complain(report: Report, screen: Screen) -> None:
@@ -188,10 +199,10 @@ def _complain(report: Report, screen: Screen) -> None:
     _list(report.deferred, "could not be read this time and will be retried", "bindsearch index --json", screen)
 
 
-def _list(failures: dict[Path, str], what: str, more: str, screen: Screen) -> None:
+def _list(failures: dict[Path, str], heading: str, more: str, screen: Screen) -> None:
     if failures:
-        screen.write(screen.styled(f"{counted(len(failures), 'file')} {what}:", "yellow"))
-    for path, told in list(failures.items())[:FAILURES_SHOWN]:
-        screen.write(f"  {shown(path)}: {escaped(reason(str(path), told))}")
-    if len(failures) > FAILURES_SHOWN:
-        screen.write(f"  and {len(failures) - FAILURES_SHOWN:,} more: {more}")
+        screen.write(screen.styled(f"{counted(len(failures), 'file')} {heading}:", "yellow"))
+    for path, message in list(failures.items())[:MAX_FAILURES_SHOWN]:
+        screen.write(f"  {shown(path)}: {escaped(reason(str(path), message))}")
+    if len(failures) > MAX_FAILURES_SHOWN:
+        screen.write(f"  and {len(failures) - MAX_FAILURES_SHOWN:,} more (`{more}` lists all)")

@@ -18,7 +18,7 @@ from bindsearch.errors import BadQuery
 if TYPE_CHECKING:
     from bindsearch.results import Hit, Hits, Moment, Why
 
-HEADER = ("", "by chance", "score", "kind", "moment", "path")
+HEADER = ("", "by chance", "score", "modality", "moment", "path")
 ALIGN_RIGHT = (True, True, True, False, False, False)
 GOOD_EXPECT, CHANCE_EXPECT = 0.01, 1.0
 """E-values up to which a hit is shown as good (green), and from which as one that chance may explain (dim)."""
@@ -71,7 +71,7 @@ def _write_table(hits: list[Hit], searched: int, screen: Screen, *, quiet: bool)
 def _cells(rank: int, hit: Hit, screen: Screen) -> tuple[str, ...]:
     path = screen.linked(shown(hit.path), address(hit.path, start=hit.start, end=hit.end))
     copies = f" (+{counted(len(hit.copies), 'copy', 'copies')})" if hit.copies else ""
-    return str(rank), chance(hit.expect), f"{hit.score:.2f}", _kind(hit), moment(hit.start, hit.end), path + copies
+    return str(rank), chance(hit.expect), f"{hit.score:.2f}", _modality(hit), moment(hit.start, hit.end), path + copies
 
 
 def explanation(why: Why | None) -> Iterator[str]:
@@ -92,17 +92,16 @@ def explanation(why: Why | None) -> Iterator[str]:
 
 
 def _moment(best: Moment, *, mixed: bool = False) -> str:
-    """Return where a segment is in its file, what it is if moments are `mixed`, and its score."""
+    """Return where a segment is in its file, its modality if moments are `mixed`, and its score."""
     span, text = best.segment.span, best.segment.text
     where = moment(span.start, span.end) or (f"“{cut(escaped(text), MIN_SNIPPET_COLUMNS)}”" if text else "")
-    part = ("sound" if best.segment.modality == "audio" else "picture") if mixed else ""
-    return " ".join(word for word in (where, part, f"{best.score:.2f}") if word)
+    modality = str(best.segment.modality) if mixed else ""
+    return " ".join(word for word in (where, modality, f"{best.score:.2f}") if word)
 
 
-def _kind(hit: Hit) -> str:
-    """Return the modality of the item, and that of the segment that matched if it is another one."""
-    part = {"audio": "sound"}.get(hit.segment.modality, str(hit.segment.modality))
-    return str(hit.modality) if hit.modality == hit.segment.modality else f"{hit.modality}·{part}"
+def _modality(hit: Hit) -> str:
+    """Return the modality of the item, and that of the matching segment if it differs: `video·audio`."""
+    return str(hit.modality) if hit.modality == hit.segment.modality else f"{hit.modality}·{hit.segment.modality}"
 
 
 def _coloured(row: tuple[str, ...], hit: Hit, widths: list[int], screen: Screen) -> tuple[str, ...]:
@@ -112,7 +111,7 @@ def _coloured(row: tuple[str, ...], hit: Hit, widths: list[int], screen: Screen)
 
 
 def _row(cells: tuple[str, ...], widths: list[int]) -> str:
-    """Align the cells of a row; columns of width 0 are left out, and the last one is not padded."""
+    """Align the cells of a row; columns of width 0 are not shown, and the last one is not padded."""
     aligned = [
         padded(cell, width, right=right)
         for cell, width, right in zip(cells, widths, ALIGN_RIGHT, strict=False)
@@ -132,4 +131,4 @@ def _snippet(hit: Hit, row: tuple[str, ...], widths: list[int], screen: Screen) 
 
 def _legend(searched: int) -> str:
     what = "this segment" if searched == 1 else f"these {counted(searched, 'segment')}"
-    return f"by chance: how often unrelated files score this high in a search of {what}"
+    return f"by chance (E-value): how often unrelated files score this high in a search of {what}"

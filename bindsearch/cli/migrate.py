@@ -19,21 +19,22 @@ if TYPE_CHECKING:
     from bindsearch.library.migration import MigrationReport
 
 DESCRIPTION = """\
-Embed the whole library again in another space, from the files themselves. The old space answers searches until all
-is done; then the library switches at once. The migration can be stopped or killed at any time: the same command, or
-`bindsearch migrate` alone, continues it. The old space is kept for --rollback until --drop-old or the next migration.
+Embed all files of the library again, in another space. Searches use the old space until the new one is complete;
+then the library switches to it at once. A migration can be stopped or killed at any time: `bindsearch migrate`
+continues it. The old space is kept for --rollback until --drop-old or the next migration.
 """
 EPILOG = """\
 examples:
   bindsearch migrate --space imagebind
-  bindsearch migrate                          # go on where it was stopped
-  bindsearch compare "rain on a roof"         # what both spaces find
-  bindsearch migrate --rollback               # and again: forward
+  bindsearch migrate                          # continue a migration that was stopped
+  bindsearch compare "rain on a roof"         # search both spaces
+  bindsearch migrate --rollback               # return to the old space; once more, to the new one
 
-Files that are not there now, as on a drive that is not plugged in, hold the switch up; --allow-missing leaves them
-to the next `bindsearch index` that finds them. What changed since is left to the next `bindsearch index` too.
+The library does not switch while files are missing, for example on a drive that is not connected. --allow-missing
+switches without them; the next `bindsearch index` that finds them embeds them. It also embeds files that changed
+during the migration.
 """
-SHOWN = 10
+MAX_FILES_SHOWN = 10
 
 
 def add(verbs: Verbs) -> None:
@@ -45,32 +46,36 @@ def add(verbs: Verbs) -> None:
         description=DESCRIPTION,
         epilog=EPILOG,
     )
-    what = parser.add_mutually_exclusive_group()
-    what.add_argument("--space", metavar="NAME", help="the space to go to (see `bindsearch spaces`)")
-    what.add_argument("--rollback", action="store_true", help="go back to the space that is kept, and keep the other")
-    what.add_argument("--drop-old", action="store_true", help="remove the space that is kept, and free its room")
-    what.add_argument("--cancel", action="store_true", help="remove what a migration has made so far")
-    parser.add_argument("--allow-missing", action="store_true", help="switch although some files cannot be read now")
+    action = parser.add_mutually_exclusive_group()
+    action.add_argument("--space", metavar="NAME", help="the new space (see `bindsearch spaces`)")
+    action.add_argument(
+        "--rollback", action="store_true", help="return to the previous space, and keep the current one"
+    )
+    action.add_argument("--drop-old", action="store_true", help="delete the previous space to free disk space")
+    action.add_argument("--cancel", action="store_true", help="cancel the pending migration and delete its vectors")
+    parser.add_argument("--allow-missing", action="store_true", help="switch even if some files cannot be read")
     add_common(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Migrate, roll back or drop; return 3 if missing files prevented the switch."""
+    """Migrate, roll back or drop; return 3 if files are missing."""
     from bindsearch.library.library import Library
 
     with Library.open(args.library, create=False) as library:
         if args.drop_old or args.cancel:
             freed = library.drop_old() if args.drop_old else library.cancel_migration()
-            return _tell(args, f"freed {size(freed)}", {"freed": freed})
-        if args.rollback:
-            words = "back to space {}; `bindsearch index` embeds what came since"
-            before = list(library.tags)
-            space = library.rollback()
-            if lost := [label for label in before if label not in library.tags]:
-                words += f"; tags that this space lacks: {', '.join(map(escaped, lost))}"
-            return _tell(args, words.format(space), {"space": space, "tags_dropped": lost})
-        return _migrate(library, args)
+            return _confirm(args, f"freed {size(freed)}", {"freed": freed})
+        return _roll_back(library, args) if args.rollback else _migrate(library, args)
+
+
+def _roll_back(library: Library, args: argparse.Namespace) -> int:
+    before = list(library.tags)
+    space = library.rollback()
+    message = f"returned to space {space}; `bindsearch index` embeds files that were added or changed since"
+    if dropped := [label for label in before if label not in library.tags]:
+        message += f"; tags that this space lacks: {', '.join(map(escaped, dropped))}"
+    return _confirm(args, message, {"space": space, "tags_dropped": dropped})
 
 
 def _migrate(library: Library, args: argparse.Namespace) -> int:
@@ -90,44 +95,45 @@ def _migrate(library: Library, args: argparse.Namespace) -> int:
     return PARTLY if report.missing else DONE
 
 
-def _tell(args: argparse.Namespace, words: str, plain: dict[str, Any]) -> int:
+def _confirm(args: argparse.Namespace, message: str, as_json: dict[str, Any]) -> int:
     screen = Screen.of(sys.stdout)
     if args.json:
-        screen.write(json.dumps(plain))
+        screen.write(json.dumps(as_json))
     elif not args.quiet:
-        screen.write(words)
+        screen.write(message)
     return DONE
 
 
 def _summarise(report: MigrationReport, screen: Screen) -> None:
     counts = [f"{report.embedded:,} embedded"]
     if report.done_before:
-        counts.append(f"{report.done_before:,} done before")
-    counts += [f"{number:,} {kind} that it does not take" for kind, number in report.not_taken.items()]
+        counts.append(f"{report.done_before:,} embedded before")
+    counts += [
+        f"{number:,} {modality} not supported by {report.space}" for modality, number in report.unsupported.items()
+    ]
     screen.write(screen.styled(" · ".join(counts), "bold"))
     screen.write(f"{counted(report.segments, 'segment')} · took {span(report.elapsed)}")
-    if report.tags_again:
-        screen.write(f"tags worked out anew: {', '.join(map(escaped, report.tags_again))}")
+    if report.tags_recomputed:
+        screen.write(f"recomputed tags: {', '.join(map(escaped, report.tags_recomputed))}")
     if report.tags_dropped:
         dropped = ", ".join(map(escaped, report.tags_dropped))
-        screen.write(f"tags dropped, which hang on examples or tuning in space {report.before}: {dropped}")
+        screen.write(f"dropped tags, which space {report.space} cannot recompute from their words: {dropped}")
     if report.stopped:
-        screen.write(f"stopped: `bindsearch migrate` goes on from here; space {report.before} answers until then")
+        screen.write(f"stopped: `bindsearch migrate` continues; until it is done, searches use space {report.before}")
     elif report.switched:
-        screen.write(f"space {report.space} answers now; {report.before} is kept (`bindsearch migrate --rollback`)")
+        screen.write(f"switched to space {report.space}; `bindsearch migrate --rollback` returns to {report.before}")
     else:
+        screen.write(f"not switched: searches still use space {report.before}, because files are missing")
         screen.write(
-            f"space {report.before} still answers: plug in what is missing, or let `bindsearch index` note what was"
+            "connect their drive, or run `bindsearch index` if they were moved or deleted; then run `bindsearch"
         )
-        screen.write(
-            "moved or deleted, and go on with `bindsearch migrate`; --allow-missing switches without these files"
-        )
+        screen.write("migrate` again, or `bindsearch migrate --allow-missing` to switch without them")
 
 
 def _complain(report: MigrationReport, screen: Screen) -> None:
     if report.missing:
-        screen.write(screen.styled(f"{counted(len(report.missing), 'file')} cannot be embedded now:", "yellow"))
-    for path, told in list(report.missing.items())[:SHOWN]:
-        screen.write(f"  {shown(path)}: {escaped(reason(str(path), told))}")
-    if len(report.missing) > SHOWN:
-        screen.write(f"  and {len(report.missing) - SHOWN:,} more: bindsearch migrate --json")
+        screen.write(screen.styled(f"{counted(len(report.missing), 'file')} could not be embedded:", "yellow"))
+    for path, message in list(report.missing.items())[:MAX_FILES_SHOWN]:
+        screen.write(f"  {shown(path)}: {escaped(reason(str(path), message))}")
+    if len(report.missing) > MAX_FILES_SHOWN:
+        screen.write(f"  and {len(report.missing) - MAX_FILES_SHOWN:,} more (`bindsearch migrate --json` lists all)")

@@ -92,7 +92,7 @@ def add_filters(parser: argparse.ArgumentParser) -> None:
     """Add the options that select and order results."""
     add = parser.add_argument
     add("-k", type=at_least_one, default=10, metavar="N", help="number of results (default: 10)")
-    add("-m", "--modality", type=modalities, metavar="KIND,...", help=f"only these modalities: {', '.join(MODALITIES)}")
+    add("-m", "--modality", type=modalities, metavar="NAME,...", help=f"only these modalities: {', '.join(MODALITIES)}")
     add("--under", action="append", metavar="FOLDER", help="only files in this folder or below; repeatable")
     add("--since", type=date, metavar="DATE", help="only files modified at this date or later")
     add("--ext", type=listed, metavar="EXT,...", help="only these file extensions: jpg,png")
@@ -101,9 +101,9 @@ def add_filters(parser: argparse.ArgumentParser) -> None:
         action="append",
         type=pair,
         metavar="KEY=VALUE",
-        help="only files indexed with this --meta, or with this tag, as in tag:dog>0.8",
+        help="only files with this metadata (`index --meta`) or with a tag, as in tag:dog>0.8; repeatable",
     )
-    add("--raw", action="store_true", help="order by cosine instead of E-value")
+    add("--raw", action="store_true", help="order by score (cosine similarity) instead of E-value")
 
 
 def add_ranking(parser: argparse.ArgumentParser) -> None:
@@ -114,9 +114,10 @@ def add_ranking(parser: argparse.ArgumentParser) -> None:
         "--max-expect",
         type=positive,
         metavar="E",
-        help="only results with an E-value of at most E (chance hits per search)",
+        help="only results with an E-value of at most E: the number of hits this good that chance alone brings per "
+        "search, shown as `by chance`",
     )
-    add("--paths0", action="store_true", help="print only paths, each ended by a NUL, for `xargs -0`")
+    add("--paths0", action="store_true", help="print only paths, each followed by a NUL, for `xargs -0`")
 
 
 def where_of(args: argparse.Namespace) -> dict[str, str]:

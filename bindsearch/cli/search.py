@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     from bindsearch.results import Hit, Hits
 
 DESCRIPTION = """\
-Find pictures, sounds, videos and texts by meaning. A word that names a file means that file; any other word is
-text. `+` and `-` between words add and subtract, and a number before a word is its weight. `concept:NAME` is a
-concept saved with `bindsearch concepts`. In a terminal, Ctrl-click a result to open it.
+Find images, sounds, videos and texts by meaning. A WORD that names a file stands for that file; anything else is text.
+`+` and `-` between words add and subtract, and `2:` before a word is its weight. `concept:NAME` is a concept saved with
+`bindsearch concepts`. In a terminal, Ctrl-click a result to open it.
 """
 EPILOG = """\
 examples:
@@ -47,12 +47,12 @@ examples:
   bindsearch search dog --and rain --not night           # matches of both, without matches of the last
   bindsearch search rain --more-like 2,3 --less-like 1   # feedback on numbered results of the same search
   bindsearch search concept:harbour + fog --why          # a saved concept; what each operand adds to the scores
-  bindsearch search "a red boat" --why-image why.png      # draw where the first result shows it
+  bindsearch search "a red boat" --why-image why.png     # mark the region that matches in the first result
   bindsearch search dogs --max-expect 0.01 --paths0 | xargs -0 ls -l
   echo "a dark stormy night" | bindsearch search -
 
-To search for a word that is an operator or looks like an option, put text: before it, or write it after `--`;
-file: before a word insists on a file.
+`text:` before a word makes it text, even if it names a file or is an operator; `file:` makes it a file. Words after
+`--` are never options.
 """
 
 
@@ -69,15 +69,20 @@ def add(verbs: Verbs) -> None:
     parser.add_argument("words", nargs="+", metavar="WORD", help="the query; a single `-` reads it from standard input")
     add_query_options(parser)
     parser.add_argument(
-        "--why", action="store_true", help="show what each operand adds to a score, and the best moments"
+        "--why",
+        action="store_true",
+        help="explain each result: what each operand adds to its score, and its best moments",
     )
     parser.add_argument(
         "--why-image",
         type=picture,
         metavar="FILE",
-        help="draw why the first result matches: the place in a picture, the seconds of a sound or video",
+        help="draw why the first result matches, into this image file: the region of an image, the seconds of a sound "
+        "or video",
     )
-    parser.add_argument("--of", type=at_least_one, metavar="N", help="draw result N instead of the first")
+    parser.add_argument(
+        "--of", type=at_least_one, metavar="N", help="with --why-image, draw result N instead of the first"
+    )
     add_ranking(parser)
     add_common(parser)
     parser.set_defaults(run=run)
@@ -92,7 +97,7 @@ def add_query_options(parser: Parser) -> None:
         action="append",
         nargs="+",
         metavar="WORD",
-        help="also require this query; results are ranked by their weaker match; can be repeated",
+        help="also require this query; results are ranked by their weaker match; repeatable",
     )
     add(
         "--not",
@@ -100,14 +105,27 @@ def add_query_options(parser: Parser) -> None:
         action="append",
         nargs="+",
         metavar="WORD",
-        help="exclude matches of this query: by chance at most 0.1 a search, or a better match than the main query",
+        help="exclude matches of this query: results whose E-value for it is at most 0.1, or better than for the main "
+        "query; repeatable",
     )
-    add("--more-like", action="extend", type=numbers, metavar="N,...", help="more like these results of this search")
-    add("--less-like", action="extend", type=numbers, metavar="N,...", help="less like these results of this search")
+    add(
+        "--more-like",
+        action="extend",
+        type=numbers,
+        metavar="N,...",
+        help="more like these results, by their numbers in the same search",
+    )
+    add(
+        "--less-like",
+        action="extend",
+        type=numbers,
+        metavar="N,...",
+        help="less like these results, by their numbers in the same search",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Search, list the results, and draw one if asked to."""
+    """Search, list the results, and draw one with --why-image."""
     from bindsearch.library.library import Library
 
     _check_options(args)
@@ -169,7 +187,7 @@ def _check_options(args: argparse.Namespace) -> None:
 
 
 def _listed(hits: Hits, args: argparse.Namespace) -> Hits:
-    """Leave out the hits, and the explanations, that are only needed for the drawing."""
+    """Drop the hits and the explanations that are only needed for the drawing."""
     listed = hits if args.why else (replace(hit, why=None) for hit in hits)
     return replace(hits, hits=tuple(islice(listed, args.k)))
 

@@ -9,8 +9,8 @@ from bindsearch.cli.parser import Parser, Verbs, add_common, add_ranking
 from bindsearch.cli.search import request_of
 
 DESCRIPTION = """\
-Find files that are similar to a file, of the same kind or of another: the picture of a sound, the sound of a picture.
-The file need not be in the library; if it is, it is left out of the results.
+Find files similar to a file, of the same or another modality: images that match a sound, sounds that match an image.
+FILE does not have to be in the library; if it is, it and its copies are not listed.
 """
 EPILOG = """\
 examples:
@@ -28,7 +28,7 @@ def add(verbs: Verbs) -> None:
         description=DESCRIPTION,
         epilog=EPILOG,
     )
-    parser.add_argument("file", metavar="FILE", help="a picture, sound, video or text")
+    parser.add_argument("file", metavar="FILE", help="an image, sound, video or text")
     add_ranking(parser)
     add_common(parser)
     parser.set_defaults(run=run)

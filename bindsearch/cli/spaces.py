@@ -16,11 +16,11 @@ DESCRIPTION = "List the embedding spaces that a library can use, and what their 
 FAMILIES = {
     "bound:": ("FOLDER", "another space with the audio tower that `bindsearch train --out FOLDER` trained"),
     "clap:": ("REPOSITORY", "CLAP models from the Hugging Face hub, such as clap:laion/clap-htsat-unfused"),
-    "imagebind/local:": ("FOLDER", "the weights of ImageBind in your own folder"),
+    "imagebind/local:": ("FOLDER", "ImageBind with the weights in your own folder"),
     "local:": ("FOLDER", "your own model, in the layout of open_clip"),
     "openclip:": ("MODEL/TAG", "a model of open_clip; `bindsearch spaces --all` lists them"),
 }
-"""Family -> what follows its colon, and its description."""
+"""Family -> the syntax after its colon, and its description."""
 
 
 def add(verbs: Verbs) -> None:
@@ -33,7 +33,7 @@ def add(verbs: Verbs) -> None:
         metavar="PATTERN",
         nargs="?",
         const="*",
-        help="also list the members of families, as in --all 'PE-Core*'; nothing is downloaded",
+        help="list the members of the families, all or by a pattern: --all 'PE-Core*'; nothing is downloaded",
     )
     add_common(parser)
     parser.set_defaults(run=run)

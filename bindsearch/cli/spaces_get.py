@@ -19,14 +19,15 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """\
 Download the weight files of a space that are missing on this machine, resuming interrupted downloads. Sizes and
-checksums are checked. The licence is shown before the first download and has to be accepted once.
+checksums are verified. The licence is shown before the first download and has to be accepted once.
 """
 EPILOG = """\
 examples:
   bindsearch spaces get clap:laion/clap-htsat-unfused
   bindsearch spaces get imagebind --accept-licence
 
-SpaceWeights are kept in your data folder or in BINDSEARCH_WEIGHTS; those from the hub in the cache of the hub.
+Weights are stored in your data folder, or in the folder that BINDSEARCH_WEIGHTS names; those from the Hugging Face hub
+are stored in its own cache.
 """
 REDRAW_SECONDS, LINE_SECONDS = 0.2, 10.0
 
@@ -35,23 +36,23 @@ def add(verbs: Verbs) -> None:
     """Add the verb below `spaces`."""
     parser: Parser = verbs.add_parser(
         "get",
-        help="fetch the weights of a space",
+        help="download the weights of a space",
         usage="%(prog)s NAME [options]",
         description=DESCRIPTION,
         epilog=EPILOG,
     )
-    parser.add_argument("name", metavar="NAME", help="the space")
-    parser.add_argument("--accept-licence", action="store_true", help="accept the licence without being asked")
+    parser.add_argument("name", metavar="NAME", help="the space (see `bindsearch spaces`)")
+    parser.add_argument("--accept-licence", action="store_true", help="accept the licence without a prompt")
     parser.add_argument(
         "--commercial", action="store_true", help="refuse weights whose licence does not allow commercial use"
     )
-    parser.add_argument("--offline", action="store_true", help="do not use the network; report what is missing")
+    parser.add_argument("--offline", action="store_true", help="do not use the network, only report what is missing")
     add_common(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Fetch the weights, and print the path of each file."""
+    """Download the weights, and print the path of each file."""
     from bindsearch.spaces.catalogue import find_weights
     from bindsearch.spaces.fetch import fetch_weights
 

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 from bindsearch.cli.parser import Parser, Verbs, add_common
 from bindsearch.cli.screen import Screen, complain, escaped, shown
 from bindsearch.cli.wording import counted, reason, size, span
-from bindsearch.storage.settings import DEFAULT_RECALL
+from bindsearch.storage.settings import DEFAULT_RECALL, Settings
 
 if TYPE_CHECKING:
     from bindsearch.library.status import Status
     from bindsearch.types import Devices
 
 MAX_TAGS_SHOWN = 12
-DESCRIPTION = "Show what is in the library, what is quarantined and why, and how much space it takes."
+DESCRIPTION = "Show what is in the library, its settings, and how much disk space it takes."
 
 
 def add(verbs: Verbs) -> None:
@@ -26,7 +26,7 @@ def add(verbs: Verbs) -> None:
     parser: Parser = verbs.add_parser(
         "status", help="show what is in the library", usage="%(prog)s [options]", description=DESCRIPTION
     )
-    parser.add_argument("--quarantine", action="store_true", help="list the files that cannot be read, and why")
+    parser.add_argument("--quarantine", action="store_true", help="list the unreadable files, with the reason for each")
     add_common(parser)
     parser.set_defaults(run=run)
 
@@ -41,98 +41,103 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         screen.write(json.dumps(status.as_json()))
     elif args.quarantine:
-        for path, told in status.quarantine.items():
-            screen.write(f"{shown(path)}: {escaped(reason(str(path), told))}")
+        for path, message in status.quarantine.items():
+            screen.write(f"{shown(path)}: {escaped(reason(str(path), message))}")
         if not status.quarantine and not args.quiet:
-            complain("no file is quarantined")
+            complain("no file is in quarantine")
     else:
-        for name, told in _facts(status):
-            screen.write(f"{screen.styled(f'{name:<10}', 'bold')}  {told}")
+        for label, fact in _facts(status):
+            screen.write(f"{screen.styled(f'{label:<10}', 'bold')}  {fact}")
     return 0
 
 
 def _facts(status: Status) -> Iterator[tuple[str, str]]:
     yield "library", shown(status.path)
     yield "space", f"{status.space}, {status.dim} dimensions" + (status.licence and f", licence {status.licence}")
-    for place, root in enumerate(status.indexed_folders):
-        yield "" if place else "folders", shown(root)
+    for place, folder in enumerate(status.indexed_folders):
+        yield "" if place else "folders", shown(folder)
     for modality, items in status.items_by_modality.items():
         segments = status.segments_by_modality[modality]
         if items or segments:
             yield modality, f"{counted(items, 'item')}, {counted(segments, 'segment')}"
-    yield "together", f"{counted(status.items, 'item')}, {counted(status.segments, 'segment')}"
+    yield "total", f"{counted(status.items, 'item')}, {counted(status.segments, 'segment')}"
     if status.hours:
-        yield "length", f"{span(status.hours * 3600)} of sound and video"
+        yield "duration", f"{span(status.hours * 3600)} of sound and video"
     if status.dormant:
-        yield (
-            "gone",
-            f"{counted(status.dormant, 'item')}, kept in case the files return (`forget --gone` drops them)",
-        )
+        dormant = counted(status.dormant, "item")
+        yield "gone", f"{dormant} without files, kept in case the files return (`forget --gone` deletes them)"
     if status.tags:
         more = f" and {len(status.tags) - MAX_TAGS_SHOWN:,} more" if len(status.tags) > MAX_TAGS_SHOWN else ""
-        yield "tags", f"{', '.join(map(escaped, status.tags[:MAX_TAGS_SHOWN]))}{more} (`bindsearch tag` counts them)"
+        yield "tags", f"{', '.join(map(escaped, status.tags[:MAX_TAGS_SHOWN]))}{more} (`bindsearch tag` shows counts)"
     yield from _other_spaces(status)
     if status.quarantine:
-        yield "unreadable", f"{counted(len(status.quarantine), 'file')} (`status --quarantine` says why)"
+        yield "quarantine", f"{counted(len(status.quarantine), 'unreadable file')} (`status --quarantine` lists them)"
     yield from _indexes(status)
     kinds = ", ".join(sorted(set(status.indexes.values())))
     yield "on disk", f"{size(status.ledger_bytes)} ledger, {size(status.index_bytes)} index" + (kinds and f" ({kinds})")
 
 
 def _indexes(status: Status) -> Iterator[tuple[str, str]]:
-    """Say of each index what it takes and what it finds, what they are chosen by, and what searches."""
-    for place, (modality, told) in enumerate(status.generations.items()):
-        built = "" if told.build_s is None else f", made in {span(told.build_s)}"
-        each = f"{told.bytes_per_segment:,.0f} bytes a segment"
-        yield "" if place else "index", f"{modality}: {told.kind}, {each}{built}{_finds(told.certificate)}"
-        if told.why and told.kind != "exact":
-            yield "", f"{modality}: {told.kind}, because {told.why}"
-    settings = status.settings
-    wished = [f"recall {settings.recall:.2%}"] if settings.recall != DEFAULT_RECALL else []
-    wished += [f"{size(settings.memory)} of memory"] if settings.memory is not None else []
-    wished += [f"on {settings.device}"] if settings.device != "auto" else []
-    wished += [] if settings.centring else ["no centring"]
-    wished += ["hubs count less"] if settings.hubness else []
-    if wished:
-        yield "wished", ", ".join(wished)
+    """Return the size, build time and recall of each index, the settings, and the state of FAISS."""
+    for place, (modality, index) in enumerate(status.generations.items()):
+        built = "" if index.build_s is None else f", built in {span(index.build_s)}"
+        each = f"{index.bytes_per_segment:,.0f} bytes a segment"
+        yield "" if place else "index", f"{modality}: {index.kind}, {each}{built}{_recall(index.certificate)}"
+        if index.why and index.kind != "exact":
+            yield "", f"{modality}: {index.kind}, because {index.why}"
+    if settings := [*_changed_settings(status.settings)]:
+        yield "settings", ", ".join(settings)
     yield "faiss", _faiss(status.devices)
 
 
-def _finds(certificate: dict[str, Any] | None) -> str:
-    """Say what an index was measured to find, of the ten and the hundred best, for the worst origin of queries."""
+def _changed_settings(settings: Settings) -> Iterator[str]:
+    """Return the settings that differ from the defaults."""
+    if settings.recall != DEFAULT_RECALL:
+        yield f"recall {settings.recall:.2%}"
+    if settings.memory is not None:
+        yield f"memory {size(settings.memory)}"
+    if settings.device != "auto":
+        yield f"device {settings.device}"
+    if not settings.centring:
+        yield "centring off"
+    if settings.hubness:
+        yield "hubness reduction on"
+
+
+def _recall(certificate: dict[str, Any] | None) -> str:
+    """Return the measured recall of the ten and the hundred best, each for the kind of query where it is lowest."""
     if certificate is None:
         return ""
     worst = {at: min(certificate[at].items(), key=lambda pair: pair[1]["share"]) for at in ("at10", "at100")}
-    found = [
-        f"{recall['share']:.1%} of the {best} best ({recall['low']:.1%} to {recall['high']:.1%}, asked by {origin})"
+    measured = [
+        f"{recall['share']:.1%} of the {best} best ({recall['low']:.1%} to {recall['high']:.1%}, {origin} queries)"
         for best, (origin, recall) in zip(("ten", "hundred"), worst.values(), strict=True)
     ]
-    when = f", measured {certificate['measured'][:10]}" if "measured" in certificate else ""
-    return f"; finds {' and '.join(found)}: {counted(certificate['queries'], 'query', 'queries')}{when}"
+    when = f" on {certificate['measured'][:10]}" if "measured" in certificate else ""
+    queries = counted(certificate["queries"], "query", "queries")
+    return f"; recall {' and '.join(measured)}, measured with {queries}{when}"
 
 
 def _faiss(devices: Devices) -> str:
     packages = devices.faiss_packages
-    text = "none (pip install 'bindsearch[faiss]')" if devices.faiss is None else devices.faiss
+    version = devices.faiss or "not installed (pip install 'bindsearch[faiss]')"
     if len(packages) == 1:
-        text += f" ({packages[0]})"
+        version += f" ({packages[0]})"
     elif packages:
-        text += f": {' and '.join(packages)} all bring it, so uninstall all but one"
+        version += f": {' and '.join(packages)} all contain it; uninstall all but one"
     if devices.faiss_gpus:
-        text += f", {len(devices.faiss_runs)} of {counted(devices.faiss_gpus, 'GPU')} run"
-    return f"{text}; {devices.why}"
+        version += f", {len(devices.faiss_runs)} of {counted(devices.faiss_gpus, 'GPU')} usable"
+    return f"{version}; {devices.why}"
 
 
 def _other_spaces(status: Status) -> Iterator[tuple[str, str]]:
-    """Say what a migration left undone, and what the spaces beside the one that answers cost."""
+    """Return what a migration could not embed, and the size of the pending and the previous space."""
     if status.unseen:
-        yield (
-            "not seen",
-            f"{counted(status.unseen, 'file')} that a migration missed; the next `index` reads what is there",
-        )
+        files = counted(status.unseen, "file")
+        yield "missing", f"{files} could not be migrated; the next `index` embeds those that are back"
     if status.pending:
-        far = f"{status.pending.files:,} of {counted(status.files, 'file')}, {size(status.pending.bytes)}"
-        yield "pending", f"space {status.pending.space}: {far} (`migrate` goes on, `migrate --cancel` gives up)"
+        done = f"{status.pending.files:,} of {counted(status.files, 'file')}, {size(status.pending.bytes)}"
+        yield "pending", f"space {status.pending.space}: {done} (`migrate` continues, `migrate --cancel` cancels)"
     if status.previous:
-        cost = f"space {status.previous.space}, {size(status.previous.bytes)}"
-        yield "previous", f"{cost} (`migrate --rollback` goes back to it, `migrate --drop-old` frees it)"
+        previous = f"space {status.previous.space}, {size(status.previous.bytes)}"
+        yield "previous", f"{previous} (`migrate --rollback` returns to it, `migrate --drop-old` deletes it)"

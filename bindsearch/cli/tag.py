@@ -1,4 +1,4 @@
-"""`bindsearch tag`: label all that is in the library, so that filters can ask for it."""
+"""`bindsearch tag`: label everything in the library, for filters."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bindsearch.cli.classify import NO_LABELS, add_labels
 from bindsearch.cli.faults import DONE, FAILED, PARTLY
@@ -23,27 +23,27 @@ if TYPE_CHECKING:
     from bindsearch.zeroshot import Classifier
 
 DESCRIPTION = """\
-Label everything in the library, and what is indexed later: each label becomes a tag with a probability, for which
-queries and --where can ask. Labels compete with each other and with a list of what else there is. No file is read
-again. Without labels and files, the tags are listed; with files, theirs are.
+Label everything in the library, now and when it is indexed later. Each label becomes a tag with a probability, on
+which queries and --where can filter. The labels compete with each other and with a list of background labels. No file
+is read again. Without options, list the tags; with FILE, show the tags of these files.
 """
 EPILOG = """\
 examples:
   bindsearch tag --labels dog,cat,siren
   bindsearch search "a walk in the park" "tag:dog>0.8"
   bindsearch search rain --where "tag:siren<0.1"
-  bindsearch tag --load pets.classifier          # what `bindsearch classify --save` kept
+  bindsearch tag --load pets.classifier          # a classifier that `bindsearch classify --save` saved
   bindsearch tag ~/Pictures/rex.jpg
   bindsearch tag --remove siren
 
-tag:dog alone is tag:dog>=0.5. What was never asked about a tag passes no condition on it. Tags stay when files move
-or are indexed again; in another space (`bindsearch migrate`) they are worked out anew, and those that hang on
-examples or tuning are dropped.
+tag:dog is short for tag:dog>=0.5. A file that was not tagged with a label meets no condition on it. Tags stay when
+files move or are indexed again. `bindsearch migrate` recomputes them in the new space, and drops those that depend on
+examples or tuning.
 """
 ALL = ("*",)
-SPREADS = (
-    "was kept without --none: each item gets the best of its labels, be it good or not; "
-    "`bindsearch classify ... --none --save FILE` keeps one that tags only what fits"
+NO_BACKGROUND = (
+    "was saved without --none: every item is tagged with one of its labels, even if none fits; "
+    "`bindsearch classify ... --none --save FILE` saves a classifier that tags only what fits"
 )
 
 
@@ -60,9 +60,13 @@ def add(verbs: Verbs) -> None:
     add = parser.add_argument
     add("files", nargs="*", metavar="FILE", help="show the tags of these files")
     add_labels(parser)
-    add("--load", metavar="FILE", help="tag by a classifier that was kept, as it was kept: with --none or without")
-    add("--no-background", action="store_true", help="let labels compete with each other only")
-    add("--remove", type=listed, nargs="?", const=ALL, metavar="A,B,...", help="remove these tags, or all")
+    add(
+        "--load",
+        metavar="FILE",
+        help="tag with a saved classifier; it has background labels if it was saved with --none",
+    )
+    add("--no-background", action="store_true", help="let the labels compete with each other only")
+    add("--remove", type=listed, nargs="?", const=ALL, metavar="A,B,...", help="remove these tags, or all of them")
     add_common(parser)
     parser.set_defaults(run=run)
 
@@ -71,11 +75,11 @@ def run(args: argparse.Namespace) -> int:
     """Tag, remove, or show."""
     from bindsearch.library.library import Library
 
-    asked = [args.labels is not None, args.load is not None, args.remove is not None, bool(args.files)]
-    if sum(asked) > 1:
-        raise BadQuery("one thing at a time: --labels or --load to tag, --remove to remove, files to see their tags")
+    actions = [args.labels is not None, args.load is not None, args.remove is not None, bool(args.files)]
+    if sum(actions) > 1:
+        raise BadQuery("use only one of --labels, --load, --remove and FILE")
     if (args.template or args.no_background) and args.labels is None:
-        raise BadQuery(f"--template and --no-background are about new tags; {NO_LABELS}")
+        raise BadQuery(f"--template and --no-background need --labels; {NO_LABELS}")
     screen = Screen.of(sys.stdout)
     with Library.open(args.library, create=False) as library:
         if args.labels is not None or args.load is not None:
@@ -88,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
 def _tag(library: Library, args: argparse.Namespace, screen: Screen) -> int:
     classifier = _classifier(library, args)
     if args.load is not None and not classifier.background and not args.quiet:
-        complain(f"{shown(args.load)} {SPREADS}")
+        complain(f"{shown(args.load)} {NO_BACKGROUND}")
     with Bar(sys.stderr, quiet=args.quiet) as bar:
         labels = library.tag(classifier, progress=bar.show)
     _show([tag for tag in library.tags.counted() if tag.label in labels], args, screen)
@@ -104,21 +108,21 @@ def _classifier(library: Library, args: argparse.Namespace) -> Classifier:
 
 
 def _remove(library: Library, args: argparse.Namespace, screen: Screen) -> int:
-    gone = library.tags.remove(None if args.remove == ALL else args.remove)
+    removed = library.tags.remove(None if args.remove == ALL else args.remove)
     if args.json:
-        screen.write(json.dumps({"removed": gone}))
-    elif not args.quiet and gone:
-        screen.write(f"removed: {', '.join(map(escaped, gone))}")
-    if not gone:
+        screen.write(json.dumps({"removed": removed}))
+    elif not args.quiet and removed:
+        screen.write(f"removed: {', '.join(map(escaped, removed))}")
+    if not removed:
         complain("there are no tags to remove")
-    return DONE if gone else FAILED
+    return DONE if removed else FAILED
 
 
 def _list(library: Library, args: argparse.Namespace, screen: Screen) -> int:
     found = library.tags.counted()
     _show(found, args, screen)
     if not found and not args.json and not args.quiet:
-        complain("nothing is tagged; `bindsearch tag --labels A,B,...` tags")
+        complain("there are no tags: `bindsearch tag --labels A,B,...` adds tags")
     return DONE
 
 
@@ -143,8 +147,8 @@ def _of_files(library: Library, args: argparse.Namespace, screen: Screen) -> int
             failed += 1
             continue
         if args.json:
-            told: dict[str, Any] = {"path": str(path.absolute())}
-            screen.write(json.dumps(told | {"tags": {label: round(value, 6) for label, value in tags.items()}}))
+            rounded = {label: round(value, 6) for label, value in tags.items()}
+            screen.write(json.dumps({"path": str(path.absolute()), "tags": rounded}))
         else:
             words = "  ".join(f"{percent(value).strip()} {escaped(label)}" for label, value in tags.items())
             screen.write(f"{shown(path)}: {words or 'no tags'}")

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from bindsearch.results import WhyNot
 
 DESCRIPTION = """\
-Explain why a file is, or is not, among the results of a search: its rank in the full list, its score and what adds
-up to it; or the filter that removed it; or that it is not in the library, or cannot be read.
+Explain why a file is, or is not, among the results of a search: its rank and score, with what each operand adds to the
+score; the filter that removed it; or that it is not in the library, or cannot be read.
 """
 EPILOG = """\
 examples:
@@ -39,7 +39,9 @@ def add(verbs: Verbs) -> None:
         gathers="words",
     )
     parser.add_argument("file", metavar="FILE", help="the file that you expected to find")
-    parser.add_argument("words", nargs="+", metavar="WORD", help="a query as in `search`; `-` reads standard input")
+    parser.add_argument(
+        "words", nargs="+", metavar="WORD", help="a query as in `search`; `-` reads it from standard input"
+    )
     add_query_options(parser)
     add_filters(parser)
     parser.add_argument(
@@ -47,7 +49,7 @@ def add(verbs: Verbs) -> None:
         type=positive,
         default=math.inf,
         metavar="E",
-        help="as in `search`: the limit for results by chance",
+        help="as in `search`: only results with an E-value of at most E",
     )
     add_common(parser)
     parser.set_defaults(run=run)

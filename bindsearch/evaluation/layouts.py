@@ -45,7 +45,7 @@ def folders(root: Path) -> list[Dataset]:
     if len(labels) < 2:
         raise BadQuery(f"{root}: this layout needs two or more folders with media")
     name = root.resolve().name.removesuffix(".tar")
-    measured = "pictures" if modality == Modality.IMAGE else "sounds and videos"
+    measured = "images" if modality == Modality.IMAGE else "sounds and videos"
     notes = note_ignored(root, (each.media for each in examples), because=f"only {measured} in folders are measured")
     return [Dataset(name, "folders", modality, Truth.CLASSES, tuple(examples), tuple(labels), notes)]
 
@@ -77,7 +77,7 @@ _ALL = (
     Layout("urbansound8k", "metadata/UrbanSound8K.csv and audio/", sound.urbansound8k_table, sound.urbansound8k),
     Layout("clotho", "clotho_captions_evaluation.csv and sounds", sound.clotho_table, sound.clotho),
     Layout("audiocaps", "test.csv with youtube_id and caption, and sounds", sound.audiocaps_table, sound.audiocaps),
-    Layout("vggsound", "vggsound.csv and sounds or films", sound.vggsound_table, sound.vggsound),
+    Layout("vggsound", "vggsound.csv and sounds or videos", sound.vggsound_table, sound.vggsound),
     Layout("audioset", "eval_segments.csv, class_labels_indices.csv, sounds", sound.audioset_table, sound.audioset),
     Layout("flickr", "captions.txt or captions.csv (Flickr8k, Flickr30k) and photos", image.flickr_table, image.flickr),
     Layout("coco", "annotations/captions_*.json and photos", image.coco_table, image.coco),

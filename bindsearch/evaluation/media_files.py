@@ -78,7 +78,7 @@ def note_ignored(root: Path, taken: Iterable[Media], *, because: str) -> tuple[s
     """Return a note about the files below a folder that are not used, with their suffixes."""
     used = frozenset(taken)
     others = Counter(
-        PurePosixPath(name).suffix.lower() or "without ending"
+        PurePosixPath(name).suffix.lower() or "without extension"
         for name, media in _listed(root, tars_below=False)
         if media not in used
     )

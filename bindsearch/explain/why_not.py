@@ -20,11 +20,11 @@ from bindsearch.storage.records import PathRecord
 from bindsearch.storage.snapshot import Snapshot
 from bindsearch.types import Modality
 
-NOT_MIGRATED = "it did not exist when the library was migrated: `bindsearch index` reads it"
-UNSUPPORTED = "it is not of a kind that bindsearch reads"
-BROKEN_LINK = "it is a link that leads nowhere"
+NOT_MIGRATED = "it was missing when the library was migrated: `bindsearch index` embeds it"
+UNSUPPORTED = "its format is not supported"
+BROKEN_LINK = "it is a broken link"
 MISSED_BY_INDEX = (
-    "the approximate index misses it: `bindsearch index --rebuild-index exact` makes one that misses nothing"
+    "the approximate index misses it: `bindsearch index --rebuild-index exact` builds one that misses nothing"
 )
 
 
@@ -82,13 +82,13 @@ def _verdict(rank: int | None, expect: float, *, k: int, max_expect: float) -> t
     if rank > k:
         return Verdict.BEHIND, f"it is number {rank}, and the search returns {k}"
     if expect > max_expect:
-        return Verdict.UNLIKELY, f"chance alone brings {expect:.2g} hits as good, and the limit is {max_expect:g}"
+        return Verdict.UNLIKELY, f"its E-value is {expect:.2g}, and the limit is {max_expect:g}"
     return Verdict.LISTED, f"it is number {rank}"
 
 
 def _why_excluded(encoded: EncodedRequest, match: ItemMatch, place: int) -> str:
     query, best = encoded.excluding[place].query, match.unwanted[place]
-    figures = f"score {best.score:.2f}, by chance {best.expect:.2g}"
+    figures = f"score {best.score:.2f}, E-value {best.expect:.2g}"
     return f"it matches the excluded query {' '.join(query.words)}: {figures}"
 
 
@@ -103,13 +103,13 @@ def _why_unknown(snapshot: Snapshot, path: Path) -> str:
     """Return why the library does not know a file that exists."""
     folder = next((top for top in snapshot.indexed_folders() if top in (path, *path.parents)), None)
     if folder is None:
-        return "it is not in the library: `bindsearch index` it, or the folder it is in"
+        return "it is not in the library: run `bindsearch index` on it or its folder"
     known = _known_as(snapshot, path) if path.is_file() else None  # reading a pipe would block
     if known is not None:
         return f"a link leads to it, and the library knows it as {known}"
     hidden = next((part for part in path.relative_to(folder).parts if part.startswith(".")), None)
     if hidden:
-        return f"it is left out because {hidden} is hidden: `bindsearch index` it by its name"
+        return f"it was skipped because {hidden} is hidden: to index it, name it, as in `bindsearch index PATH`"
     return "it is not in the library yet: `bindsearch index` adds it"
 
 
@@ -136,7 +136,7 @@ def _removed_by(filters: Filters, snapshot: Snapshot, record: PathRecord, modali
 def _failed_filters(filters: Filters, snapshot: Snapshot, record: PathRecord, modality: Modality) -> Iterator[str]:
     """Return the filters that a file fails, as they are typed."""
     if filters.modalities and modality not in filters.modalities:
-        yield f"--modality {','.join(sorted(filters.modalities))} (its kind is {modality})"
+        yield f"--modality {','.join(sorted(filters.modalities))} (its modality is {modality})"
     if not any(map(filters.admits, snapshot.owners(record.digest))):
         yield from (name for name, filter in _single_filters(filters).items() if not filter.admits(record))
     item = snapshot.item_of(record.digest)

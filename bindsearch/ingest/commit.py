@@ -43,7 +43,7 @@ class BatchCommitter:
                 return Report(quarantined={path: file.refused})
             case FileOutcome.IGNORED:
                 self._link(txn, job)
-                kind = BROKEN_LINK if file.found.broken_link else path.suffix.lower() or "without ending"
+                kind = BROKEN_LINK if file.found.broken_link else path.suffix.lower() or "without extension"
                 return Report(ignored=1, ignored_kinds={kind: 1})
             case FileOutcome.KNOWN:
                 return self._counted(path, self._link(txn, job))

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Self
 
-BROKEN_LINK = "links to nothing"
+BROKEN_LINK = "broken links"
 """The kind under which ignored links without a target are counted."""
 
 

@@ -43,10 +43,10 @@ def check_other_editions(others: Mapping[EditionRole, OpenEdition], *, repair: b
 
 
 def check_orphans(folder: Path, *, repair: bool = False) -> list[str]:
-    """Return what an interrupted removal left; with `repair`, remove it. The caller holds the writer lock."""
+    """Return what an interrupted removal left behind; with `repair`, remove it. The caller holds the writer lock."""
     findings = []
     for place in strays(folder, read_manifest(folder)):
-        findings.append(f"{place.relative_to(folder)}: it belongs to no edition; an interrupted removal left it")
+        findings.append(f"{place.relative_to(folder)}: belongs to no edition (left over from an interrupted removal)")
         if repair:
             remove_folder(place)
     return findings
@@ -62,7 +62,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """How many files changed since they were indexed. That is no damage: the next `index` deals with it."""
+    """How many files changed since they were indexed. This is not damage: the next `index` updates them."""
 
     changed: int
     gone: int
@@ -97,7 +97,7 @@ class Doctor:
     def repair(self) -> list[str]:
         """Repair what is wrong, and return it. What must be embedded again is left to the next `index`."""
         repaired: list[str] = []
-        while findings := self._findings():  # repairing a record may reveal what it hid
+        while findings := self._findings():  # repairing a record may reveal further faults
             repaired += [finding.message for finding in findings]
             for finding in findings:
                 self._ledger.write(finding.repair)
@@ -128,21 +128,23 @@ class Doctor:
         with self._ledger.read() as snapshot:
             runs = list(live_runs(snapshot))
             indexes = self._index_store.follow(snapshot)
-            told = []
+            findings = []
             for modality in Modality:
                 expected = np.sort(run_ids(runs, modality))
                 index = indexes.get(modality)
                 present = np.empty(0, dtype=np.int64) if index is None else index.ids()
                 if not np.array_equal(expected, present):
                     lost, extra = np.setdiff1d(expected, present), np.setdiff1d(present, expected)
-                    told.append(f"{modality} index: {len(lost)} segments are missing, {len(extra)} do not belong there")
+                    findings.append(
+                        f"{modality} index: {len(lost)} segments are missing, {len(extra)} are not in the ledger"
+                    )
                     continue
-                mine = [run for run in runs if run.modality == modality]
-                wrong = 0 if index is None else sum(_differs(index, snapshot, run) for run in mine)
+                own = [run for run in runs if run.modality == modality]
+                wrong = 0 if index is None else sum(_differs(index, snapshot, run) for run in own)
                 if wrong:
-                    told.append(f"{modality} index: {wrong} runs of vectors differ from those of the ledger")
-            return told + [
-                f"{modality} index: finds {found['worst']:.1%} of the ten best, not {100 * found['target']:g}%"
+                    findings.append(f"{modality} index: {wrong} runs of vectors differ from the ledger")
+            return findings + [
+                f"{modality} index: recall of the ten best is {found['worst']:.1%}, below {100 * found['target']:g}%"
                 for modality, found in self._index_store.certificates().items()
                 if not found["holds"]
             ]
@@ -157,8 +159,8 @@ def _changed_unnoticed(record: PathRecord) -> Finding | None:
         wrong = same_stamp and digest_of(record.path) != record.digest
     except OSError:
         return None  # a file that cannot be read proves nothing
-    words = f"{record.path}: its content changed, but not its size and modification time"
-    return Finding(words, _unlink(record)) if wrong else None
+    message = f"{record.path}: its content changed, but not its size and modification time"
+    return Finding(message, _unlink(record)) if wrong else None
 
 
 def _records(snapshot: Snapshot) -> Iterator[Finding]:
@@ -185,7 +187,7 @@ def _items(snapshot: Snapshot) -> Iterator[Finding]:
                 f"item {item}: its content belongs to another item", _drop_item(item, snapshot.owners(digest))
             )
             continue
-        flaw = next((words for run in record.runs if (words := _flaw(snapshot, item, run.first, run.count))), None)
+        flaw = next(filter(None, (_flaw(snapshot, item, run.first, run.count) for run in record.runs)), None)
         if flaw:
             yield Finding(f"item {item}: {flaw}", _drop_item(item, snapshot.owners(digest)))
 
@@ -195,14 +197,14 @@ def _flaw(snapshot: Snapshot, item: int, first: int, count: int) -> str | None:
         head = snapshot.run_head(first)
         vectors = snapshot.raw_vectors(first)
     except (KeyError, ValueError):
-        return f"its vectors from segment {first} on are missing or incomplete"
+        return f"the vectors of the run that starts with segment {first} are missing or incomplete"
     if head is None or (head[0], head[2]) != (item, count):
-        return f"its segments from {first} on are missing or belong to another item"
+        return f"the segments of the run that starts with segment {first} are missing or belong to another item"
     if len(vectors) != count:
-        return f"it has {count} segments from {first} on but {len(vectors)} vectors"
+        return f"the run that starts with segment {first} has {count} segments but {len(vectors)} vectors"
     norms = np.linalg.norm(vectors.astype(np.float32), axis=1)
     if not np.all(np.abs(norms - 1) < NORM_ERROR):
-        return f"a vector from segment {first} on is not of unit length"
+        return f"a vector of the run that starts with segment {first} is not of unit length"
     return None
 
 
@@ -210,7 +212,9 @@ def _contents(snapshot: Snapshot) -> Iterator[Finding]:
     """Check that every content leads to an item."""
     for digest, item in snapshot.contents():
         if snapshot.item_record(item) is None:
-            repair = _then(deferred(WriteTransaction.drop_content, digest), *map(_unlink, snapshot.owners(digest)))
+            repair = _in_sequence(
+                deferred(WriteTransaction.drop_content, digest), *map(_unlink, snapshot.owners(digest))
+            )
             yield Finding(f"content {digest.hex()[:12]}: item {item} is missing", repair)
 
 
@@ -233,12 +237,12 @@ def _owners(snapshot: Snapshot) -> Iterator[Finding]:
     for digest in expected.keys() | present.keys():
         right = expected.get(digest, set())
         if right != present.get(digest, set()):
-            words = f"content {digest.hex()[:12]}: has {len(right)} paths, but the table of owners differs"
-            yield Finding(words, deferred(WriteTransaction.set_owners, digest, right))
+            message = f"content {digest.hex()[:12]}: has {len(right)} paths, but the table of owners differs"
+            yield Finding(message, deferred(WriteTransaction.set_owners, digest, right))
 
 
 def _paths(snapshot: Snapshot) -> Iterator[Finding]:
-    """Check that every path leads to an item, or to a reason why there is none."""
+    """Check that every path has an item, or a reason why it has none."""
     for record in snapshot.paths():
         if record.digest == NO_CONTENT or snapshot.quarantined(record.digest) is not None:
             continue
@@ -250,7 +254,7 @@ def _tags(snapshot: Snapshot) -> Iterator[Finding]:
     """Check that the items and classifiers of all tags exist, and that their rows are complete."""
     known = snapshot.taggers()
     sizes = {number: tagger.answers for number, tagger in known.items()}
-    kept = set()
+    present = set()
     for key in snapshot.tag_keys():
         number, item = key
         row = None if item is None else snapshot.tag_row(number, item)
@@ -259,15 +263,15 @@ def _tags(snapshot: Snapshot) -> Iterator[Finding]:
                 f"tags {number}: left over from a removed classifier", deferred(WriteTransaction.drop_tags, *key)
             )
         elif item is None:
-            kept.add(number)
+            present.add(number)
         elif snapshot.item_record(item) is None or row is None or len(row) != sizes[number]:
             yield Finding(
-                f"tags {number} of item {item}: without an item or incomplete",
+                f"tags {number} of item {item}: incomplete, or the item does not exist",
                 deferred(WriteTransaction.drop_tags, *key),
             )
-    for number in known.keys() - kept:
+    for number in known.keys() - present:
         repair = deferred(WriteTransaction.drop_tagger, number)
-        yield Finding(f"tags {number}: their classifier is missing", repair)
+        yield Finding(f"tags {number}: the classifier is missing", repair)
 
 
 def _unlink(record: PathRecord) -> Change:
@@ -275,12 +279,12 @@ def _unlink(record: PathRecord) -> Change:
 
 
 def _drop_item(item: int, owners: list[PathRecord]) -> Change:
-    return _then(deferred(WriteTransaction.drop_item, item), *map(_unlink, owners))
+    return _in_sequence(deferred(WriteTransaction.drop_item, item), *map(_unlink, owners))
 
 
-def _then(*steps: Change) -> Change:
-    def all_of_them(txn: WriteTransaction) -> None:
+def _in_sequence(*steps: Change) -> Change:
+    def change(txn: WriteTransaction) -> None:
         for step in steps:
             step(txn)
 
-    return all_of_them
+    return change

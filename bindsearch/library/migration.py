@@ -27,8 +27,8 @@ from bindsearch.storage.records import PathRecord
 from bindsearch.storage.snapshot import Snapshot
 from bindsearch.types import SpaceSpec
 
-FILE_IS_MISSING = "it is missing now"
-NOT_A_FILE = "it is not a file any more"
+FILE_IS_MISSING = "file not found"
+NOT_A_FILE = "no longer a file"
 NO_MIGRATION = "no migration is under way"
 
 
@@ -58,9 +58,9 @@ class MigrationReport:
     """Segments that this run embedded."""
     missing: dict[Path, str] = field(default_factory=dict)
     """Files of the old space that cannot be embedded now -> reason."""
-    not_taken: dict[str, int] = field(default_factory=dict)
+    unsupported: dict[str, int] = field(default_factory=dict)
     """Modality -> files of the old space for which the new one has no encoder."""
-    tags_again: list[str] = field(default_factory=list)
+    tags_recomputed: list[str] = field(default_factory=list)
     """Tags that were computed again in the new space."""
     tags_dropped: list[str] = field(default_factory=list)
     """Tags that the new space lacks: they depend on examples or tuning, or the new space has no text encoder."""
@@ -99,7 +99,7 @@ class Migration:
             if allow_missing or not report.missing:
                 carry_over(source, target, overrule=False)
                 tags = transfer_tags(source, target)
-                report.tags_again, report.tags_dropped = list(tags.recomputed), list(tags.dropped)
+                report.tags_recomputed, report.tags_dropped = list(tags.recomputed), list(tags.dropped)
                 target.save(everything=True)
                 self._switch(manifest, pending)
                 report.switched = True
@@ -114,7 +114,7 @@ class Migration:
         """
         manifest = read_manifest(self._folder)
         if manifest.previous is None:
-            raise LibraryError(f"{self._folder} has no previous space to go back to, only {manifest.space}")
+            raise LibraryError(f"{self._folder} has no previous space to return to, only {manifest.space}")
         source, target = self._open(manifest.current), self._open(manifest.previous)
         manifest.allow(target.space.spec)  # loads the encoders, too, before anything changes
         carry_over(source, target, overrule=True)
@@ -142,16 +142,16 @@ class Migration:
         manifest = read_manifest(self._folder)
         manifest.allow(spec)
         if manifest.current.is_of(spec):
-            raise LibraryError(f"{self._folder} has space {spec.name} already")
+            raise LibraryError(f"{self._folder} is already in space {spec.name}")
         if manifest.pending is not None and not manifest.pending.is_of(spec):
             raise LibraryError(
                 f"{self._folder} is being migrated to space {manifest.pending.space} "
                 f"({manifest.pending.fingerprint[:12]}), not to {spec.name} ({spec.fingerprint[:12]}): "
-                "`bindsearch migrate` continues, `bindsearch migrate --cancel` gives it up"
+                "`bindsearch migrate` continues, `bindsearch migrate --cancel` cancels it"
             )
         if manifest.previous is not None and manifest.previous.is_of(spec):
             raise LibraryError(
-                f"{self._folder} was in space {spec.name} before: `bindsearch migrate --rollback` goes back to it"
+                f"{self._folder} was in space {spec.name} before: `bindsearch migrate --rollback` returns to it"
             )
         self.clean(manifest)
         pending = Edition.of(spec, manifest.pending.number if manifest.pending else manifest.editions + 1)
@@ -236,7 +236,7 @@ def _compare_files(
             if reason := _why_missing(record, migrated, new, deferred):
                 report.missing[record.path] = reason
             elif migrated is not None and migrated.stamp != UNSEEN and migrated.digest == NO_CONTENT:
-                report.not_taken[item_record.modality] = report.not_taken.get(item_record.modality, 0) + 1
+                report.unsupported[item_record.modality] = report.unsupported.get(item_record.modality, 0) + 1
 
 
 def _why_missing(record: PathRecord, migrated: PathRecord | None, new: Snapshot, deferred: dict[Path, str]) -> str:

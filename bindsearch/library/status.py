@@ -1,4 +1,4 @@
-"""What a library holds, what is quarantined and why, and how much space it takes."""
+"""The content of a library, its quarantine, and its size on disk."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ def _edition_status(folder: Path, opened: OpenEdition | None) -> EditionStatus |
 
 
 def quarantine_of(snapshot: Snapshot) -> dict[Path, str]:
-    """Return every unreadable path with the reason, which concerns its content or its name."""
+    """Return every unreadable path with the reason; it lies in the content or in the name of the file."""
     reasons = {record.path: record.refused for record in snapshot.paths() if record.refused}
     for digest, reason in snapshot.quarantine():
         reasons |= {record.path: reason for record in snapshot.owners(digest) if digest != NO_CONTENT}

@@ -77,18 +77,18 @@ class Tags(Mapping[str, Tag]):
         return sum(1 for _ in self)
 
     def counted(self) -> list[Tag]:
-        """Return all tags; faster than one by one."""
+        """Return all tags, with one scan per classifier."""
         with self._now().ledger.read() as snapshot:
             return [tag for number in snapshot.taggers() for tag in _counted(snapshot, number).values()]
 
     def of(self, path: str | os.PathLike[str]) -> dict[str, float]:
         """Return the probability of each tag for a file of the library, highest first. Raises `BadQuery`."""
-        place = absolute([path])[0]
+        path = absolute([path])[0]
         with self._now().ledger.read() as snapshot:
-            record = snapshot.path(place)
+            record = snapshot.path(path)
             item = None if record is None or record.digest == NO_CONTENT else snapshot.item_of(record.digest)
             if item is None:
-                raise BadQuery(f"{place} {_why_no_tags(snapshot, record)}")
+                raise BadQuery(f"{path} {_why_no_tags(snapshot, record)}")
             tags = _tags_of(snapshot, item)
         return dict(sorted(tags.items(), key=lambda pair: (-pair[1], pair[0])))
 
@@ -115,8 +115,8 @@ class Tags(Mapping[str, Tag]):
             wanted = known if labels is None else list(dict.fromkeys(labels))
             for label in wanted:
                 if label not in known:
-                    meant = did_you_mean(label, known)
-                    raise BadQuery(f"there is no tag {label}{meant}; `bindsearch tag` lists the tags")
+                    suggestion = did_you_mean(label, known)
+                    raise BadQuery(f"there is no tag {label}{suggestion}; `bindsearch tag` lists the tags")
             for number in remove_labels(edition.ledger, wanted):
                 drop_rows(edition.ledger, number)
         return wanted
@@ -128,7 +128,7 @@ def _why_no_tags(snapshot: Snapshot, record: PathRecord | None) -> str:
     if refusal:
         return f"cannot be read: {refusal}"
     if record is not None:
-        return "is of a kind that bindsearch does not read"
+        return "cannot have tags: its format is not supported"
     return "is not in the library: run `bindsearch index` on it or its folder"
 
 
@@ -157,7 +157,7 @@ def _tags_of(snapshot: Snapshot, item: int) -> dict[str, float]:
     return found
 
 
-# -- for the holder of the writer lock
+# -- below, the caller holds the writer lock
 
 
 def add_tagger(ledger: Ledger, classifier: Classifier, *, labels: Iterable[str] | None = None) -> int:
@@ -216,7 +216,7 @@ def tag_new_items(
 def _tag_with(edition: OpenEdition, number: int, tagger: TaggerRecord, progress: ProgressCallback | None) -> int:
     with edition.ledger.read() as snapshot:
         raw, total = snapshot.tagger(number), snapshot.item_count()
-    classifier = deserialise(raw, edition.space, name="a classifier that tags")
+    classifier = deserialise(raw, edition.space, name="the classifier of a tag")
     done = 0
     while items := _media_after(edition, tagger.upto):
         tagged = [
@@ -245,7 +245,7 @@ def _commit(ledger: Ledger, number: int, tagger: TaggerRecord, tagged: list[tupl
 
 
 def _media_after(edition: OpenEdition, item: int) -> list[tuple[int, MediaVectors | None]]:
-    """Return the items after a number with what a classifier needs of them; None for one without vectors."""
+    """Return the items after a number with their media vectors; None for an item without vectors."""
     found: list[tuple[int, MediaVectors | None]] = []
     with edition.ledger.read() as snapshot:
         for number, record in islice(snapshot.items_after(item), MAX_TRANSACTION_ITEMS):

@@ -73,7 +73,7 @@ USAGE = [
     ("draw the truth", ["classify", "night", "--truth", "folders", "--picture", "no/x.png"], "no such folder 'no'"),
     ("draw the reason there", ["search", "rain", "--why-image", "no/x.png"], "no such folder 'no'"),
     ("draw no kind of picture", ["search", "rain", "--why-image", "why.xyz"], "name it something.png"),
-    ("nothing message to forget", ["forget"], "--gone"),
+    ("nothing named to forget", ["forget"], "--gone"),
 ]
 EXPECTED = [
     ("no library", ["search", "rain", "-l", "no.library"], "no.library"),
@@ -85,8 +85,8 @@ EXPECTED = [
     ("damaged query file", ["search", "samples/photos/broken.jpg"], "broken.jpg: damaged"),
     ("damaged file to compare with", ["similar", "samples/photos/broken.jpg"], "broken.jpg: damaged"),
     ("query file of another kind", ["similar", "samples/table.bin"], "table.bin"),
-    ("nothing to forget", ["forget", "nosuch"], "nothing"),
-    ("nothing is gone", ["forget", "--gone"], "nothing"),
+    ("nothing to forget", ["forget", "nosuch"], "no such file in the library"),
+    ("nothing is gone", ["forget", "--gone"], "all files exist"),
     ("nothing to classify", ["classify", "nothing", "--labels", "a"], "found no files to classify"),
     ("nothing passes", ["search", "rain", "--under", "nosuch", "-m", "text"], "no file passes --modality, --under"),
     ("nothing has the metadata", ["similar", "labels.txt", "--where", "a=b"], "no file passes a=b"),
@@ -150,7 +150,7 @@ def test_failed_files_are_listed_and_exit_with_3(own, run):
     listed = ran.err.splitlines()
     assert listed[0] == "12 files cannot be read:"
     assert [line.partition(":")[0].strip() for line in listed[1:11]] == [f"night/broken{n:02d}.jpg" for n in range(10)]
-    assert listed[11:] == ["  and 2 more: bindsearch status --quarantine"]
+    assert listed[11:] == ["  and 2 more (`bindsearch status --quarantine` lists all)"]
     assert len(run("status", "--quarantine").lines) == 12
     assert run("index").status == 0
 

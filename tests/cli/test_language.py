@@ -46,8 +46,8 @@ def test_query_excluding_itself_finds_nothing(run):
 def test_errors_point_at_the_word_in_every_query(run, words, message, pointed):
     ran = run("search", *words)
     assert ran.status == 2
-    message, line, carets = ran.err.splitlines()
-    assert message in message
+    first, line, carets = ran.err.splitlines()
+    assert message in first
     assert line[carets.index("^") :] == pointed
     assert carets.strip() == "^" * len(pointed)
 
@@ -92,9 +92,9 @@ def test_why_is_equal_in_text_and_json(run):
 
 
 def test_concept_is_added_used_and_removed(own, run):
-    message = run("concepts")
-    assert (message.status, message.out) == (0, "")
-    assert "no concepts are saved" in message.err
+    empty = run("concepts")
+    assert (empty.status, empty.out) == (0, "")
+    assert "no concepts are saved" in empty.err
     assert run("concepts", "add", "camp", "night/campfire.jpg", "2:night").out.startswith("saved: write concept:camp")
     assert run("concepts", "add", "camp", "night/campfire.jpg", "2:fire", "--quiet").out == ""
     assert run("concepts", "add", "camp", "night/campfire.jpg", "2:fire").out.startswith("replaced")

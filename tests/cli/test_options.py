@@ -196,15 +196,15 @@ def test_export_has_a_row_per_segment(own, run):
 
 def test_empty_quarantine_is_stated(own, run):
     ran = run("status", "--quarantine")
-    assert (ran.status, ran.out, ran.err) == (0, "", "bindsearch: no file is quarantined\n")
+    assert (ran.status, ran.out, ran.err) == (0, "", "bindsearch: no file is in quarantine\n")
     assert run("status", "--quarantine", "--quiet").err == ""
 
 
 def test_missing_files_stay_until_forgotten(own, run):
     (own / "night" / "campfire.jpg").unlink()
     assert run("index").lines[0] == "2 unchanged · 1 removed"
-    assert any(line.startswith("gone        1 item,") for line in run("status").lines)
-    assert run("forget", "--gone").lines == ["forgot what was kept of 1 item"]
+    assert any(line.startswith("gone        1 item without files,") for line in run("status").lines)
+    assert run("forget", "--gone").lines == ["forgot 1 item without files"]
     assert run("forget", "--gone").status == 1
 
 
@@ -226,7 +226,9 @@ def test_changed_and_missing_files_are_reported_without_fault(own, run):
 def test_forget_names_what_will_return(own, run):
     ran = run("forget", "night/campfire.jpg")
     assert (ran.status, ran.lines) == (0, ["forgot 1 file"])
-    assert ran.err.startswith("bindsearch: what still lies in an indexed folder comes back with the next")
+    assert ran.err.startswith(
+        "bindsearch: the next `bindsearch index` adds files in indexed folders again: to prevent it,"
+    )
     assert run("index").lines[0] == "1 added · 2 unchanged"
     (own / "night" / "campfire.jpg").unlink()
     assert run("forget", "night/campfire.jpg").err == ""
@@ -244,7 +246,7 @@ def test_summary_counts_files_and_names_ignored_kinds(own, run):
     assert ran.status == 3
     assert ran.lines[0] == "1 added · 5 ignored"
     assert ran.lines[1].startswith("1 file decoded into 1 segment · took")
-    assert ran.lines[2] == "ignored: 2 .zip, 1 .xlsx, 1 link to nothing, 1 without ending"
+    assert ran.lines[2] == "ignored: 2 .zip, 1 .xlsx, 1 broken link, 1 without extension"
     (own / "more" / "cut.png").unlink()
     assert run("index", "-l", "more.library").status == 0
 
@@ -253,7 +255,7 @@ def test_tagging_without_none_warns(own, run):
     run("classify", "--labels", "fire,sea", "--save", "kept", "-q")
     ran = run("tag", "--load", "kept")
     assert ran.status == 0
-    assert ran.err.startswith("bindsearch: kept was kept without --none: each item gets the best of its labels")
+    assert ran.err.startswith("bindsearch: kept was saved without --none: every item is tagged with one of its labels")
     assert run("tag", "--load", "kept", "--quiet").err == ""
     run("classify", "--labels", "fire,sea", "--none", "--save", "kept", "-q")
     assert run("tag", "--load", "kept").err == ""

@@ -145,8 +145,8 @@ SESSIONS = {
         bindsearch compare
     """,
     "train": """
-        bindsearch train no.csv --out hearing
-        bindsearch train labels.txt --out hearing
+        bindsearch train no.csv --out audio-tower
+        bindsearch train labels.txt --out audio-tower
     """,
 }
 
@@ -175,7 +175,7 @@ def normalised(text: str, place: Path) -> str:
     """Replace what differs between runs and machines."""
     text = text.replace(str(place), "/home/ana")
     text = re.sub(r"took [\d.]+ s", "took 1.0 s", text)
-    text = re.sub(r"made in [\d.]+ s", "made in 1.0 s", text)
+    text = re.sub(r"built in [\d.]+ s", "built in 1.0 s", text)
     text = re.sub(r"(\nfaiss +).*", r"\1...", text)
     text = re.sub(r'"build_s": [^,]+', '"build_s": 1.0', text)
     text = re.sub(r'"built": "[^"]+"', '"built": "2026-05-31T18:00:00+00:00"', text)

@@ -24,16 +24,16 @@ def server(monkeypatch):
 
 @pytest.fixture
 def trial(server, monkeypatch):
-    """A space whose weights lie on a server here, under a licence that is not for commerce."""
+    """A space with weights on a local server, under a licence that forbids commercial use."""
 
-    def known(sha256=SHA256):
+    def register(sha256=SHA256):
         file = WeightFile("tower.bin", len(CONTENT), address=f"{server.address}/tower.bin", sha256=sha256)
-        made = SpaceWeights("trial", (file,), "CC-BY-NC-4.0", False, "By attribution, not for commercial use.")
-        monkeypatch.setitem(CATALOGUE, "trial", made)
-        return made
+        weights = SpaceWeights("trial", (file,), "CC-BY-NC-4.0", False, "By attribution, not for commercial use.")
+        monkeypatch.setitem(CATALOGUE, "trial", weights)
+        return weights
 
-    known()
-    return known
+    register()
+    return register
 
 
 @pytest.fixture
@@ -87,13 +87,13 @@ def test_terminal_asks_for_the_licence(trial, get, server, monkeypatch, answer, 
 
 
 def failing(get, *words: str, status: int = 1) -> str:
-    """The last line that a command writes on stderr when it ends so."""
+    """Run a command that fails with a status; return the last line of stderr."""
     ended, out, err = get(*words)
     assert (ended, out) == (status, "")
     return err.splitlines()[-1]
 
 
-def test_without_yes_nothing_is_fetched(trial, get, server):
+def test_nothing_is_fetched_without_consent(trial, get, server):
     assert failing(get, "trial") == (
         "bindsearch: trial was not fetched because its licence (CC-BY-NC-4.0) was not accepted; --accept-licence "
         "accepts it without asking"
@@ -138,8 +138,8 @@ def test_wrong_sha256_is_refused(trial, get, server):
 
 
 def test_unknown_name_suggests_similar_names(get):
-    said = failing(get, "imagebnd", status=2)
-    assert said == "bindsearch: no weights are known for 'imagebnd'; did you mean imagebind?"
+    message = failing(get, "imagebnd", status=2)
+    assert message == "bindsearch: no weights are known for 'imagebnd'; did you mean imagebind?"
 
 
 @pytest.mark.parametrize(
@@ -223,40 +223,40 @@ def for_research(monkeypatch):
     monkeypatch.setitem(SPACES, "research", "bindsearch.encoders.toy.encoder:Research")
 
 
-def test_a_library_for_commercial_use_lets_no_other_space_in(for_research, samples, tmp_path, capsys):
+def test_commercial_library_refuses_noncommercial_spaces(for_research, samples, tmp_path, capsys):
     photos, library = str(samples / "photos" / "night"), str(tmp_path / "own.library")
-    asked = ["index", photos, "-l", library, "--quiet"]
-    assert main([*asked, "--space", "research", "--commercial"]) == 1
+    command = ["index", photos, "-l", library, "--quiet"]
+    assert main([*command, "--space", "research", "--commercial"]) == 1
     assert capsys.readouterr().err == (
         "bindsearch: space research is refused because the library is for commercial use and the licence of its "
         "weights is CC-BY-NC-4.0; `bindsearch spaces` lists other spaces\n"
     )
     assert not Path(library).exists()
-    assert main([*asked, "--commercial"]) == 0
-    assert main(asked) == 0
+    assert main([*command, "--commercial"]) == 0
+    assert main(command) == 0
     assert json.loads((Path(library) / "library.json").read_text())["commercial"] is True
     assert main(["migrate", "-l", library, "--space", "research", "--quiet"]) == 1
     assert "space research is refused" in capsys.readouterr().err
 
 
-def test_whoever_uses_such_a_space_is_told_its_licence(for_research, samples, tmp_path, capsys):
-    """However its weights came here: those in the hub's cache were never asked about."""
-    asked = ["index", str(samples / "photos" / "night"), "-l", str(tmp_path / "own.library")]
+def test_noncommercial_licence_is_shown_on_use(for_research, samples, tmp_path, capsys):
+    """Also where the weights came from the hub's cache, for which no licence was accepted."""
+    command = ["index", str(samples / "photos" / "night"), "-l", str(tmp_path / "own.library")]
     terms = "licence CC-BY-NC-4.0, not for commercial use"
-    assert main([*asked, "--space", "research"]) == 0
+    assert main([*command, "--space", "research"]) == 0
     assert f"space research: {terms}\n" in capsys.readouterr().err
-    assert main([*asked, "--quiet"]) == 0
+    assert main([*command, "--quiet"]) == 0
     assert capsys.readouterr().err == ""
-    assert main(["status", "-l", asked[-1]]) == 0
+    assert main(["status", "-l", command[-1]]) == 0
     assert f"research, 96 dimensions, {terms}\n" in capsys.readouterr().out
-    assert main(["migrate", "-l", asked[-1], "--space", "toy", "--quiet"]) == 0
-    assert main(["status", "-l", asked[-1], "--json"]) == 0
+    assert main(["migrate", "-l", command[-1], "--space", "toy", "--quiet"]) == 0
+    assert main(["status", "-l", command[-1], "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["licence"] == "MIT"
-    assert main(["migrate", "-l", asked[-1], "--rollback", "--quiet"]) == 0
-    assert json.loads(Path(asked[-1], "library.json").read_text())["licence"] == terms.removeprefix("licence ")
+    assert main(["migrate", "-l", command[-1], "--rollback", "--quiet"]) == 0
+    assert json.loads(Path(command[-1], "library.json").read_text())["licence"] == terms.removeprefix("licence ")
 
 
-def test_a_library_of_such_a_space_cannot_become_one_for_commercial_use(for_research, samples, tmp_path, capsys):
+def test_noncommercial_library_cannot_become_commercial(for_research, samples, tmp_path, capsys):
     photos, library = str(samples / "photos" / "night"), str(tmp_path / "own.library")
     assert main(["index", photos, "-l", library, "--quiet", "--space", "research"]) == 0
     assert main(["index", photos, "-l", library, "--quiet", "--commercial"]) == 1

@@ -73,12 +73,12 @@ def test_index_rebuild_has_a_bar(monkeypatch):
         (20.0, replace(progress(0, None), building=BuildProgress("audio", "ivf", "measuring"))),
     ]
     bar = "━" * 12 + "·" * 12
-    output = f"\r\x1b[K{bar}  50%  building the index of audio (ivf)  1,000,000 segments"
-    assert drawn(Terminal(), *steps) == f"{output}\r\x1b[Kmeasuring the index of audio (ivf)\r\x1b[K"
+    output = f"\r\x1b[K{bar}  50%  building the audio index (ivf)  1,000,000 segments"
+    assert drawn(Terminal(), *steps) == f"{output}\r\x1b[Kmeasuring the audio index (ivf)\r\x1b[K"
 
 
 def test_no_bar_while_scanning():
-    assert drawn(Terminal(), (2.0, progress(3, None))) == "\r\x1b[K3 files, still looking  1.5 files/s\r\x1b[K"
+    assert drawn(Terminal(), (2.0, progress(3, None))) == "\r\x1b[K3 files, still scanning  1.5 files/s\r\x1b[K"
 
 
 def test_bar_is_drawn_at_most_ten_times_a_second():
@@ -141,11 +141,11 @@ def listed(stream, *options, monkeypatch):
 
 def test_list_is_aligned(monkeypatch):
     assert listed(io.StringIO(), monkeypatch=monkeypatch).splitlines() == [
-        "       by chance  score  kind         moment         path",
+        "       by chance  score  modality     moment         path",
         "1     1 in 5,000   0.90  image                       /m/night.jpg (+1 copy)",
-        "2         1 in 3   0.80  video·sound  1:01.0–1:03.5  /m/a b.mp4",
+        "2         1 in 3   0.80  video·audio  1:01.0–1:03.5  /m/a b.mp4",
         "3  12 per search  -0.10  text                        /m/p.txt  “Bad\\x07 sky”",
-        "by chance: how often unrelated files score this high in a search of these 1,234 segments",
+        "by chance (E-value): how often unrelated files score this high in a search of these 1,234 segments",
     ]
 
 

@@ -166,7 +166,7 @@ def test_ignored_files_are_noted(tmp_path):
     for name in ("notes.txt", "more.TXT", "README"):
         (root / "sky" / name).write_text("what is this?", encoding="utf-8")
     assert only(root).notes == (
-        "4 files are ignored, because only pictures in folders are measured: 2 .txt, 1 .wav, 1 without ending",
+        "4 files are ignored, because only images in folders are measured: 2 .txt, 1 .wav, 1 without extension",
     )
 
 

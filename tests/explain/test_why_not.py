@@ -43,7 +43,7 @@ def test_filter_that_removes_a_file_is_named(library, media):
     os.utime(red, (old, old))
     library.index(media)
     removed = {
-        "--modality audio (its kind is image)": {"modality": "audio"},
+        "--modality audio (its modality is image)": {"modality": "audio"},
         "--under": {"under": media / "sounds"},
         "--since 2": {"since": datetime.now() - timedelta(days=30)},
         "--ext jpg,wav": {"ext": ["wav", "jpg"]},
@@ -55,7 +55,7 @@ def test_filter_that_removes_a_file_is_named(library, media):
         assert (explained.verdict, explained.rank) == ("filtered", library.why_not(red, "red").rank)
         assert explained.reason.startswith(f"removed by {word}")
     explained = library.why_not(red, SearchRequest.of("red", ext="wav", where={"trip": "coast"}, modality="text"))
-    assert explained.reason == "removed by --modality text (its kind is image) and --ext wav"
+    assert explained.reason == "removed by --modality text (its modality is image) and --ext wav"
 
 
 def test_copy_that_passes_represents_the_file(library, media):
@@ -94,7 +94,7 @@ def test_links_and_hidden_folders(library, media):
     (media / "again").symlink_to(media / "pictures", target_is_directory=True)
     library.index(media)
     assert library.why_not(secret, "red").reason.startswith("it is left out because .aside is hidden")
-    assert library.why_not(media / "dead.png", "red").reason == "it is a link that leads nowhere"
+    assert library.why_not(media / "dead.png", "red").reason == "it is a broken link"
     twice = {media / folder / "red.png" for folder in ("again", "pictures")}
     (known,) = {path for item in library.items() for path in item.paths} & twice
     (behind,) = twice - {known}

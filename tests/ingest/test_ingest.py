@@ -160,7 +160,7 @@ def test_files_of_other_kinds_are_ignored_and_not_reported_again(library, media)
     (media / "LICENCE").write_bytes(bytes(10))
     report = library.index(media)
     assert nonzero_counts(report) == {"added": 9, "ignored": 3, "decoded": 9}
-    assert report.ignored_kinds == {"without ending": 1, ".zip": 1, ".py": 1}
+    assert report.ignored_kinds == {"without extension": 1, ".zip": 1, ".py": 1}
     assert nonzero_counts(library.index(media)) == {"unchanged": 9}
 
 

@@ -12,7 +12,7 @@ from bindsearch.storage.records import ItemRecord, PathRecord, key_of
 
 
 def raw_write(library, txn) -> None:
-    """Change tables behind the ledger's back."""
+    """Change tables directly, without the checks of the ledger."""
     library._editions.now().ledger.environment.write(txn)
 
 
@@ -120,7 +120,7 @@ FAULTS = [
 
 
 @pytest.mark.parametrize("plant", FAULTS, ids=lambda fault: fault.__name__)
-def test_a_planted_fault_is_found_and_repaired(library, media, plant):
+def test_planted_fault_is_found_and_repaired(library, media, plant):
     assert library.doctor() == []
     expected = plant(library)
     findings = library.doctor()
@@ -133,18 +133,18 @@ def test_a_planted_fault_is_found_and_repaired(library, media, plant):
     assert len(library.search("red", k=20)) == 9
 
 
-def test_a_sound_library_needs_no_repair(library):
+def test_intact_library_needs_no_repair(library):
     before = [(item, library.vectors(item).tobytes()) for item in library.items()]
     assert library.doctor(repair=True) == []
     assert [(item, library.vectors(item).tobytes()) for item in library.items()] == before
 
 
-def test_files_are_not_read_when_that_is_not_wanted(library):
+def test_files_are_not_read_without_read_files(library):
     change_file_but_not_its_stamp(library)
     assert library.doctor(read_files=False) == []
 
 
-def test_a_record_that_is_junk_is_found_and_mended(library, media):
+def test_damaged_record_is_found_and_repaired(library, media):
     item, _ = first_item(library)
     raw_write(library, lambda txn: txn.put("items", key_of(item), b"{junk"))
     assert any("record is damaged" in line for line in library.doctor())
@@ -154,7 +154,7 @@ def test_a_record_that_is_junk_is_found_and_mended(library, media):
     assert library.status().items == 9
 
 
-def test_files_that_changed_or_went_openly_are_counted_and_no_fault(library, media):
+def test_changed_and_deleted_files_are_counted_not_faults(library, media):
     assert library.drift() == Drift(0, 0)
     picture(media / "pictures" / "blue.png", "green", size=70)
     (media / "sounds" / "sea.txt").unlink()

@@ -10,7 +10,7 @@ from bindsearch.library.export import export
 
 
 def expected(library) -> dict[int, tuple[str, list[float]]]:
-    """Segment -> path and vector, read through the library."""
+    """Return segment -> path and vector, read with the library."""
     return {
         segment.id: (str(item.paths[0]), vector.tolist())
         for item in library.items()
@@ -18,7 +18,7 @@ def expected(library) -> dict[int, tuple[str, list[float]]]:
     }
 
 
-def test_lines_of_json_hold_rows_and_vectors(library, tmp_path):
+def test_jsonl_has_rows_and_vectors(library, tmp_path):
     assert export(library, tmp_path / "out.jsonl") == 12
     rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
     truth = expected(library)
@@ -29,7 +29,7 @@ def test_lines_of_json_hold_rows_and_vectors(library, tmp_path):
         assert row["vector"] == pytest.approx(vector, abs=1e-6)
 
 
-def test_npy_holds_vectors_in_the_order_of_the_rows_beside_it(library, tmp_path):
+def test_npy_has_vectors_in_the_order_of_the_rows(library, tmp_path):
     assert export(library, tmp_path / "out.npy") == 12
     vectors = np.load(tmp_path / "out.npy")
     rows = [json.loads(line) for line in (tmp_path / "out.rows.jsonl").read_text().splitlines()]
@@ -38,7 +38,7 @@ def test_npy_holds_vectors_in_the_order_of_the_rows_beside_it(library, tmp_path)
         assert vector.tolist() == truth[row["segment"]][1]
 
 
-def test_parquet_holds_rows_vectors_and_the_name_of_the_space(library, tmp_path):
+def test_parquet_has_rows_vectors_and_space(library, tmp_path):
     parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed")
     assert export(library, tmp_path / "out.parquet") == 12
     table = parquet.read_table(tmp_path / "out.parquet")
@@ -48,7 +48,7 @@ def test_parquet_holds_rows_vectors_and_the_name_of_the_space(library, tmp_path)
     assert table.schema.metadata[b"space"] == b"toy"
 
 
-def test_other_names_and_other_places_are_refused(library, tmp_path):
+def test_unknown_suffix_and_missing_folder_are_refused(library, tmp_path):
     with pytest.raises(BadQuery, match=r"\*\.parquet"):
         export(library, tmp_path / "out.csv")
     with pytest.raises(LibraryError, match="nowhere"):

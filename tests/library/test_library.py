@@ -107,7 +107,7 @@ def test_composed_queries_are_sums(library, media):
         library.search(red - red)
 
 
-def test_similar_leaves_out_the_file_and_its_copies(library, media):
+def test_similar_excludes_the_file_and_its_copies(library, media):
     picture(media / "pictures" / "red-again.png", "red")
     picture(media / "pictures" / "dark-red.png", (200, 0, 0))
     library.index(media)
@@ -174,9 +174,9 @@ def test_scores_are_cosines(crowd):
 
 
 def test_e_values_rise_down_the_list(crowd):
-    expectations = [hit.expect for hit in crowd.search("red", k=1000)]
-    assert expectations == sorted(expectations)
-    assert expectations[0] < 1 < expectations[-1]
+    e_values = [hit.expect for hit in crowd.search("red", k=1000)]
+    assert e_values == sorted(e_values)
+    assert e_values[0] < 1 < e_values[-1]
 
 
 def test_raw_orders_by_score(crowd):
@@ -207,10 +207,10 @@ def test_filters_on_time(library, media):
 
 
 def test_hit_shows_the_copy_that_passes(library, media):
-    picture(media / "aside" / "same.png", "red")
+    picture(media / "copies" / "same.png", "red")
     library.index(media)
-    hit = library.search("red", k=1, under=media / "aside")[0]
-    assert hit.path == media / "aside" / "same.png"
+    hit = library.search("red", k=1, under=media / "copies")[0]
+    assert hit.path == media / "copies" / "same.png"
     assert list(hit.copies) == [media / "pictures" / "red.png"]
 
 
@@ -300,7 +300,7 @@ def test_damaged_ledger_is_reported(library):
 # One writer --------------------------------------------------------------------------------------------------------
 
 
-def hold(folder: Path, held, release) -> None:
+def hold_writer_lock(folder: Path, held, release) -> None:
     with writing(folder):
         held.set()
         release.wait(60)
@@ -309,7 +309,7 @@ def hold(folder: Path, held, release) -> None:
 def test_second_writer_is_refused_and_readers_continue(library, media):
     context = multiprocessing.get_context("spawn")
     held, release = context.Event(), context.Event()
-    process = context.Process(target=hold, args=(library.path, held, release))
+    process = context.Process(target=hold_writer_lock, args=(library.path, held, release))
     process.start()
     try:
         assert held.wait(60)

@@ -30,7 +30,7 @@ pytestmark = pytest.mark.usefixtures("plugin_space_registered")
 
 @pytest.fixture
 def fresh(tmp_path, media):
-    """A library of the same files that never had another space."""
+    """A library of the same files that was created in the plugin space."""
     with bindsearch.open(tmp_path / "fresh.library", space="plugin") as opened:
         opened.index(media)
         yield opened
@@ -39,13 +39,13 @@ def fresh(tmp_path, media):
 QUERIES = ["About the sea.", "forest", "red"]
 
 
-def held(library: Library) -> list[object]:
-    """Return all that a library holds: numbers, contents, paths, segments, vectors."""
+def contents(library: Library) -> list[object]:
+    """Return all items of a library with their numbers, paths, segments and vectors."""
     return [(item, rows.tobytes()) for item, rows in library.items_with_vectors()]
 
 
-def answers(library: Library) -> list[object]:
-    """Return its answers, with item numbers, scores and E-values."""
+def results_of(library: Library) -> list[object]:
+    """Return the results of all queries, with item numbers, scores and E-values."""
     return [list(library.search(query, k=20)) for query in QUERIES]
 
 
@@ -56,10 +56,10 @@ def in_space(space: str, **changes: object) -> Space:
     return Space(encoder)
 
 
-# -- forward
+# migrate ----------------------------------------------------------------------------------------------------------
 
 
-def test_another_space_is_refused_by_a_message_that_names_both(library):
+def test_opening_in_another_space_names_both_spaces(library):
     known = bindsearch.space("toy").spec.fingerprint[:12]
     with pytest.raises(SpaceMismatch) as caught:
         bindsearch.open(library.path, space="plugin")
@@ -67,43 +67,43 @@ def test_another_space_is_refused_by_a_message_that_names_both(library):
         assert word in str(caught.value)
 
 
-def test_a_migrated_library_is_a_fresh_one(library, fresh):
+def test_migrated_library_equals_a_new_one(library, fresh):
     report = library.migrate("plugin")
     assert (report.switched, report.embedded, report.done_before, report.missing) == (True, 9, 0, {})
     assert (report.before, report.space) == ("toy", "plugin")
-    assert held(library) == held(fresh)
-    assert answers(library) == answers(fresh)
+    assert contents(library) == contents(fresh)
+    assert results_of(library) == results_of(fresh)
     assert library.status().space == "plugin"
     assert library.doctor() == []
     assert library.index().unchanged == 9
 
 
-def test_a_migrated_library_is_a_fresh_one_of_several_folders_with_odd_names(tmp_path):
-    tops = [tmp_path / "z", tmp_path / "a"]
+def test_migration_keeps_the_order_of_folders_and_names(tmp_path):
+    folders = [tmp_path / "z", tmp_path / "a"]
     for number, name in enumerate(["a/b.png", "a-b/c.png", "a.png", "b c/d.png", "é/x.png"]):
-        for at, top in enumerate(tops):
-            picture(top / name, (20 * number, 40, 90 * at))
+        for place, folder in enumerate(folders):
+            picture(folder / name, (20 * number, 40, 90 * place))
     with bindsearch.open(tmp_path / "1.library") as old, bindsearch.open(tmp_path / "2.library", space="plugin") as new:
-        old.index(tops)
-        new.index(tops)
+        old.index(folders)
+        new.index(folders)
         old.migrate("plugin")
-        assert held(old) == held(new)
+        assert contents(old) == contents(new)
 
 
-def test_what_is_known_of_files_comes_along(library, media):
+def test_migration_keeps_metadata_and_indexed_folders(library, media):
     library.index(media / "pictures", metadata={"trip": "coast"})
     gone = media / "pictures" / "red.png"
-    aside = gone.rename(media.parent / "aside.png")
+    moved = gone.rename(media.parent / "moved.png")
     library.index()
     library.migrate("plugin")
     assert {hit.path.name for hit in library.search("red", where={"trip": "coast"})} == {"green.png", "blue.png"}
     assert library.status().indexed_folders == [media]
-    aside.rename(gone)
+    moved.rename(gone)
     assert library.index().added == 1
     assert {hit.path.name for hit in library.search("red", where={"trip": "coast"}, k=9)} >= {"red.png"}
 
 
-def test_files_that_changed_since_are_taken_as_they_are(library, fresh, media):
+def test_files_changed_since_are_embedded_as_they_are(library, fresh, media):
     picture(media / "pictures" / "red.png", "yellow", size=60)
     library.migrate("plugin")
     fresh.index()
@@ -113,67 +113,69 @@ def test_files_that_changed_since_are_taken_as_they_are(library, fresh, media):
     assert [hit.score for hit in library.search("red", k=20)] == [hit.score for hit in fresh.search("red", k=20)]
 
 
-def test_a_space_without_an_encoder_for_some_files_says_how_many(library):
-    report = library.migrate(in_space("blind", modalities=frozenset({Modality.AUDIO, Modality.TEXT})))
+def test_files_of_unsupported_modalities_are_counted(library):
+    report = library.migrate(in_space("no-images", modalities=frozenset({Modality.AUDIO, Modality.TEXT})))
     assert report.switched
-    assert report.not_taken == {"image": 3}
+    assert report.unsupported == {"image": 3}
     assert library.status().items == 6
     library.rollback()
     assert library.status().items == 9
     assert library.index().unchanged == 9
 
 
-class Deaf(plugin_space.PluginEncoder):
+class EncoderWithoutAudio(plugin_space.PluginEncoder):
+    """Fails to encode sounds."""
+
     def encode(self, modality, batch):
         if modality == Modality.AUDIO:
-            raise SpaceError("no ears")
+            raise SpaceError("audio failed")
         return super().encode(modality, batch)
 
 
-def test_files_that_the_new_space_cannot_embed_hold_the_switch_up(library, fresh):
-    report = library.migrate(Space(Deaf()))
+def test_failed_files_prevent_the_switch(library, fresh):
+    report = library.migrate(Space(EncoderWithoutAudio()))
     assert not report.switched
     assert {path.name: why for path, why in report.missing.items()} == dict.fromkeys(
-        ["low.wav", "middle.wav", "high.wav"], "no ears"
+        ["low.wav", "middle.wav", "high.wav"], "audio failed"
     )
     assert library.status().space == "toy"
     again = library.migrate("plugin")
     assert (again.embedded, again.done_before, again.switched) == (3, 6, True)
-    assert len(held(library)) == len(held(fresh))
+    assert len(contents(library)) == len(contents(fresh))
 
 
-# files that are not there -----------------------------------------------------------------------------------------
+# missing files ----------------------------------------------------------------------------------------------------
 
 
-def test_missing_files_hold_the_switch_up(library, media):
-    aside = (media / "sounds").rename(media.parent / "aside")
-    before = answers(library)
+def test_missing_files_prevent_the_switch(library, media):
+    moved = (media / "sounds").rename(media.parent / "moved")
+    before = results_of(library)
     report = library.migrate("plugin")
     assert not report.switched
-    assert sorted(report.missing) == sorted(media / "sounds" / path.name for path in aside.iterdir())
-    assert set(report.missing.values()) == {"it is missing now"}
-    assert answers(library) == before
-    aside.rename(media / "sounds")
+    assert sorted(report.missing) == sorted(media / "sounds" / path.name for path in moved.iterdir())
+    assert set(report.missing.values()) == {"file not found"}
+    assert results_of(library) == before
+    moved.rename(media / "sounds")
     again = library.migrate()
     assert (again.switched, again.embedded, again.done_before) == (True, 6, 3)
 
 
-def test_missing_files_can_be_left_to_a_later_index(library, media):
+def test_allow_missing_leaves_files_to_a_later_index(library, media):
     library.index(media, metadata={"trip": "coast"})
-    aside = (media / "sounds").rename(media.parent / "aside")
+    moved = (media / "sounds").rename(media.parent / "moved")
     report = library.migrate("plugin", allow_missing=True)
     assert report.switched
     assert len(report.missing) == 6
     status = library.status()
     assert (status.items, status.unseen, status.files) == (3, 6, 9)
     assert library.doctor() == []
-    aside.rename(media / "sounds")
+    moved.rename(media / "sounds")
     assert library.index().added == 6
     assert library.status().unseen == 0
     assert len(library.search("sea", where={"trip": "coast"}, k=20)) == 9
 
 
-def test_a_missing_file_of_which_there_is_a_copy_misses_nothing(library, media):
+def test_missing_file_with_a_copy_is_not_missing(library, media):
     shutil.copy(media / "pictures" / "red.png", media / "copy.png")
     library.index()
     (media / "pictures" / "red.png").unlink()
@@ -185,26 +187,26 @@ def test_a_missing_file_of_which_there_is_a_copy_misses_nothing(library, media):
 # killed and resumed -----------------------------------------------------------------------------------------------
 
 
-def test_a_stopped_migration_goes_on_where_it_was(library, fresh, monkeypatch):
+def test_stopped_migration_is_resumed(library, fresh, monkeypatch):
     monkeypatch.setattr(pipeline, "MAX_COMMIT_FILES", 1)
-    asked = iter([False] * 3 + [True] * 99)
-    before = answers(library)
-    report = library.migrate("plugin", stop=lambda: next(asked))
+    stops = iter([False] * 3 + [True] * 99)
+    before = results_of(library)
+    report = library.migrate("plugin", stop=lambda: next(stops))
     assert report.stopped
     assert not report.switched
-    assert answers(library) == before
-    coming = library.status().pending
-    assert coming is not None
-    assert (coming.space, coming.files) == ("plugin", report.embedded)
-    assert coming.bytes > 0
+    assert results_of(library) == before
+    pending = library.status().pending
+    assert pending is not None
+    assert (pending.space, pending.files) == ("plugin", report.embedded)
+    assert pending.bytes > 0
     assert 0 < report.embedded < 9
     again = library.migrate()
     assert (again.done_before, again.embedded) == (report.embedded, 9 - report.embedded)
-    assert held(library) == held(fresh)
+    assert contents(library) == contents(fresh)
 
 
 class PlantedCrash(Exception):
-    """Stands for a crash at a write."""
+    """Simulates a crash at a write."""
 
 
 class CrashAtWrite:
@@ -227,7 +229,7 @@ class CrashAtWrite:
         self._left = step
 
     def disarm(self) -> bool:
-        """Crash no more; return whether the step was reached."""
+        """Stop crashing; return whether the step was reached."""
         reached, self._left = self._left <= 0, -1
         return reached
 
@@ -254,73 +256,73 @@ def three_files(folder: Path) -> Path:
 
 
 def libraries_of_both_spaces(folder: Path) -> dict[str, tuple[object, object]]:
-    """Make `toy.library` and `plugin.library`; return the content and the answers of each by its space."""
+    """Create `toy.library` and `plugin.library`; return the contents and the results of each by its space."""
     media = three_files(folder / "media")
     expected = {}
     for space in ("toy", "plugin"):
         with bindsearch.open(folder / f"{space}.library", space=space) as opened:
             opened.index(media)
-            expected[space] = (held(opened), answers(opened))
+            expected[space] = (contents(opened), results_of(opened))
     return expected
 
 
-def prepared_for(act: str, folder: Path) -> Path:
-    """Return a library on which the act can run: migrated already, unless the act is to migrate."""
+def library_ready_for(operation: str, folder: Path) -> Path:
+    """Return a library that the operation can run on: migrated, unless it is `migrate`."""
     start = folder / "start.library"
     shutil.copytree(folder / "toy.library", start)
-    if act != "migrate":
+    if operation != "migrate":
         with bindsearch.open(start) as opened:
             opened.migrate("plugin")
     return start
 
 
-def run_until_crash(library: Path, act: str, crash: CrashAtWrite, step: int) -> tuple[bool, bool]:
-    """Run the act with a crash planted at a step; return whether it crashed, and whether the step was reached."""
+def run_until_crash(library: Path, operation: str, crash: CrashAtWrite, step: int) -> tuple[bool, bool]:
+    """Run an operation with a crash at a step; return whether it crashed, and whether the step was reached."""
     crashed = False
     with bindsearch.open(library) as opened:
         crash.arm(step)
         try:
-            getattr(opened, act)(*(["plugin"] if act == "migrate" else []))
+            getattr(opened, operation)(*(["plugin"] if operation == "migrate" else []))
         except PlantedCrash:
             crashed = True
         return crashed, crash.disarm()
 
 
-def check_after_crash(library: Path, act: str, expected: dict[str, tuple[object, object]], step: int) -> None:
-    """Check that the library is whole in one space, that the act can be completed, and that nothing is left over."""
-    final_space = "toy" if act == "rollback" else "plugin"
+def check_after_crash(library: Path, operation: str, expected: dict[str, tuple[object, object]], step: int) -> None:
+    """Check that the library is intact in one space, can complete the operation, and leaves nothing over."""
+    final_space = "toy" if operation == "rollback" else "plugin"
     with bindsearch.open(library) as opened:
         space = opened.status().space
-        assert (held(opened), answers(opened)) == expected[space], f"{act}, step {step}"
+        assert (contents(opened), results_of(opened)) == expected[space], f"{operation}, step {step}"
         if space != final_space:
-            done = opened.migrate("plugin").done_before if act == "migrate" else opened.rollback()
+            done = opened.migrate("plugin").done_before if operation == "migrate" else opened.rollback()
             assert done in ("toy", *range(4))
-        assert (held(opened), answers(opened)) == expected[final_space], f"{act}, step {step}, completed"
+        assert (contents(opened), results_of(opened)) == expected[final_space], f"{operation}, step {step}, completed"
         opened.doctor(repair=True)
         assert opened.doctor() == []
         assert sorted(manifest.strays(library, read_manifest(library))) == []
 
 
-@pytest.mark.parametrize("act", ["migrate", "rollback", "drop_old"])
-def test_a_crash_at_any_write_loses_nothing(tmp_path, monkeypatch, act):
+@pytest.mark.parametrize("operation", ["migrate", "rollback", "drop_old"])
+def test_crash_at_any_write_loses_nothing(tmp_path, monkeypatch, operation):
     monkeypatch.setattr(pipeline, "MAX_COMMIT_FILES", 1)
     expected = libraries_of_both_spaces(tmp_path)
-    start = prepared_for(act, tmp_path)
+    start = library_ready_for(operation, tmp_path)
     crash, crashes, step, reached = CrashAtWrite(monkeypatch), 0, 0, True
     while reached:
         step += 1
         library = tmp_path / f"{step}.library"
         shutil.copytree(start, library)
-        crashed, reached = run_until_crash(library, act, crash, step)
+        crashed, reached = run_until_crash(library, operation, crash, step)
         crashes += crashed
-        check_after_crash(library, act, expected, step)
+        check_after_crash(library, operation, expected, step)
         shutil.rmtree(library)
     assert crashes == step - 1
     assert crashes >= 4
 
 
 @pytest.mark.skipif("sys.platform == 'win32'", reason="no kill -9")
-def test_killed_migrations_end_as_a_library_made_at_once_and_readers_never_see_a_mix(tmp_path, monkeypatch):
+def test_killed_migrations_end_in_the_same_library(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", "")
     monkeypatch.syspath_prepend(str(tmp_path))
     report = kill_migrations(tmp_path, times=2, files=60, seed=1, readers=1)
@@ -331,21 +333,21 @@ def test_killed_migrations_end_as_a_library_made_at_once_and_readers_never_see_a
     assert report.other_hits == 0
 
 
-# back -------------------------------------------------------------------------------------------------------------
+# rollback ---------------------------------------------------------------------------------------------------------
 
 
-def test_back_and_forward_again(library, fresh):
-    old = held(library), answers(library)
+def test_rollback_twice_restores_both_spaces(library, fresh):
+    old = contents(library), results_of(library)
     library.migrate("plugin")
-    new = held(library), answers(library)
+    new = contents(library), results_of(library)
     assert library.rollback() == "toy"
-    assert (held(library), answers(library)) == old
+    assert (contents(library), results_of(library)) == old
     assert library.rollback() == "plugin"
-    assert (held(library), answers(library)) == new
+    assert (contents(library), results_of(library)) == new
     assert library.doctor() == []
 
 
-def test_back_after_files_came_changed_moved_and_went(library, media):
+def test_rollback_after_changes_of_files(library, media):
     library.migrate("plugin")
     picture(media / "new.png", "white")
     picture(media / "pictures" / "red.png", "yellow")
@@ -361,7 +363,7 @@ def test_back_after_files_came_changed_moved_and_went(library, media):
     assert library.doctor() == []
 
 
-def test_forgotten_is_forgotten_in_every_space(library, media):
+def test_forget_applies_to_every_space(library, media):
     library.migrate("plugin")
     library.forget(media / "pictures")
     library.rollback()
@@ -370,23 +372,23 @@ def test_forgotten_is_forgotten_in_every_space(library, media):
     assert library.search("red", modality="image", k=9).searched == 0
 
 
-def test_the_old_space_is_kept_until_it_is_dropped(library):
+def test_previous_space_is_kept_until_it_is_dropped(library):
     library.migrate("plugin")
-    kept = library.status().previous
-    assert kept is not None
-    assert (kept.space, kept.files) == ("toy", 9)
-    assert library.drop_old() == kept.bytes
+    previous = library.status().previous
+    assert previous is not None
+    assert (previous.space, previous.files) == ("toy", 9)
+    assert library.drop_old() == previous.bytes
     assert library.status().previous is None
     assert not (library.path / "ledger").exists()
-    assert sorted(path.name for path in (library.path / "index").iterdir()) == ["2-plugin"]
-    with pytest.raises(LibraryError, match="no previous space to go back to"):
+    assert sorted(path.name for path in (library.path / "index").iterdir()) == ["2-trial"]
+    with pytest.raises(LibraryError, match="no previous space to return to"):
         library.rollback()
     with pytest.raises(LibraryError, match="there is no previous space"):
         library.drop_old()
     assert library.index().unchanged == 9
 
 
-def test_the_next_migration_drops_what_the_last_one_kept(library):
+def test_next_migration_drops_the_previous_space(library):
     library.migrate("plugin")
     library.migrate(in_space("third"))
     status = library.status()
@@ -396,18 +398,18 @@ def test_the_next_migration_drops_what_the_last_one_kept(library):
     assert sorted(path.name for path in library.path.glob("ledger*")) == ["ledger-2", "ledger-3"]
 
 
-def test_a_migrated_library_among_media_is_not_walked(library, media):
+def test_migrated_library_among_media_is_not_indexed(library, media):
     library.migrate("plugin")
     library.drop_old()
     shutil.copytree(library.path, media / "inside.library")
     assert library.index().unchanged == 9
 
 
-# what cannot be done ----------------------------------------------------------------------------------------------
+# refused ----------------------------------------------------------------------------------------------------------
 
 
-def test_what_makes_no_sense_is_said(library):
-    with pytest.raises(LibraryError, match="has space toy already"):
+def test_impossible_migrations_are_refused(library):
+    with pytest.raises(LibraryError, match="is already in space toy"):
         library.migrate("toy")
     with pytest.raises(BadQuery, match="no migration is under way"):
         library.migrate()
@@ -423,7 +425,7 @@ def test_what_makes_no_sense_is_said(library):
         library.migrate("toy")
 
 
-def test_a_library_goes_to_a_new_version_of_its_own_space(library):
+def test_migration_to_a_new_version_of_the_same_space(library):
     library.migrate("plugin")
     newer = in_space("plugin", fingerprint="8" * 32)
     with pytest.raises(SpaceMismatch, match=r"777777777777.*888888888888"):
@@ -432,7 +434,7 @@ def test_a_library_goes_to_a_new_version_of_its_own_space(library):
     assert library.status().fingerprint == "8" * 32
 
 
-def test_going_back_to_a_space_that_is_not_here_changes_nothing(library, monkeypatch):
+def test_rollback_to_an_unavailable_space_changes_nothing(library, monkeypatch):
     library.migrate("plugin")
     before = read_manifest(library.path)
     monkeypatch.delitem(SPACES, "toy")
@@ -441,7 +443,7 @@ def test_going_back_to_a_space_that_is_not_here_changes_nothing(library, monkeyp
     assert read_manifest(library.path) == before
 
 
-def test_a_library_for_commercial_use_stays_one(library):
+def test_commercial_library_refuses_a_noncommercial_space(library):
     library.migrate(in_space("private", commercial=False))
     library.rollback()
     library.drop_old()
@@ -453,7 +455,7 @@ def test_a_library_for_commercial_use_stays_one(library):
     assert read_manifest(library.path).commercial
 
 
-def test_no_way_leads_back_to_a_space_that_is_not_for_commercial_use(tmp_path, media):
+def test_commercial_library_refuses_a_rollback_to_noncommercial(tmp_path, media):
     with bindsearch.open(tmp_path / "my.library", space=in_space("private", commercial=False)) as library:
         library.index(media)
         library.migrate("plugin")
@@ -465,14 +467,14 @@ def test_no_way_leads_back_to_a_space_that_is_not_for_commercial_use(tmp_path, m
         assert library.status().space == "plugin"
 
 
-# others that have it open -----------------------------------------------------------------------------------------
+# other processes and threads --------------------------------------------------------------------------------------
 
 
-def test_who_has_it_open_follows(library, fresh, media):
+def test_open_libraries_follow_a_migration(library, fresh, media):
     with bindsearch.open(library.path) as other, bindsearch.open(library.path, space="toy") as strict:
-        old = answers(other)
+        old = results_of(other)
         library.migrate("plugin")
-        assert answers(other) == answers(fresh)
+        assert results_of(other) == results_of(fresh)
         assert other.space.spec.name == "plugin"
         picture(media / "new.png", "white")
         assert other.index().added == 1
@@ -481,11 +483,11 @@ def test_who_has_it_open_follows(library, fresh, media):
             strict.search("red")
         library.rollback()
         assert strict.index().added == 1
-        assert old != answers(strict)
+        assert old != results_of(strict)
 
 
-def test_threads_that_search_all_along_get_one_space_or_the_other(library, fresh):
-    right = [answers(library), answers(fresh)]
+def test_concurrent_searches_never_mix_spaces(library, fresh):
+    right = [results_of(library), results_of(fresh)]
     end, seen, failed = threading.Event(), [0, 0], []
 
     def search(opened: Library) -> None:
@@ -512,42 +514,46 @@ def test_threads_that_search_all_along_get_one_space_or_the_other(library, fresh
     assert min(seen) > 0
 
 
-# what is seen of it -----------------------------------------------------------------------------------------------
+# compare, doctor, upgrade -----------------------------------------------------------------------------------------
 
 
-def test_both_answers_side_by_side(library, fresh, media):
+def test_compare_searches_both_spaces(library, fresh, media):
     with pytest.raises(LibraryError, match=r"only the space toy.*migrate --space"):
         library.compare("red")
     old = library.search("About the sea.", k=4)
     library.migrate("plugin", stop=lambda: True)
-    coming = library.compare(bindsearch.SearchRequest.of("About the sea.", k=4))
-    assert (coming.current.space, coming.current.edition) == ("toy", "current")
-    assert (coming.other.space, coming.other.edition) == ("plugin", "pending")
-    assert coming.current.hits == old
+    incomplete = library.compare(bindsearch.SearchRequest.of("About the sea.", k=4))
+    assert (incomplete.current.space, incomplete.current.edition) == ("toy", "current")
+    assert (incomplete.other.space, incomplete.other.edition) == ("plugin", "pending")
+    assert incomplete.current.hits == old
     library.migrate()
-    told = library.compare(bindsearch.SearchRequest.of("About the sea.", k=4))
-    assert (told.current.edition, told.other.space, told.other.edition) == ("current", "toy", "previous")
-    assert told.current.hits == fresh.search("About the sea.", k=4)
-    assert told.other.hits == old
-    places = {hit.path for hit in told.current.hits}
-    assert told.shared == sum(hit.path in places for hit in old)
-    assert told.current_rank(told.current.hits[2]) == 3
-    assert json.loads(json.dumps(told.as_json()))["shared"] == told.shared
+    comparison = library.compare(bindsearch.SearchRequest.of("About the sea.", k=4))
+    assert (comparison.current.edition, comparison.other.space, comparison.other.edition) == (
+        "current",
+        "toy",
+        "previous",
+    )
+    assert comparison.current.hits == fresh.search("About the sea.", k=4)
+    assert comparison.other.hits == old
+    paths = {hit.path for hit in comparison.current.hits}
+    assert comparison.shared == sum(hit.path in paths for hit in old)
+    assert comparison.current_rank(comparison.current.hits[2]) == 3
+    assert json.loads(json.dumps(comparison.as_json()))["shared"] == comparison.shared
 
 
-def test_every_kind_of_query_can_be_compared(library, media):
+def test_compare_takes_every_kind_of_query(library, media):
     library.migrate("plugin")
     red, low = media / "pictures" / "red.png", media / "sounds" / "low.wav"
     query = bindsearch.file(red) + bindsearch.text("sea") - 0.5 * bindsearch.file(low, end=1.0)
-    told = library.compare(bindsearch.SearchRequest.of(query, k=3, modality="image"))
-    assert told.current.hits == library.search(query, k=3, modality="image")
+    comparison = library.compare(bindsearch.SearchRequest.of(query, k=3, modality="image"))
+    assert comparison.current.hits == library.search(query, k=3, modality="image")
     library.rollback()
-    assert told.other.hits == library.search(query, k=3, modality="image")
-    assert told.shared == 3
+    assert comparison.other.hits == library.search(query, k=3, modality="image")
+    assert comparison.shared == 3
     assert library.compare(bindsearch.SearchRequest.of(red, k=1)).current.hits[0].path == red
 
 
-def test_the_doctor_sees_the_other_spaces(library):
+def test_doctor_checks_every_space(library):
     library.migrate("plugin")
     with library._editions.others()["previous"].ledger.read() as snapshot:
         item = next(snapshot.items())[0]
@@ -555,16 +561,16 @@ def test_the_doctor_sees_the_other_spaces(library):
     (library.path / "ledger-9").mkdir()
     found = library.doctor()
     assert found[0].startswith(f"space toy (previous): item {item}")
-    assert found[-1].startswith("ledger-9: it belongs to no edition")
+    assert found[-1].startswith("ledger-9: belongs to no edition")
     library.doctor(repair=True)
     assert library.doctor() == []
     assert not (library.path / "ledger-9").exists()
 
 
-def test_a_manifest_of_schema_1_is_upgraded(library):
-    told = json.loads((library.path / "library.json").read_text())
+def test_manifest_of_schema_1_is_upgraded(library):
+    fields = json.loads((library.path / "library.json").read_text())
     library.close()
-    old = {name: told[name] for name in ("space", "fingerprint", "dim", "created_by", "created")} | {"schema": 1}
+    old = {name: fields[name] for name in ("space", "fingerprint", "dim", "created_by", "created")} | {"schema": 1}
     (library.path / "library.json").write_text(json.dumps(old))
     with bindsearch.open(library.path) as opened:
         assert opened.status().items == 9

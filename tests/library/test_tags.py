@@ -1,4 +1,4 @@
-"""Tags: what is kept, what filters ask of them, and what becomes of them."""
+"""Tags: how they are computed, filtered by, updated and migrated."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ def metadata():
 
 
 def found(library, **filters):
-    """The names of all pictures that pass."""
+    """Return the names of all images that pass the filters."""
     return sorted(hit.path.name for hit in library.search("red", k=50, **{"modality": "image"} | filters))
 
 
-def told(library):
-    """All tags of all files."""
+def all_tags(library):
+    """Return the tags of all files, by file name."""
     return {path.name: library.tags.of(path) for item in library.items() for path in item.paths}
 
 
-def test_tags_are_what_the_classifier_says_of_the_files(library, media):
+def test_tags_equal_the_predictions_of_the_classifier(library, media):
     assert library.tag(LABELS, none=OTHERS) == LABELS
     classifier = library.classifier(LABELS, none=OTHERS)
     for name in ("pictures/red.png", "sounds/low.wav", "sounds/sea.txt"):
@@ -45,19 +45,19 @@ def test_tags_are_what_the_classifier_says_of_the_files(library, media):
         got = library.tags.of(media / name)
         assert got == pytest.approx({label: expected[label] for label in LABELS}, abs=2e-3)  # float16 in the ledger
         assert list(got.values()) == sorted(got.values(), reverse=True)
-    likely = [name for name, tags in told(library).items() if tags["red"] >= 0.5]
+    likely = [name for name, tags in all_tags(library).items() if tags["red"] >= 0.5]
     assert "red.png" in likely
     assert library.tags["red"].items == len(likely)
     assert library.tags["red"].tagged == 9
     assert library.doctor() == []
 
 
-def test_without_background_labels_compete_with_each_other_only(library, media):
+def test_labels_without_background_add_up_to_one(library, media):
     library.tag(["red", "blue"], none=False)
     assert sum(library.tags.of(media / "pictures" / "green.png").values()) == pytest.approx(1.0, abs=1e-5)
 
 
-def test_filters_ask_for_tags(library):
+def test_filters_by_tag(library):
     library.tag(LABELS, none=OTHERS)
     assert found(library, tag="red>0.5") == ["red.png"]
     assert found(library, tag=["tag:blue"]) == ["blue.png"]
@@ -90,7 +90,7 @@ def tagged(tmp_path_factory):
     st.sampled_from([None, "image", "audio"]),
     st.integers(1, 9),
 )
-def test_what_passes_is_what_has_such_tags(tagged, conditions, modality, k):
+def test_any_tag_conditions_select_the_matching_items(tagged, conditions, modality, k):
     library, known = tagged
     words = [f"tag:{label}{sign}{value!r}" for label, sign, value in conditions]
     hits = library.search("red", k=50, tag=words, modality=modality)
@@ -106,7 +106,7 @@ def test_what_passes_is_what_has_such_tags(tagged, conditions, modality, k):
     assert [hit.path for hit in few] == [hit.path for hit in hits][:k]
 
 
-def test_a_tag_that_there_is_not_is_named(library):
+def test_unknown_tag_in_a_filter_is_refused(library):
     with pytest.raises(BadQuery, match="--labels"):
         library.search("red", tag="dog>0.5")
     library.tag(["dog"])
@@ -114,19 +114,19 @@ def test_a_tag_that_there_is_not_is_named(library):
         library.search("red", tag="dgo>0.5")
 
 
-def test_what_comes_later_is_tagged_as_well(library, media, tmp_path):
+def test_new_files_are_tagged_by_index(library, media, tmp_path):
     library.tag(LABELS, none=OTHERS)
-    before = told(library)
+    before = all_tags(library)
     picture(media / "pictures" / "new.png", (250, 5, 5))
     sound(media / "sounds" / "other.wav", tone(90.0, 2.0))
     assert library.index().added == 2
     assert library.tags.of(media / "pictures" / "new.png")["red"] > 0.5
-    assert {name: tags for name, tags in told(library).items() if name in before} == before
+    assert {name: tags for name, tags in all_tags(library).items() if name in before} == before
     assert found(library, tag="red>0.5") == ["new.png", "red.png"]
     with bindsearch.open(tmp_path / "fresh.library") as fresh:
         fresh.index(media)
         fresh.tag(LABELS, none=OTHERS)
-        assert told(fresh) == told(library)
+        assert all_tags(fresh) == all_tags(library)
 
 
 def test_tags_follow_the_content(library, media):
@@ -154,7 +154,7 @@ def test_forgotten_items_leave_no_tags(library, media):
     assert library.doctor() == []
 
 
-def test_a_label_is_tagged_once(library, media):
+def test_tagging_a_label_again_replaces_it(library, media):
     library.tag(LABELS, none=OTHERS)
     library.tag(["red", "green"], none=False)
     assert list(library.tags) == ["blue", "yellow", "red", "green"]
@@ -168,15 +168,15 @@ def test_a_label_is_tagged_once(library, media):
     assert library.doctor() == []
 
 
-def test_a_file_without_tags_says_why(library, media):
+def test_error_explains_why_a_file_has_no_tags(library, media):
     (media / "broken.jpg").write_bytes(b"")
     (media / "table.bin").write_bytes(bytes(100))
     library.index(media)
-    for name, said in (
+    for name, message in (
         ("broken.jpg", "cannot be read: the file is empty"),
-        ("table.bin", "is of a kind that bindsearch does not read"),
+        ("table.bin", "cannot have tags: its format is not supported"),
     ):
-        with pytest.raises(BadQuery, match=said):
+        with pytest.raises(BadQuery, match=message):
             library.tags.of(media / name)
 
 
@@ -200,7 +200,7 @@ def test_tags_are_removed(library, media):
         assert list(snapshot.tag_keys()) == []
 
 
-def test_tagging_can_be_interrupted_and_goes_on(library, media, monkeypatch):
+def test_interrupted_tagging_continues(library, media, monkeypatch):
     monkeypatch.setattr("bindsearch.library.tags.MAX_TRANSACTION_ITEMS", 2)
     seen = []
 
@@ -216,18 +216,18 @@ def test_tagging_can_be_interrupted_and_goes_on(library, media, monkeypatch):
     assert library.doctor() == []
     library.index()
     assert library.tags["red"].tagged == 9
-    whole = told(library)
+    whole = all_tags(library)
     library.tags.remove()
     library.tag(LABELS, none=OTHERS)
-    assert told(library) == whole
+    assert all_tags(library) == whole
 
 
-def test_one_writer_at_a_time(library):
+def test_tagging_needs_the_writer_lock(library):
     with writing(library.path), pytest.raises(LibraryBusy):
         library.tag(LABELS, none=OTHERS)
 
 
-def test_tags_of_a_film_and_of_what_is_empty(tmp_path, samples):
+def test_tags_of_videos_and_of_an_empty_library(tmp_path, samples):
     shutil.copytree(samples / "videos", tmp_path / "films")
     with bindsearch.open(tmp_path / "films.library") as library:
         library.tag(["night", "sea"])
@@ -240,11 +240,11 @@ def test_tags_of_a_film_and_of_what_is_empty(tmp_path, samples):
         assert library.tags.of(film) == pytest.approx({name: expected[name] for name in ("night", "sea")}, abs=5e-3)
 
 
-# classifiers that know more than words ----------------------------------------------------------------------------
+# classifiers with examples ----------------------------------------------------------------------------------------
 
 
-def taught_by(library, media):
-    """A classifier whose labels say nothing in the toy space; its examples do."""
+def classifier_with_examples(library, media):
+    """Return a classifier with labels unknown to the toy space, which has only its examples to go by."""
     classifier = library.classifier(["plain", "odd"])
     examples = [
         Example(classifier.embed(media / "pictures" / f"{name}.png"), label)
@@ -253,8 +253,8 @@ def taught_by(library, media):
     return classifier.with_examples(examples)
 
 
-def test_a_saved_classifier_tags_as_well(library, media, tmp_path):
-    save_classifier(taught_by(library, media), tmp_path / "kept")
+def test_saved_classifier_can_tag(library, media, tmp_path):
+    save_classifier(classifier_with_examples(library, media), tmp_path / "kept")
     library.tag(library.load_classifier(tmp_path / "kept"))
     assert library.tags.of(media / "pictures" / "red.png")["plain"] > 0.5
     assert library.tags.of(media / "pictures" / "blue.png")["odd"] > 0.5
@@ -262,38 +262,38 @@ def test_a_saved_classifier_tags_as_well(library, media, tmp_path):
         library.tag(Classifier(bindsearch.space("plugin"), ["red"]))
 
 
-# to another space and back ----------------------------------------------------------------------------------------
+# migration to another space and back ------------------------------------------------------------------------------
 
 
-def test_tags_of_words_are_worked_out_anew_in_another_space(library, media, tmp_path):
+def test_migration_recomputes_tags_from_words(library, media, tmp_path):
     library.tag(LABELS, none=OTHERS)
     library.tags.remove(["blue"])
     report = library.migrate("plugin")
-    assert (report.tags_again, report.tags_dropped) == (["red", "yellow"], [])
+    assert (report.tags_recomputed, report.tags_dropped) == (["red", "yellow"], [])
     assert list(library.tags) == ["red", "yellow"]
     with bindsearch.open(tmp_path / "fresh.library", space="plugin") as fresh:
         fresh.index(media)
         fresh.tag(LABELS, none=OTHERS)
         fresh.tags.remove(["blue"])
-        assert told(fresh) == told(library)
+        assert all_tags(fresh) == all_tags(library)
     assert library.doctor() == []
 
 
-def test_tags_of_examples_are_dropped_and_come_back_with_the_space(library, media):
+def test_tags_from_examples_return_with_a_rollback(library, media):
     library.tag(["red"])
-    library.tag(taught_by(library, media))
-    before = told(library)
+    library.tag(classifier_with_examples(library, media))
+    before = all_tags(library)
     report = library.migrate("plugin")
-    assert (report.tags_again, report.tags_dropped) == (["red"], ["plain", "odd"])
+    assert (report.tags_recomputed, report.tags_dropped) == (["red"], ["plain", "odd"])
     assert list(library.tags) == ["red"]
     library.rollback()
-    assert told(library) == before
+    assert all_tags(library) == before
     assert library.doctor() == []
 
 
-def test_going_back_brings_what_was_tagged_since(library, media):
+def test_rollback_applies_later_changes_of_tags(library, media):
     library.tag(["red", "blue"])
-    library.tag(taught_by(library, media))
+    library.tag(classifier_with_examples(library, media))
     library.migrate("plugin")
     library.tags.remove(["red", "blue"])
     library.tag(["yellow", "odd"])
@@ -307,10 +307,10 @@ def test_going_back_brings_what_was_tagged_since(library, media):
     assert library.doctor() == []
 
 
-# what can be wrong with them --------------------------------------------------------------------------------------
+# faults -----------------------------------------------------------------------------------------------------------
 
 
-def test_the_doctor_sees_and_mends_what_is_astray(library, media):
+def test_doctor_repairs_misplaced_tags(library, media):
     library.tag(LABELS, none=OTHERS)
     ledger = library._editions.now().ledger
     row = np.zeros(4, dtype=np.float32)
@@ -325,7 +325,7 @@ def test_the_doctor_sees_and_mends_what_is_astray(library, media):
     assert library.tags["red"].tagged == 8
 
 
-def test_a_classifier_that_is_missing_takes_its_tags_with_it(library, media):
+def test_repair_drops_tags_without_classifier(library, media):
     library.tag(LABELS, none=OTHERS)
     library._editions.now().ledger.write(lambda txn: txn.drop_tags(1, None))
     picture(media / "pictures" / "new.png", (250, 5, 5))
@@ -337,21 +337,21 @@ def test_a_classifier_that_is_missing_takes_its_tags_with_it(library, media):
     library.index()
 
 
-def test_status_names_the_tags(library):
+def test_status_lists_the_tags(library):
     assert library.status().tags == ()
     library.tag(LABELS, none=OTHERS)
     assert library.status().as_json()["tags"] == tuple(LABELS)
     assert len(serialise(library.classifier(["red"]))) > 1000
 
 
-def test_why_not_names_the_condition(library, media):
+def test_why_not_names_the_failed_condition(library, media):
     library.tag(LABELS, none=OTHERS)
-    told = library.why_not(
+    explained = library.why_not(
         media / "pictures" / "blue.png", bindsearch.SearchRequest.of("red", tag=["red>0.5", "blue>0.5"])
     )
-    assert told.verdict == "filtered"
-    assert "tag:red>0.5 (it is 0.0" in told.reason
-    assert "tag:blue" not in told.reason
+    assert explained.verdict == "filtered"
+    assert "tag:red>0.5 (it is 0.0" in explained.reason
+    assert "tag:blue" not in explained.reason
     assert (
         library.why_not(media / "pictures" / "red.png", bindsearch.SearchRequest.of("red", tag="red>0.5")).verdict
         == "listed"

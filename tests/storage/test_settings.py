@@ -68,7 +68,7 @@ def test_settings_are_stored_in_the_library_and_shown(media, tmp_path, capsys):
         assert opened.settings == opened.status().settings == expected
     capsys.readouterr()
     assert main(["status", "-l", library]) == 0
-    assert "wished      recall 99.90%, 2.0 GB of memory, on cpu\n" in capsys.readouterr().out
+    assert "settings    recall 99.90%, memory 2.0 GB, device cpu\n" in capsys.readouterr().out
     assert main(["index", "-l", library, "-q", "--memory", "auto"]) == 0
     assert read_manifest(tmp_path / "my.library").settings == Settings(recall=0.999, device="cpu")
 
