@@ -151,7 +151,7 @@ def _check(args: argparse.Namespace) -> None:
     if args.files and not any(os.path.lexists(os.path.expanduser(name)) for name in args.files):
         raise BadQuery(f"there is no file or folder {args.files[0]}")
     if not args.files and not args.save and not args.tune:
-        raise BadQuery(f"name the files to classify, as in `bindsearch classify *.wav --labels A,B`; {NO_LABELS}")
+        raise BadQuery("name the files to classify, as in `bindsearch classify *.wav --labels A,B`")
 
 
 # The classifier ---------------------------------------------------------------------------------------------------

@@ -39,8 +39,8 @@ def show_tuning(tuning: Tuning, args: argparse.Namespace, screen: Screen) -> Non
     if args.json:
         screen.write(json.dumps({"kind": "tuning"} | tuning.as_json()))
     elif not args.quiet:
-        span = f"95 %: {tuning.gain_low:+.1%} to {tuning.gain_high:+.1%}"
-        kept = "" if tuning.kept else "; no gain, so the classifier stays as it was"
+        span = f"95 % interval {tuning.gain_low:+.1%} to {tuning.gain_high:+.1%}"
+        kept = "" if tuning.kept else "; no gain, so the classifier is unchanged"
         screen.write(
             f"tuned on {counted(tuning.tuned_on, 'file')}, evaluated on {tuning.judged_on:,} others: "
             f"{tuning.before:.1%} correct before, {tuning.after:.1%} after ({tuning.gain:+.1%}; {span}){kept}"

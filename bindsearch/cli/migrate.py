@@ -125,9 +125,9 @@ def _summarise(report: MigrationReport, screen: Screen) -> None:
     else:
         screen.write(f"not switched: searches still use space {report.before}, because files are missing")
         screen.write(
-            "connect their drive, or run `bindsearch index` if they were moved or deleted; then run `bindsearch"
+            "run `bindsearch migrate` again when they are back; if they were moved or deleted, run `bindsearch index`"
         )
-        screen.write("migrate` again, or `bindsearch migrate --allow-missing` to switch without them")
+        screen.write("first; `bindsearch migrate --allow-missing` switches without them")
 
 
 def _complain(report: MigrationReport, screen: Screen) -> None:

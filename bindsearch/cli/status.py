@@ -78,13 +78,13 @@ def _facts(status: Status) -> Iterator[tuple[str, str]]:
 
 
 def _indexes(status: Status) -> Iterator[tuple[str, str]]:
-    """Return the size, build time and recall of each index, the settings, and the state of FAISS."""
+    """Return the size, build time and recall of each index, the changed settings, and the state of FAISS."""
     for place, (modality, index) in enumerate(status.generations.items()):
         built = "" if index.build_s is None else f", built in {span(index.build_s)}"
+        why = f" ({index.why})" if index.why and index.kind != "exact" else ""
         each = f"{index.bytes_per_segment:,.0f} bytes a segment"
-        yield "" if place else "index", f"{modality}: {index.kind}, {each}{built}{_recall(index.certificate)}"
-        if index.why and index.kind != "exact":
-            yield "", f"{modality}: {index.kind}, because {index.why}"
+        yield "" if place else "index", f"{modality}: {index.kind}{why}, {each}{built}"
+        yield from (("", line) for line in _recall(modality, index.certificate))
     if settings := [*_changed_settings(status.settings)]:
         yield "settings", ", ".join(settings)
     yield "faiss", _faiss(status.devices)
@@ -104,18 +104,16 @@ def _changed_settings(settings: Settings) -> Iterator[str]:
         yield "hubness reduction on"
 
 
-def _recall(certificate: dict[str, Any] | None) -> str:
+def _recall(modality: str, certificate: dict[str, Any] | None) -> Iterator[str]:
     """Return the measured recall of the ten and the hundred best, each for the kind of query where it is lowest."""
     if certificate is None:
-        return ""
+        return
     worst = {at: min(certificate[at].items(), key=lambda pair: pair[1]["share"]) for at in ("at10", "at100")}
-    measured = [
-        f"{recall['share']:.1%} of the {best} best ({recall['low']:.1%} to {recall['high']:.1%}, {origin} queries)"
-        for best, (origin, recall) in zip(("ten", "hundred"), worst.values(), strict=True)
-    ]
+    for best, (origin, recall) in zip(("ten", "hundred"), worst.values(), strict=True):
+        interval = f"95 % interval {recall['low']:.1%} to {recall['high']:.1%}, {origin} queries"
+        yield f"{modality}: recall of the {best} best {recall['share']:.1%} ({interval})"
     when = f" on {certificate['measured'][:10]}" if "measured" in certificate else ""
-    queries = counted(certificate["queries"], "query", "queries")
-    return f"; recall {' and '.join(measured)}, measured with {queries}{when}"
+    yield f"{modality}: recall measured with {counted(certificate['queries'], 'query', 'queries')}{when}"
 
 
 def _faiss(devices: Devices) -> str:

@@ -98,7 +98,7 @@ def evaluate(paths: Sequence[Path], space: Space, options: EvaluationOptions, *,
     scores, confusions = _score_sets(embedded, space, options, notes)
     met = emergence(embedded, space, seed=options.seed)
     if met is None and {Modality.AUDIO, Modality.IMAGE} <= {each.dataset.modality for each in embedded}:
-        notes.append("emergence is not measured: pictures and sounds share fewer than two concepts")
+        notes.append("emergence is not measured: images and sounds share fewer than two concepts")
     if options.against is None:
         return Evaluation(space, options, tuple(embedded), scores, confusions, met, notes=tuple(notes))
     comparing = _Counter(None, on_progress)
