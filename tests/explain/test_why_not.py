@@ -93,7 +93,9 @@ def test_links_and_hidden_folders(library, media):
     (media / "dead.png").symlink_to(media / "nowhere.png")
     (media / "again").symlink_to(media / "pictures", target_is_directory=True)
     library.index(media)
-    assert library.why_not(secret, "red").reason.startswith("it is left out because .aside is hidden")
+    assert library.why_not(secret, "red").reason.startswith(
+        "it was skipped because .aside is hidden: to index it, name it"
+    )
     assert library.why_not(media / "dead.png", "red").reason == "it is a broken link"
     twice = {media / folder / "red.png" for folder in ("again", "pictures")}
     (known,) = {path for item in library.items() for path in item.paths} & twice

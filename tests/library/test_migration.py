@@ -380,7 +380,7 @@ def test_previous_space_is_kept_until_it_is_dropped(library):
     assert library.drop_old() == previous.bytes
     assert library.status().previous is None
     assert not (library.path / "ledger").exists()
-    assert sorted(path.name for path in (library.path / "index").iterdir()) == ["2-trial"]
+    assert sorted(path.name for path in (library.path / "index").iterdir()) == ["2-plugin"]
     with pytest.raises(LibraryError, match="no previous space to return to"):
         library.rollback()
     with pytest.raises(LibraryError, match="there is no previous space"):
