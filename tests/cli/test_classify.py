@@ -186,7 +186,7 @@ def test_tags_are_added_listed_filtered_and_removed(own, run):
     assert run("tag", "--remove", "stars,windows").out == "removed: stars, windows\n"
     assert run("tag", "--remove", "--json").lines == ['{"removed": ["campfire"]}']
     assert run("tag", "--remove").status == 1
-    assert "nothing is tagged" in run("tag").err
+    assert "there are no tags: `bindsearch tag --labels A,B,...` adds tags" in run("tag").err
 
 
 def test_other_verbs_filter_by_tags(own, run):
@@ -205,7 +205,7 @@ def test_other_verbs_filter_by_tags(own, run):
         (["search", "night", "--where", "tag:stars>2"], "from 0 to 1"),
         (["search", "tag:stars>0.5"], "the query is empty"),
         (["tag", "--remove", "stras"], "did you mean stars?"),
-        (["tag", "--labels", "a", "--remove"], "one thing at a time"),
+        (["tag", "--labels", "a", "--remove"], "use only one of --labels, --load, --remove and FILE"),
         (["tag", "--template", "a {}"], "--labels"),
         (["tag", "--labels", " , "], "at least one label"),
     ],
