@@ -37,7 +37,7 @@ def expected_vectors(content: int, count: int) -> np.ndarray:
 def make_content(content: int) -> Content:
     """Return a content that is derived from a number. Multiples of five have two runs."""
     count = content % 4 + 1
-    spans = [Span(start=float(place), end=place + 1.0) for place in range(count)]
+    spans = [Span(start=float(second), end=second + 1.0) for second in range(count)]
     runs = [Run(Modality.AUDIO, spans, expected_vectors(content, count).astype(np.float32))]
     if content % 5 == 0:
         text = expected_vectors(content + 1000, 1).astype(np.float32)
