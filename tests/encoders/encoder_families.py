@@ -65,8 +65,8 @@ VISIBLE_SUBJECTS = [
 ]
 
 OPENCLIP = Family(
-    name=f"local:{openclip_models.TRAINED}",
-    make=lambda: openclip_models.trained(VISIBLE_SUBJECTS),
+    name=f"local:{openclip_models.TRAINED_FOLDER}",
+    make=lambda: openclip_models.trained_encoder(VISIBLE_SUBJECTS),
     subjects=VISIBLE_SUBJECTS,
     margin=0.2,
 )

@@ -83,23 +83,23 @@ WEIGHTS = "open_clip_model.safetensors"
 
 # A trained model ----------------------------------------------------------------------------------------------------
 
-TRAINED = Path(tempfile.mkdtemp(prefix="bindsearch-openclip-"))
+TRAINED_FOLDER = Path(tempfile.mkdtemp(prefix="bindsearch-openclip-"))
 """Empty until a test needs the model."""
-atexit.register(shutil.rmtree, TRAINED, ignore_errors=True)
+atexit.register(shutil.rmtree, TRAINED_FOLDER, ignore_errors=True)
 
 
-def trained(meanings: Sequence[Mapping[Modality, Piece]]) -> OpenClipEncoder:
+def trained_encoder(meanings: Sequence[Mapping[Modality, Piece]]) -> OpenClipEncoder:
     """Return an encoder that was trained, for a second, to tell these few meanings apart."""
     pytest.importorskip("torch", reason=SKIP_REASON)
     pytest.importorskip("open_clip", reason=SKIP_REASON)
     from bindsearch.encoders.openclip.encoder import local
 
-    if not (TRAINED / WEIGHTS).exists():
+    if not (TRAINED_FOLDER / WEIGHTS).exists():
         model = random_model(PLAIN)
-        untrained = local(str(write_model(TRAINED, model, PLAIN)))
+        untrained = local(str(write_model(TRAINED_FOLDER, model, PLAIN)))
         _train(model, untrained, meanings)
-        write_model(TRAINED, model.eval(), PLAIN)
-    return local(str(TRAINED))
+        write_model(TRAINED_FOLDER, model.eval(), PLAIN)
+    return local(str(TRAINED_FOLDER))
 
 
 def _train(model: Any, encoder: OpenClipEncoder, meanings: Sequence[Mapping[Modality, Piece]]) -> None:
