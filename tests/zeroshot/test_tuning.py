@@ -92,7 +92,7 @@ def test_too_few_files_and_wrong_order_are_refused():
         tune(classifier.with_examples(examples_of(["red"], 2)), examples_of(["red", "blue"], 2))
 
 
-def test_all_files_can_be_tune_on_all():
+def test_tune_on_all_uses_every_modality_present():
     tuned, choices = tune_on_all(Classifier(TOY, COLOURS, templates=WRONG), examples_of(list(COLOURS), 4))
     assert set(choices) == {Modality.IMAGE}
     assert tuned.prompts.templates[Modality.IMAGE] == choices[Modality.IMAGE].templates
