@@ -131,4 +131,4 @@ def _snippet(hit: Hit, row: tuple[str, ...], widths: list[int], screen: Screen) 
 
 def _legend(searched: int) -> str:
     what = "this segment" if searched == 1 else f"these {counted(searched, 'segment')}"
-    return f"by chance (E-value): how often unrelated files score this high in a search of {what}"
+    return f"by chance (E-value): how many hits this good an unrelated query would find in {what}"

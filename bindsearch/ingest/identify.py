@@ -25,7 +25,7 @@ class IdentifiedFile:
     kind: MediaKind | None = None
     digest: bytes = NO_CONTENT
     refused: str = ""
-    """Why the file cannot be read under this name."""
+    """Why the file was refused before its content was hashed; stored with the path."""
     deferral: str = ""
     """Why the file could not be read this time."""
     vanished: bool = False

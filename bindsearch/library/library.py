@@ -123,8 +123,8 @@ class Library:
     ) -> Report:
         """Update the library to the current content of files and folders, by default of those indexed before.
 
-        `metadata` is stored with each path for filters; `retry` tries quarantined files again; `stop` is called after
-        every file and ends the run when it returns True. After the last commit, indexes that are due are rebuilt,
+        `metadata` is stored with each path for filters; `retry` tries quarantined files again; `stop` is called often
+        and ends the run when it returns True. After the last commit, indexes that are due are rebuilt,
         while others may search and write. Raises `LibraryBusy` while another process writes, `LibraryFull`,
         `BadQuery` for a path that does not exist.
         """

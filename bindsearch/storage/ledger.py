@@ -2,7 +2,7 @@
 
 Tables (numbers big-endian, so that keys sort as the numbers do):
 
-    paths       path key -> size, mtime, digest, metadata                 which content each path holds
+    paths       path key -> size, mtime, digest, metadata, refusal        the content of each path, or why it is refused
     owners      digest -> path keys (several values)                      the inverse: which paths hold a content
     contents    digest -> item                                            which item a content is
     items       item -> record with its runs                              one content

@@ -145,7 +145,7 @@ def test_list_is_aligned(monkeypatch):
         "1     1 in 5,000   0.90  image                       /m/night.jpg (+1 copy)",
         "2         1 in 3   0.80  video·audio  1:01.0–1:03.5  /m/a b.mp4",
         "3  12 per search  -0.10  text                        /m/p.txt  “Bad\\x07 sky”",
-        "by chance (E-value): how often unrelated files score this high in a search of these 1,234 segments",
+        "by chance (E-value): how many hits this good an unrelated query would find in these 1,234 segments",
     ]
 
 
