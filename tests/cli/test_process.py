@@ -81,7 +81,7 @@ def test_first_signal_stops_cleanly_and_next_run_completes(notes, number, status
     terminal.process.send_signal(number)
     assert terminal.finish() == status
     assert "stopping after this batch; press Ctrl-C again to stop at once" in terminal.shown
-    assert "stopped: the same command goes on from here" in terminal.shown
+    assert "stopped: run the same command to continue" in terminal.shown
     assert "Traceback" not in terminal.shown
     done = items("notes.library")
     assert 0 < done < NOTES
