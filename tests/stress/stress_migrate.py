@@ -149,7 +149,7 @@ class MigrationKiller:
             done_before = done
             if self._verbose:
                 print(
-                    f"{library.stem}, kill {self.report.kills}: space {space}, {done} files done, "
+                    f"library {library.stem}, kill {self.report.kills}: space {space}, {done} files done, "
                     f"{len(self.report.problems)} problems"
                 )
         return done_before
