@@ -104,7 +104,7 @@ def memory_per_segment(kind: str, dim: int, *, codes: bool = True) -> int:
     """Return what of a segment must be in memory for steady speed.
 
     Exact search needs its codes twice, as mapped pages of the file and in the copy of faiss, or its vector where there
-    is no faiss. IVF lists need one bit a dimension (four where one told rows apart too badly), a graph its links and
+    is no faiss. IVF lists need one bit a dimension (four where one separates rows too poorly), a graph its links and
     six bits a dimension. All need the id. The vectors and codes of candidates stay on disk.
     """
     if kind in ("ivf", "hnsw"):

@@ -78,22 +78,26 @@ def add(verbs: Verbs) -> None:
         help="report the accuracy; the true label of a file is the name of its folder, or is listed in a table (.csv)",
     )
     add("--picture", type=picture, metavar="FILE", help="with --truth, write the confusion matrix to this image file")
-    add(
-        "--examples",
-        metavar="FOLDER|TABLE",
-        help="labelled files that are compared with each file, in addition to the labels; without --labels, their "
-        "labels are used",
-    )
-    add(
-        "--tune",
-        metavar="FOLDER|TABLE",
-        help="tune the prompts on one half of these labelled files and evaluate on the other",
-    )
+    _add_labelled_files(parser)
     add("--save", type=target, metavar="FILE", help="save the classifier to a file")
     add("--load", metavar="FILE", help="use a classifier saved with --save")
     add("--space", metavar="NAME", help="the space (default: the library's, else the built-in one)")
     add_common(parser)
     parser.set_defaults(run=run)
+
+
+def _add_labelled_files(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--examples",
+        metavar="FOLDER|TABLE",
+        help="labelled files that are compared with each file, in addition to the labels; without --labels, their "
+        "labels are used",
+    )
+    parser.add_argument(
+        "--tune",
+        metavar="FOLDER|TABLE",
+        help="tune the prompts on one half of these labelled files and evaluate on the other",
+    )
 
 
 def add_labels(parser: argparse.ArgumentParser) -> None:

@@ -72,8 +72,14 @@ def add(verbs: Verbs) -> None:
     parser.add_argument(
         "--rebuild-index",
         metavar="KIND",
-        help="rebuild the indexes: `exact`, `ivf`, `hnsw`, or `auto` to choose by size",
+        help="rebuild the indexes: `exact`, `ivf`, `hnsw`, another registered kind, or `auto` to choose by size",
     )
+    _add_settings(parser)
+    add_common(parser)
+    parser.set_defaults(run=run)
+
+
+def _add_settings(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("settings of the indexes (stored in the library)")
     group.add_argument(
         "--memory",
@@ -90,8 +96,6 @@ def add(verbs: Verbs) -> None:
     group = parser.add_argument_group("settings of the ranking (stored in the library)")
     for name, description in SWITCHES.items():
         group.add_argument(f"--{name}", choices=("on", "off"), metavar="on|off", help=description)
-    add_common(parser)
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:

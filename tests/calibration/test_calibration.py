@@ -471,14 +471,14 @@ def test_operand_of_zero_weight_changes_nothing(tmp_path, kind):
 
 def test_sum_of_text_and_image_is_calibrated(tmp_path):
     world = World(30, items=800, clusters=10**5)  # no two images share a subject
-    shelf, asked = world.items[:400], world.items[400:]
-    calibration = fitted_calibration(world, tmp_path, items=shelf)
+    indexed, asked = world.items[:400], world.items[400:]
+    calibration = fitted_calibration(world, tmp_path, items=indexed)
     found = []
     for word, picture in zip(world.unrelated(len(asked)), asked, strict=True):
         query = query_of((1, Modality.TEXT, word), (1, Modality.IMAGE, picture))
         calibrated = calibration.calibrate(query, searched={Modality.IMAGE: 400})
         model = calibrated.models[Modality.IMAGE]
-        found.append(model.expect(model.surprisal(float(calibrated.adjusted_scores(Modality.IMAGE, shelf).max()))))
+        found.append(model.expect(model.surprisal(float(calibrated.adjusted_scores(Modality.IMAGE, indexed).max()))))
     assert within(np.array(found), 0.1, 3)
     assert within(np.array(found), 0.5, 2)
 

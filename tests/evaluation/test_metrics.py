@@ -11,7 +11,7 @@ from hypothesis import given, strategies as st
 
 from bindsearch.evaluation.metrics import METRICS, interval, mean, rank_items
 
-TOLD = [True, False, True, False, False, True]
+RELEVANT = [True, False, True, False, False, True]
 """Right ones at ranks 1, 3 and 6."""
 BY_HAND = {
     "R@1": 1.0,
@@ -26,8 +26,8 @@ BY_HAND = {
 }
 
 
-def slow(name: str, told: list[bool]) -> float:
-    right = [rank for rank, relevant in enumerate(told, 1) if relevant]
+def slow(name: str, relevant_at: list[bool]) -> float:
+    right = [rank for rank, relevant in enumerate(relevant_at, 1) if relevant]
     k = int(name.rpartition("@")[2].rpartition("-")[2]) if name != "mAP" else 0
     early = [rank for rank in right if rank <= k]
     if name == "mAP":
@@ -35,7 +35,7 @@ def slow(name: str, told: list[bool]) -> float:
     if name.startswith("R@"):
         return len(early) / min(k, len(right))
     if name.startswith("P@"):
-        return len(early) / min(k, len(told))
+        return len(early) / min(k, len(relevant_at))
     if name.startswith("nDCG"):
         ideal = sum(1 / math.log2(rank + 1) for rank in range(1, min(k, len(right)) + 1))
         return sum(1 / math.log2(rank + 1) for rank in early) / ideal
@@ -44,13 +44,13 @@ def slow(name: str, told: list[bool]) -> float:
 
 @pytest.mark.parametrize("name", BY_HAND)
 def test_by_hand(name):
-    assert METRICS[name].of(np.array([TOLD]))[0] == pytest.approx(BY_HAND[name])
+    assert METRICS[name].of(np.array([RELEVANT]))[0] == pytest.approx(BY_HAND[name])
 
 
 @pytest.mark.parametrize("name", METRICS)
-@given(told=st.lists(st.booleans(), min_size=1, max_size=25).filter(any))
-def test_as_slow_code_has_it(name, told):
-    assert METRICS[name].of(np.array([told]))[0] == pytest.approx(slow(name, told))
+@given(relevant_at=st.lists(st.booleans(), min_size=1, max_size=25).filter(any))
+def test_equals_a_plain_implementation(name, relevant_at):
+    assert METRICS[name].of(np.array([relevant_at]))[0] == pytest.approx(slow(name, relevant_at))
 
 
 @pytest.mark.parametrize("name", METRICS)

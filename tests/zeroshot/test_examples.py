@@ -70,12 +70,12 @@ def test_share_and_width_minimise_the_cross_entropy():
     cache = fit_examples(keys, codes.tolist(), [str(n) for n in range(30)], logits=logits, temperature=0.05)
 
     def left_out(share: float, width: float) -> float:
-        told = []
+        row_logits = []
         for place in range(30):
             others = np.delete(np.arange(30), place)
             alone = ExampleCache(keys[others], codes[others], share, width).evidence(keys[place : place + 1], 3)[0]
-            told.append((1 - share) * logits[place] + share * alone)
-        return cross_entropy(np.stack(told), codes)
+            row_logits.append((1 - share) * logits[place] + share * alone)
+        return cross_entropy(np.stack(row_logits), codes)
 
     chosen = left_out(cache.share, cache.width)
     assert chosen <= min(left_out(share, width) for share in (0.0, 0.3, 0.6, 1.0) for width in (0.03, 0.1, 0.3)) + 1e-9
@@ -86,12 +86,12 @@ def test_log_densities_are_log_means_of_exponentials(examples, labels, seed):
     chance = np.random.default_rng(seed)
     kernel, codes = chance.normal(0, 30, (3, examples)), chance.integers(0, labels, examples)
     found = log_densities(kernel, codes, labels)
-    for row, told in zip(kernel, found, strict=True):
+    for row, row_logits in zip(kernel, found, strict=True):
         for label in range(labels):
             own = row[codes == label] if (codes == label).any() else row
             top = own.max()
-            assert told[label] == pytest.approx(top + np.log(np.exp(own - top).mean()), abs=1e-6, rel=1e-9) or (
-                told[label] < row.max() - 600  # so unlikely that floats end
+            assert row_logits[label] == pytest.approx(top + np.log(np.exp(own - top).mean()), abs=1e-6, rel=1e-9) or (
+                row_logits[label] < row.max() - 600  # so unlikely that floats end
             )
 
 
@@ -113,7 +113,7 @@ def test_examples_of_unknown_labels_are_refused():
 
 def test_none_of_these_remains_an_answer_with_examples():
     knowing = Classifier(TOY, ["red", "green"], none=["blue", "yellow"]).with_examples(examples_of(["red", "green"], 3))
-    told = knowing.predict(noisy("red", 9))
-    assert told[0].label == "red"
-    assert sum(each.probability for each in told) == pytest.approx(1.0)
-    assert {each.label for each in told} == set(knowing.answers)
+    row_logits = knowing.predict(noisy("red", 9))
+    assert row_logits[0].label == "red"
+    assert sum(each.probability for each in row_logits) == pytest.approx(1.0)
+    assert {each.label for each in row_logits} == set(knowing.answers)

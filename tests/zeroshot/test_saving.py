@@ -63,9 +63,9 @@ def test_tuned_classifier_with_examples_round_trips(tmp_path):
 def test_file_without_prior_exponent_loads_with_one():
     size = struct.unpack_from("<Q", raw := serialise(Classifier(TOY, ["red", "green"], none=["blue"])))[0]
     header = json.loads(raw[8 : 8 + size])
-    told = json.loads(header["__metadata__"]["told"])
-    assert told.pop("crowding") == PRIOR_EXPONENT
-    header["__metadata__"]["told"] = json.dumps(told)
+    description = json.loads(header["__metadata__"]["told"])
+    assert description.pop("crowding") == PRIOR_EXPONENT
+    header["__metadata__"]["told"] = json.dumps(description)
     older = json.dumps(header).encode()
     again = deserialise(struct.pack("<Q", len(older)) + older + raw[8 + size :], TOY, name="it")
     logits = again.logits([noisy("blue")])[0]
@@ -100,8 +100,8 @@ def changed(**changes: object) -> bytes:
     """The same file with something else in its header."""
     size = struct.unpack_from("<Q", WHOLE)[0]
     header = json.loads(WHOLE[8 : 8 + size])
-    told = json.loads(header["__metadata__"]["told"]) | changes
-    header["__metadata__"]["told"] = json.dumps(told)
+    description = json.loads(header["__metadata__"]["told"]) | changes
+    header["__metadata__"]["told"] = json.dumps(description)
     raw = json.dumps(header).encode()
     raw += b" " * (-len(raw) % 8)
     return struct.pack("<Q", len(raw)) + raw + WHOLE[8 + size :]

@@ -20,25 +20,25 @@ WRONG = ["un{}ish", "the {}ly"]
 def test_tuning_gains_on_the_other_half():
     misled = Classifier(TOY, COLOURS, templates=WRONG)
     examples = examples_of(list(COLOURS), 10)
-    tuned, told = tune(misled, examples)
-    assert told.kept
-    assert (told.tuned_on, told.judged_on) == (20, 20)
-    assert told.after > told.before + 0.2
-    assert told.gain_low <= told.gain <= told.gain_high
+    tuned, report = tune(misled, examples)
+    assert report.kept
+    assert (report.tuned_on, report.judged_on) == (20, 20)
+    assert report.after > report.before + 0.2
+    assert report.gain_low <= report.gain <= report.gain_high
     own, other = halves(examples)
     answers = tuned.probabilities([each.media for each in other]).argmax(axis=1)
-    assert told.after == np.mean(
+    assert report.after == np.mean(
         [tuned.labels[answer] == each.label for answer, each in zip(answers, other, strict=True)]
     )
     assert not {id(each) for each in own} & {id(each) for each in other}
-    assert sum(told.templates["image"].values()) == pytest.approx(1.0, abs=1e-4)
+    assert sum(report.templates["image"].values()) == pytest.approx(1.0, abs=1e-4)
 
 
 def test_without_gain_the_classifier_is_unchanged():
     classifier = Classifier(TOY, COLOURS)
-    tuned, told = tune(classifier, examples_of(list(COLOURS), 6))
-    assert told.before == told.after == 1.0
-    assert not told.kept
+    tuned, report = tune(classifier, examples_of(list(COLOURS), 6))
+    assert report.before == report.after == 1.0
+    assert not report.kept
     assert tuned is classifier
 
 
@@ -46,8 +46,8 @@ def test_random_labels_gain_nothing():
     """Whatever is chosen on one half must not look good on the other."""
     chance = np.random.default_rng(3)
     random = [Example(each.media, str(chance.choice(list(COLOURS)))) for each in examples_of(list(COLOURS), 30)]
-    _, told = tune(Classifier(TOY, COLOURS), random)
-    assert told.gain_low < 0.1
+    _, report = tune(Classifier(TOY, COLOURS), random)
+    assert report.gain_low < 0.1
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 4)), min_size=1, max_size=40))
