@@ -42,7 +42,7 @@ class Architecture:
 _SPECTROGRAM = "bindsearch.encoders.pocket.spectrogram:spectrogram"
 TOWERS = {
     "pocket": Architecture(
-        "bindsearch.encoders.pocket.encoder:build_pretrained_audio_tower",
+        "bindsearch.encoders.pocket.torch_weights:build_pretrained_audio_tower",
         _SPECTROGRAM,
         Windowing(),
         ("trunk.", "widen."),

@@ -1,8 +1,8 @@
 """The `pocket` space: three small towers for images, texts and sounds, trained by this project and shipped with it.
 
 The weights are `weights/pocket.safetensors` (float16), with the vocabulary in `weights/words.txt` and the model card in
-`weights/card.json`. A tower is loaded when something of its modality is first encoded; only images and sounds need
-torch.
+`weights/card.json`. Each tower is an ONNX graph beside them that refers to its tensors in that file; ONNX Runtime loads
+and runs it when something of its modality is first encoded.
 """
 
 from __future__ import annotations
@@ -11,27 +11,27 @@ import functools
 import hashlib
 import json
 from collections.abc import Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL.Image import Image, Resampling
+from PIL.Image import Image, Resampling, fromarray
 
-from bindsearch.errors import MissingExtra, MissingWeights
+from bindsearch.errors import MissingWeights
 from bindsearch.ports import Prepared
 from bindsearch.types import Modality, Piece, SpaceSpec, Vectors, Windowing
 
 from ..shared.lazy_towers import LazyTowers
-from .spectrogram import spectrogram
-from .text_tower import NumpyTextTower
+from .spectrogram import RATE, spectrogram
 from .wordpiece import UNKNOWN_TOKEN, WordPieceTokenizer
 
 WEIGHTS = Path(__file__).parent / "weights"
 IMAGE_SIDE = 128
 MAX_TOKENS = 32
 """Longest text in word pieces; the rest is cut."""
+PADDING = 0
+"""Token behind the last word piece of a text."""
 WINDOWING = Windowing(image_side=2 * IMAGE_SIDE)
 TEMPERATURE = 0.05
 """Temperature of the text tower's distillation loss (`losses.distillation`), unless the model card has another."""
@@ -45,7 +45,7 @@ class PocketEncoder(LazyTowers):
     def __init__(self, weights: Path = WEIGHTS) -> None:
         """Read the model card, without loading weights. Raises `MissingWeights`."""
         self._folder = weights
-        self._model_card = _read_model_card(weights / "card.json")
+        self._model_card = read_model_card(weights / "card.json")
         spec = SpaceSpec(
             name="pocket",
             dim=int(self._model_card["dim"]),
@@ -75,12 +75,8 @@ class PocketEncoder(LazyTowers):
         tower = self._tower(Modality.IMAGE if modality == Modality.VIDEO else modality)
         rows = np.stack(batch)
         if modality == Modality.TEXT:
-            text_vectors: Vectors = tower(rows)
-            return text_vectors
-        import torch
-
-        with torch.inference_mode():
-            vectors: Vectors = torch.nn.functional.normalize(tower(torch.from_numpy(rows)), dim=1).numpy()
+            rows = rows[:, : int((rows != PADDING).sum(axis=1).max())]
+        vectors: Vectors = tower(rows)
         return vectors
 
     @functools.cached_property
@@ -88,33 +84,42 @@ class PocketEncoder(LazyTowers):
         return WordPieceTokenizer.from_file(self._folder / "words.txt")
 
     def _load(self, modality: Modality) -> Any:
-        tower = _read_tower(self._folder / "pocket.safetensors", modality, self._model_card["weights"])
-        if modality == Modality.TEXT:
-            return tower
-        return import_module("bindsearch.encoders.pocket.towers").fuse_batch_norms(tower)
+        from ..shared.onnx_tower import OnnxTower  # imported here, so that `spec` does not load ONNX Runtime
+
+        digest = self._model_card["weights"]
+        check_weights(self._folder / "pocket.safetensors", digest)
+        path = self._folder / f"{modality}.onnx"
+        return OnnxTower.load(path, weights=digest, probe=lambda: np.stack(list(map(self.prepare, probes(modality)))))
 
 
-def build_pretrained_audio_tower(dim: int) -> Any:
-    """Build the shipped audio tower for a space of any dimension, with a new head."""
-    towers = import_module("bindsearch.encoders.pocket.towers")
-    tower = towers.AudioTower(dim=dim)
-    digest = _read_model_card(WEIGHTS / "card.json")["weights"]
-    shipped = _read_tower(WEIGHTS / "pocket.safetensors", Modality.AUDIO, digest).state_dict()
-    statistics = {"listening.head.mean", "listening.head.scale"}  # of the features, so they hold for any head
-    pretrained = {
-        name: value for name, value in shipped.items() if name.startswith(("trunk.", "widen.")) or name in statistics
-    }
-    tower.load_state_dict(pretrained, strict=False)
-    return tower
-
-
-def _read_model_card(path: Path) -> Any:
+def read_model_card(path: Path) -> Any:
+    """Return the model card of shipped weights. Raises `MissingWeights`."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise MissingWeights(
             f"{path} cannot be read: the weights of the pocket space are not installed; install bindsearch again"
         ) from error
+
+
+def check_weights(path: Path, digest: str) -> None:
+    """Raise `MissingWeights` unless the SHA-256 of a weight file is the one in its model card."""
+    if not path.exists() or hashlib.sha256(path.read_bytes()).hexdigest() != digest:
+        raise MissingWeights(
+            f"{path} is not the file that its model card, card.json, describes: install bindsearch again"
+        )
+
+
+def probes(modality: Modality) -> list[Piece]:
+    """Return pieces on which an accelerator is compared with the CPU."""
+    rng = np.random.default_rng(0)
+    if modality == Modality.TEXT:
+        contents: list[Any] = ["rain", "two dogs run along a beach at night", "Frogs, croaking in a pond!"]
+    elif modality == Modality.IMAGE:
+        contents = [fromarray(rng.integers(0, 255, (side, side, 3), np.uint8)) for side in (4, 16, 128)]
+    else:
+        contents = [rng.normal(0, scale, RATE).astype(np.float32) for scale in (0.01, 0.1, 0.3)]
+    return [Piece(modality, content) for content in contents]
 
 
 def _normalised_pixels(image: Image) -> NDArray[np.float32]:
@@ -125,30 +130,8 @@ def _normalised_pixels(image: Image) -> NDArray[np.float32]:
 
 
 def _token_ids(text: str, tokenizer: WordPieceTokenizer) -> NDArray[np.int64]:
-    """Return the tokens of a text, padded with 0; an empty text is one unknown token. *Shape:* (32,)."""
+    """Return the tokens of a text, padded; an empty text is one unknown token. *Shape:* (32,)."""
     tokens = tokenizer.encode(text)[:MAX_TOKENS] or [UNKNOWN_TOKEN]
-    row = np.zeros(MAX_TOKENS, np.int64)
+    row = np.full(MAX_TOKENS, PADDING, np.int64)
     row[: len(tokens)] = tokens
     return row
-
-
-def _read_tower(path: Path, modality: Modality, digest: str) -> Any:
-    """Load one tower, in float32, from the file with all three. Raises `MissingWeights`, `MissingExtra`."""
-    try:
-        from safetensors import safe_open
-
-        towers = None if modality == Modality.TEXT else import_module("bindsearch.encoders.pocket.towers")
-    except ModuleNotFoundError as error:
-        raise MissingExtra(f"the pocket space needs the package {error.name!r}: pip install {error.name}") from error
-    if not path.exists() or hashlib.sha256(path.read_bytes()).hexdigest() != digest:
-        raise MissingWeights(
-            f"{path} is not the file that its model card, card.json, describes: install bindsearch again"
-        )
-    with safe_open(path, framework="pt" if towers else "np") as file:
-        names = [name for name in file.keys() if name.startswith(f"{modality}.")]
-        weights = {name.removeprefix(f"{modality}."): file.get_tensor(name) for name in names}
-    if towers is None:
-        return NumpyTextTower({name: value.astype(np.float32) for name, value in weights.items()})
-    tower = towers.build_tower(str(modality), weights)
-    tower.load_state_dict(weights)
-    return tower.float().eval()

@@ -2,18 +2,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from bindsearch.encoders.pocket.encoder import IMAGE_SIDE, PocketEncoder
+from bindsearch.encoders.pocket.encoder import IMAGE_SIDE, WEIGHTS, PocketEncoder
 from bindsearch.encoders.pocket.spectrogram import BANDS, RATE, WINDOW_SAMPLES, spectrogram
 from bindsearch.encoders.pocket.wordpiece import UNKNOWN_TOKEN, WordPieceTokenizer
 from PIL import Image
 
-from bindsearch.errors import MissingWeights
+from bindsearch.core.vectors import unit
+from bindsearch.errors import DamagedWeights, MissingWeights
 from bindsearch.types import Modality, Piece
 
 VOCABULARY = ["[PAD]", "[UNK]", "a", "dog", "bark", "##ing", "##s", "cafe", ",", "!", "run"]
@@ -83,27 +85,15 @@ def test_missing_weights_are_reported(tmp_path):
         PocketEncoder(tmp_path)
 
 
-def write_random_model(folder: Path) -> Path:
-    """Write a model with random weights, and return the folder."""
-    torch = pytest.importorskip("torch", reason="the towers need torch")
-    save = pytest.importorskip("safetensors.torch", reason="the weights are safetensors")
-    from bindsearch.encoders.pocket import towers as towers
+@pytest.fixture(scope="module")
+def encoder() -> PocketEncoder:
+    return PocketEncoder()
 
-    torch.manual_seed(0)
-    modules = {
-        "image": towers.ImageTower(),
-        "text": towers.TextTower(towers.TextConfig(len(VOCABULARY), length=32)),
-        "audio": towers.AudioTower(),
-    }
-    weights = {
-        f"{modality}.{name}": value for modality, tower in modules.items() for name, value in tower.state_dict().items()
-    }
-    float16 = {name: value.half() if value.is_floating_point() else value for name, value in weights.items()}
-    save.save_file(float16, folder / "pocket.safetensors")
-    (folder / "words.txt").write_text("\n".join(VOCABULARY), encoding="utf-8")
-    digest = hashlib.sha256((folder / "pocket.safetensors").read_bytes()).hexdigest()
-    (folder / "card.json").write_text(json.dumps({"dim": 256, "weights": digest}))
-    return folder
+
+@pytest.fixture
+def weights(tmp_path) -> Path:
+    """Return a folder with a copy of the shipped weights."""
+    return Path(shutil.copytree(WEIGHTS, tmp_path / "weights"))
 
 
 IMAGES = [
@@ -119,8 +109,7 @@ PIECES = {
 }
 
 
-def test_vectors_do_not_depend_on_the_batch_or_the_run(tmp_path):
-    encoder = PocketEncoder(write_random_model(tmp_path))
+def test_vectors_do_not_depend_on_the_batch_or_the_run(encoder):
     for modality, pieces in PIECES.items():
         prepared = [encoder.prepare(piece) for piece in pieces]
         together = encoder.encode(modality, prepared)
@@ -132,59 +121,124 @@ def test_vectors_do_not_depend_on_the_batch_or_the_run(tmp_path):
         assert np.array_equal(encoder.encode(modality, prepared), together)
 
 
-def test_video_frame_is_encoded_as_an_image(tmp_path):
-    encoder = PocketEncoder(write_random_model(tmp_path))
+def test_video_frame_is_encoded_as_an_image(encoder):
     frame = encoder.prepare(Piece(Modality.VIDEO, IMAGES[0]))
     assert frame.shape == (3, IMAGE_SIDE, IMAGE_SIDE)
     vectors = encoder.encode(Modality.VIDEO, [frame])
     assert np.array_equal(vectors, encoder.encode(Modality.IMAGE, [encoder.prepare(PIECES[Modality.IMAGE][0])]))
 
 
-def test_changed_weights_are_rejected(tmp_path):
-    encoder = PocketEncoder(write_random_model(tmp_path))
-    with (tmp_path / "pocket.safetensors").open("ab") as file:
+def test_empty_batch_has_no_vectors(encoder):
+    assert encoder.encode(Modality.IMAGE, []).shape == (0, 256)
+
+
+def test_fingerprint_is_that_of_earlier_versions(encoder):
+    assert encoder.spec.fingerprint == "60893d918387c4c072eab6bf1154ee24"
+
+
+@pytest.mark.parametrize("modality", PIECES)
+def test_vectors_equal_those_of_the_torch_towers(encoder, modality):
+    torch = pytest.importorskip("torch", reason="compares with the towers in torch")
+    pytest.importorskip("safetensors", reason="the towers in torch read safetensors")
+    from bindsearch.encoders.pocket.torch_weights import read_tower
+
+    prepared = [encoder.prepare(piece) for piece in PIECES[modality]]
+    with torch.inference_mode():
+        expected = read_tower(modality)(torch.from_numpy(np.stack(prepared))).numpy()
+    found = encoder.encode(modality, prepared)
+    assert np.abs(unit(found) - unit(expected)).max() < 1e-5
+    assert np.abs(found - expected).max() < 1e-5 * np.abs(expected).max()
+
+
+def test_texts_of_every_length_equal_those_of_the_torch_tower(encoder):
+    torch = pytest.importorskip("torch", reason="compares with the tower in torch")
+    pytest.importorskip("safetensors", reason="the tower in torch reads safetensors")
+    from bindsearch.encoders.pocket.torch_weights import read_tower
+
+    rng = np.random.default_rng(0)
+    tokens = np.zeros((64, 32), np.int64)
+    for row, length in zip(tokens, [*range(1, 33)] * 2, strict=True):
+        row[:length] = rng.integers(1, 27_000, length)
+    with torch.inference_mode():
+        expected = read_tower(Modality.TEXT)(torch.from_numpy(tokens)).numpy()
+    assert np.abs(unit(encoder.encode(Modality.TEXT, list(tokens))) - unit(expected)).max() < 1e-5
+
+
+# Weight files --------------------------------------------------------------------------------------------------------
+
+
+def test_shipped_graphs_are_those_that_the_script_writes(weights):
+    pytest.importorskip("onnx", reason="writing graphs needs onnx")
+    import export_onnx
+
+    for path in export_onnx.export(weights):
+        assert path.read_bytes() == (WEIGHTS / path.name).read_bytes(), f"{path.name}: run export_onnx.py"
+
+
+def test_changed_weights_are_rejected(weights):
+    encoder = PocketEncoder(weights)
+    with (weights / "pocket.safetensors").open("ab") as file:
         file.write(b"x")
     with pytest.raises(MissingWeights, match="is not the file that its model card"):
         encoder.encode(Modality.TEXT, [encoder.prepare(PIECES[Modality.TEXT][0])])
 
 
-def test_spec_loads_neither_weights_nor_torch(tmp_path):
+def test_graph_of_other_weights_is_rejected(weights):
+    with (weights / "pocket.safetensors").open("ab") as file:
+        file.write(b"x")
+    digest = hashlib.sha256((weights / "pocket.safetensors").read_bytes()).hexdigest()
+    (weights / "card.json").write_text(json.dumps({"dim": 256, "weights": digest}), encoding="utf-8")
+    encoder = PocketEncoder(weights)
+    with pytest.raises(MissingWeights, match=r"text\.onnx was written for other weights"):
+        encoder.encode(Modality.TEXT, [encoder.prepare(PIECES[Modality.TEXT][0])])
+
+
+def test_missing_and_damaged_graphs_are_reported(weights):
+    encoder = PocketEncoder(weights)
+    token_ids = encoder.prepare(PIECES[Modality.TEXT][0])
+    (weights / "text.onnx").write_bytes(b"no graph")
+    with pytest.raises(DamagedWeights, match=r"text\.onnx cannot be loaded"):
+        encoder.encode(Modality.TEXT, [token_ids])
+    (weights / "text.onnx").unlink()
+    with pytest.raises(MissingWeights, match=r"text\.onnx is missing"):
+        encoder.encode(Modality.TEXT, [token_ids])
+
+
+# What is loaded -------------------------------------------------------------------------------------------------------
+
+
+def test_spec_loads_neither_weights_nor_onnx_runtime(tmp_path):
     (tmp_path / "card.json").write_text(json.dumps({"dim": 256, "weights": "none"}))
     source = (
         "import sys; from pathlib import Path; from bindsearch.encoders.pocket.encoder import PocketEncoder;"
-        f"spec = PocketEncoder(Path({str(tmp_path)!r})).spec; print(spec.dim, 'torch' in sys.modules)"
+        f"spec = PocketEncoder(Path({str(tmp_path)!r})).spec; print(spec.dim, 'onnxruntime' in sys.modules)"
     )
     completed = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=True)
     assert completed.stdout.split() == ["256", "False"]
 
 
-def test_encoding_text_does_not_load_torch(tmp_path):
-    source = (
-        "import sys; from pathlib import Path; from bindsearch.encoders.pocket.encoder import PocketEncoder;"
-        "from bindsearch.types import Modality, Piece;"
-        f"encoder = PocketEncoder(Path({str(write_random_model(tmp_path))!r}));"
-        "row = encoder.encode(Modality.TEXT, [encoder.prepare(Piece(Modality.TEXT, 'a dog'))]);"
-        "print(row.shape[1], 'torch' in sys.modules)"
-    )
-    completed = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=True)
-    assert completed.stdout.split() == ["256", "False"]
+WITHOUT_EXTRAS = """
+import sys
+
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {"torch", "torchaudio", "safetensors", "onnx", "open_clip", "transformers"}:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Blocker())
+import numpy as np
+from PIL import Image
+import bindsearch
+from bindsearch.types import Modality, Piece
+
+space = bindsearch.space("pocket")
+picture = Image.new("RGB", (64, 48), "red")
+sound = np.sin(np.arange(32_000) / 9).astype(np.float32)
+pieces = [Piece(Modality.IMAGE, picture), Piece(Modality.VIDEO, picture), Piece(Modality.AUDIO, sound)]
+print(*space.embed(["a dog"], modality="text").shape, *space.embed(pieces).shape)
+"""
 
 
-def test_numpy_text_tower_equals_the_torch_module():
-    torch = pytest.importorskip("torch", reason="the towers need torch")
-    from bindsearch.encoders.pocket.text_tower import NumpyTextTower
-    from bindsearch.encoders.pocket.towers import TextConfig, TextTower
-
-    torch.manual_seed(0)
-    tower = TextTower(TextConfig(500)).eval()
-    for parameter in tower.parameters():
-        torch.nn.init.normal_(parameter, std=0.1)
-    rng = np.random.default_rng(0)
-    tokens = np.zeros((40, 32), np.int64)
-    for row, length in zip(tokens, rng.integers(1, 33, len(tokens)), strict=True):
-        row[:length] = rng.integers(1, 500, length)
-    with torch.inference_mode():
-        expected = tower(torch.from_numpy(tokens)).numpy()
-    vectors = NumpyTextTower({name: value.numpy() for name, value in tower.state_dict().items()})(tokens)
-    assert vectors.dtype == np.float32
-    assert np.abs(vectors - expected).max() < 1e-5 * np.abs(expected).max()
+def test_every_modality_is_encoded_without_torch():
+    completed = subprocess.run([sys.executable, "-c", WITHOUT_EXTRAS], capture_output=True, text=True, check=False)
+    assert completed.stdout.split() == ["1", "256", "3", "256"], completed.stderr
