@@ -44,8 +44,12 @@ INDEXES = {
 }
 """Name -> a class that implements `Index`; called with `dim`."""
 
-_PACKAGES = {"faiss": "faiss-cpu", "open_clip": "open_clip_torch"}
-"""Module -> the package that contains it, where their names differ."""
+_EXTRAS = {
+    "faiss": "faiss",
+    "pyarrow": "parquet",
+    **dict.fromkeys(("torch", "torchaudio", "safetensors", "open_clip", "transformers", "huggingface_hub"), "models"),
+}
+"""Module -> the extra of bindsearch that installs it."""
 
 
 def default_space() -> str:
@@ -129,5 +133,6 @@ def _load(place: str, name: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name and error.name.startswith("bindsearch"):
             raise
-        package = _PACKAGES.get(str(error.name), error.name)
-        raise MissingExtra(f"{name} needs the package {error.name!r}: pip install {package}") from error
+        extra = _EXTRAS.get(str(error.name))
+        install = f"'bindsearch[{extra}]'" if extra else error.name
+        raise MissingExtra(f"{name} needs the package {error.name!r}: pip install {install}") from error

@@ -30,6 +30,7 @@ BATCH_COSTS = {
 """Total cost of a batch on a CPU: pixels, tokens or seconds."""
 GPU_FACTOR = 8
 """How many times as much a batch on a GPU may cost."""
+OUT_OF_MEMORY_MESSAGES = ("out of memory", "can't allocate memory", "Failed to allocate memory")
 
 
 class BatchEncoder:
@@ -99,11 +100,15 @@ class BatchEncoder:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error means that memory ran out: torch has a type for GPUs, but only a message for CPUs."""
+    """Whether an error means that memory ran out.
+
+    torch has a type for GPUs but only a message for CPUs, and ONNX Runtime a message for both.
+    """
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
-    message = str(error)
-    return isinstance(error, RuntimeError) and ("out of memory" in message or "can't allocate memory" in message)
+    if not (isinstance(error, RuntimeError) or type(error).__module__.startswith("onnxruntime.")):
+        return False
+    return any(message in str(error) for message in OUT_OF_MEMORY_MESSAGES)
 
 
 def free_memory() -> None:

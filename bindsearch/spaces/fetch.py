@@ -75,7 +75,7 @@ def _fetch_file(weights: SpaceWeights, file: WeightFile, on_progress: ProgressCa
         hub = import_module("huggingface_hub")
     except ModuleNotFoundError as error:
         raise MissingExtra(
-            f"fetching {file.name} needs the package {error.name!r}: pip install huggingface_hub, or "
+            f"fetching {file.name} needs the package {error.name!r}: pip install 'bindsearch[models]', or "
             f"put the file at {display_path(weights.folder / file.name)}; it comes from {file.origin}"
         ) from error
     try:

@@ -66,4 +66,4 @@ def _load(target: str) -> Any:
     try:
         return getattr(import_module(module), name)
     except ModuleNotFoundError as error:
-        raise MissingExtra(f"training needs the package {error.name!r}: pip install 'bindsearch[models]'") from error
+        raise MissingExtra(f"training needs the package {error.name!r}: pip install 'bindsearch[train]'") from error

@@ -104,7 +104,7 @@ class OpenClipEncoder(DeviceTowers):
             return load_tokenizer(self._source)
         except ImportError as error:
             raise MissingExtra(
-                f"{self.spec.name} needs the package 'transformers' for its tokenizer: pip install transformers"
+                f"{self.spec.name} needs the package 'transformers' for its tokenizer: pip install 'bindsearch[models]'"
             ) from error
 
 

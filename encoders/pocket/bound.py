@@ -77,14 +77,14 @@ class BoundEncoder(LazyTowers):
             towers = import_module("bindsearch.encoders.pocket.towers")
         except ModuleNotFoundError as error:
             raise MissingExtra(
-                f"{self.spec.name} needs the package {error.name!r}: pip install {error.name}"
+                f"{self.spec.name} needs the package {error.name!r}: pip install 'bindsearch[train]'"
             ) from error
         path = self._folder / "tower.safetensors"
         if not path.exists() or hashlib.sha256(path.read_bytes()).hexdigest() != self._model_card["weights"]:
             raise MissingWeights(f"{path} is not the file that its model card, card.json, describes: train again")
         tower = towers.AUDIO_TOWER_BUILDERS[self._model_card["recipe"]["tower"]](self.spec.dim)
         tower.load_state_dict(load_file(path))
-        return tower.eval()
+        return towers.fuse_batch_norms(tower.eval())
 
 
 def _read_model_card(path: Path) -> Any:

@@ -22,8 +22,8 @@ ACCELERATORS = ("CUDAExecutionProvider", "CoreMLExecutionProvider", "DmlExecutio
 """Execution providers of ONNX Runtime that are tried where they are installed, in this order."""
 MIN_COSINE = 0.9999
 """Between the vectors of an accelerator and of the CPU; one that falls below it is not used."""
-ERRORS_ONLY = 3
-"""Severity of ONNX Runtime's log."""
+FATAL = 4
+"""Severity from which ONNX Runtime writes to standard error; what is less it raises."""
 
 
 class OnnxTower:
@@ -97,7 +97,7 @@ def session_options() -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = usable_cores()
     options.inter_op_num_threads = 1
-    options.log_severity_level = ERRORS_ONLY
+    options.log_severity_level = FATAL
     for pool in ("intra_op", "inter_op"):
         options.add_session_config_entry(f"session.{pool}.allow_spinning", "0")
     return options

@@ -38,6 +38,12 @@ class OutOfMemoryError(RuntimeError):
     """Named as in torch."""
 
 
+class OnnxFail(Exception):
+    """As ONNX Runtime raises it: derived from nothing but Exception."""
+
+    __module__ = "onnxruntime.capi.onnxruntime_pybind11_state"
+
+
 @pytest.mark.parametrize(
     "error",
     [
@@ -45,6 +51,7 @@ class OutOfMemoryError(RuntimeError):
         OutOfMemoryError("CUDA out of memory"),
         RuntimeError("MPS backend out of memory (MPS allocated: 1 GB)"),
         RuntimeError("[enforce fail at alloc_cpu.cpp:118] . DefaultCPUAllocator: can't allocate memory"),
+        OnnxFail("[ONNXRuntimeError] : 1 : FAIL : Failed to allocate memory for requested buffer of size 268435456"),
     ],
 )
 def test_out_of_memory_halves_the_batch_size(error):
