@@ -1,4 +1,4 @@
-"""Export the pocket model's weights for shipping: one safetensors file in float16, the vocabulary, the model card.
+"""Export the pocket model for shipping: one safetensors file in float16, vocabulary, model card, and ONNX graphs.
 
 python scripts/pocket/export_weights.py HOME OUT
 """
@@ -13,6 +13,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import export_onnx
 import torch
 from bindsearch.encoders.pocket.towers import DIM
 from safetensors.torch import save_file
@@ -90,6 +91,7 @@ def main() -> None:
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     card = model_card(args.home, checkpoints, weights, digest)
     (args.out / "card.json").write_text(json.dumps(card, indent=2) + "\n")
+    export_onnx.export(args.out)
     print(f"{path}: {path.stat().st_size / 2**20:.1f} MiB")
 
 
