@@ -47,7 +47,7 @@ INDEXES = {
 _EXTRAS = {
     "faiss": "faiss",
     "pyarrow": "parquet",
-    **dict.fromkeys(("torch", "torchaudio", "safetensors", "open_clip", "transformers", "huggingface_hub"), "models"),
+    **dict.fromkeys(("torch", "torchaudio", "open_clip", "transformers", "huggingface_hub"), "models"),
 }
 """Module -> the extra of bindsearch that installs it."""
 

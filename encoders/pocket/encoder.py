@@ -22,6 +22,7 @@ from bindsearch.errors import MissingWeights
 from bindsearch.ports import Prepared
 from bindsearch.types import Modality, Piece, SpaceSpec, Vectors, Windowing
 
+from ..shared.file_hash import sha256_of
 from ..shared.lazy_towers import LazyTowers
 from .spectrogram import RATE, spectrogram
 from .wordpiece import UNKNOWN_TOKEN, WordPieceTokenizer
@@ -104,7 +105,7 @@ def read_model_card(path: Path) -> Any:
 
 def check_weights(path: Path, digest: str) -> None:
     """Raise `MissingWeights` unless the SHA-256 of a weight file is the one in its model card."""
-    if not path.exists() or hashlib.sha256(path.read_bytes()).hexdigest() != digest:
+    if not path.exists() or sha256_of(path) != digest:
         raise MissingWeights(
             f"{path} is not the file that its model card, card.json, describes: install bindsearch again"
         )

@@ -9,7 +9,7 @@ from bindsearch.errors import MissingWeights
 
 from .local_cache import read_cache, write_cache
 
-MIN_CACHED_BYTES = 64 << 20
+MIN_CACHED_BYTES = 16 << 20
 """Smaller files are hashed each time: that is fast enough."""
 
 
