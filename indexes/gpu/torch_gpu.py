@@ -104,7 +104,7 @@ def _device(name: str) -> str | None:
     try:
         import torch
     except ModuleNotFoundError as error:
-        raise IndexUnavailable("the index torch needs torch: pip install torch") from error
+        raise IndexUnavailable("the index torch needs torch: pip install 'bindsearch[models]'") from error
     if name != "auto":
         return name
     return "cuda" if torch.cuda.is_available() else None

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 from media_files import picture, sound, tone
@@ -91,6 +93,13 @@ def test_family_needs_a_member_and_a_space_takes_none(name):
 def test_missing_package_is_named(monkeypatch):
     monkeypatch.setitem(SPACES, "big", "no_such_package.big:Encoder")
     with pytest.raises(MissingExtra, match="no_such_package"):
+        load_space("big")
+
+
+def test_missing_package_of_an_extra_names_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "open_clip", None)
+    monkeypatch.setitem(SPACES, "big", "open_clip:Encoder")
+    with pytest.raises(MissingExtra, match=r"big needs the package 'open_clip': pip install 'bindsearch\[models\]'"):
         load_space("big")
 
 
