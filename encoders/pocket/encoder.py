@@ -33,6 +33,7 @@ MAX_TOKENS = 32
 """Longest text in word pieces; the rest is cut."""
 PADDING = 0
 """Token behind the last word piece of a text."""
+TEXTS_AT_ONCE = 8
 WINDOWING = Windowing(image_side=2 * IMAGE_SIDE)
 TEMPERATURE = 0.05
 """Temperature of the text tower's distillation loss (`losses.distillation`), unless the model card has another."""
@@ -76,8 +77,18 @@ class PocketEncoder(LazyTowers):
         tower = self._tower(Modality.IMAGE if modality == Modality.VIDEO else modality)
         rows = np.stack(batch)
         if modality == Modality.TEXT:
-            rows = rows[:, : int((rows != PADDING).sum(axis=1).max())]
+            return self._encode_texts(tower, rows)
         vectors: Vectors = tower(rows)
+        return vectors
+
+    def _encode_texts(self, tower: Any, rows: NDArray[np.int64]) -> Vectors:
+        """Encode texts of similar length together: what is shorter than the longest is computed as padding."""
+        lengths = (rows != PADDING).sum(axis=1)
+        vectors = np.empty((len(rows), self.spec.dim), np.float32)
+        by_length = np.argsort(lengths, kind="stable")
+        for start in range(0, len(rows), TEXTS_AT_ONCE):
+            places = by_length[start : start + TEXTS_AT_ONCE]
+            vectors[places] = tower(rows[places, : lengths[places[-1]]])
         return vectors
 
     @functools.cached_property
