@@ -30,7 +30,10 @@ BATCH_COSTS = {
 """Total cost of a batch on a CPU: pixels, tokens or seconds."""
 GPU_FACTOR = 8
 """How many times as much a batch on a GPU may cost."""
-OUT_OF_MEMORY_MESSAGES = ("out of memory", "can't allocate memory", "Failed to allocate memory")
+OUT_OF_MEMORY_MESSAGES = (
+    *("out of memory", "can't allocate memory"),  # torch
+    *("Failed to allocate memory", "bad_alloc", "bad allocation"),  # ONNX Runtime
+)
 
 
 class BatchEncoder:

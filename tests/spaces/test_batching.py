@@ -52,6 +52,7 @@ class OnnxFail(Exception):
         RuntimeError("MPS backend out of memory (MPS allocated: 1 GB)"),
         RuntimeError("[enforce fail at alloc_cpu.cpp:118] . DefaultCPUAllocator: can't allocate memory"),
         OnnxFail("[ONNXRuntimeError] : 1 : FAIL : Failed to allocate memory for requested buffer of size 268435456"),
+        OnnxFail("[ONNXRuntimeError] : 6 : RUNTIME_EXCEPTION : running Conv node. Status Message: std::bad_alloc"),
     ],
 )
 def test_out_of_memory_halves_the_batch_size(error):
