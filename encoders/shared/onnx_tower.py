@@ -97,7 +97,6 @@ def session_options() -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = usable_cores()
     options.inter_op_num_threads = 1
-    options.enable_cpu_mem_arena = False  # it would keep the memory of the largest batch, and is no faster
     options.log_severity_level = FATAL
     for pool in ("intra_op", "inter_op"):
         options.add_session_config_entry(f"session.{pool}.allow_spinning", "0")
