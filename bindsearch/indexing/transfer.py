@@ -62,7 +62,7 @@ def copy_as(index: Index, kind: str, dim: int) -> Index:
 
 
 def bring_up_to_date(index: Index, current: Index) -> int:
-    """Give an index the vectors that another has by now; return how many differed. An id never changes its vector."""
+    """Bring an index up to date with another; return how many ids differed. An id never changes its vector."""
     before, after = index.ids(), current.ids()
     if np.array_equal(before, after):
         return 0

@@ -268,7 +268,7 @@ class TransferredTags:
 
 
 def transfer_tags(source: OpenEdition, target: OpenEdition) -> TransferredTags:
-    """Give an edition the tags of another, computed in its own space; classifiers of the same words are kept.
+    """Transfer the tags of one edition to another, computed in its own space; classifiers of the same words are kept.
 
     Tags from examples in the target's space are kept, too, unless the source has the same label.
     """

@@ -149,9 +149,13 @@ def modules_with_examples() -> Iterator[str]:
 
 
 def test_docstring_examples_run(folder):
-    for name in modules_with_examples():
+    names = list(modules_with_examples())
+    assert "bindsearch.library.library" in names
+    for name in names:
         module = importlib.import_module(name.removesuffix(".__init__"))
-        for test in doctest.DocTestFinder(exclude_empty=True).find(module, name):
+        tests = doctest.DocTestFinder(exclude_empty=True).find(module, name)
+        assert sum(len(test.examples) for test in tests) > 0, name
+        for test in tests:
             run_doctest(test)
 
 
